@@ -1,0 +1,82 @@
+"""nasreg: a plugin-based registry of neural-architecture-search algorithms for PyTorch.
+
+Importing it imports no torch and discovers no plugin; each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasreg.errors import NasregError
+    from nasreg.hookspecs import hookimpl
+    from nasreg.nn import extract_space, freeze
+    from nasreg.registry import (
+        Registry,
+        describe,
+        get_algorithm,
+        get_dataset,
+        get_space,
+        list_algorithms,
+        list_datasets,
+        list_spaces,
+        register,
+    )
+    from nasreg.search import SearchResult, resume, search
+    from nasreg.specs import AlgorithmSpec, Architecture, RunSpec, SearchSpaceSpec
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "nasreg.errors": ("NasregError",),
+    "nasreg.hookspecs": ("hookimpl",),
+    "nasreg.nn": ("extract_space", "freeze"),
+    "nasreg.registry": (
+        "Registry",
+        "describe",
+        "get_algorithm",
+        "get_dataset",
+        "get_space",
+        "list_algorithms",
+        "list_datasets",
+        "list_spaces",
+        "register",
+    ),
+    "nasreg.search": ("SearchResult", "resume", "search"),
+    "nasreg.specs": ("AlgorithmSpec", "Architecture", "RunSpec", "SearchSpaceSpec"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AlgorithmSpec",
+    "Architecture",
+    "NasregError",
+    "Registry",
+    "RunSpec",
+    "SearchResult",
+    "SearchSpaceSpec",
+    "describe",
+    "extract_space",
+    "freeze",
+    "get_algorithm",
+    "get_dataset",
+    "get_space",
+    "hookimpl",
+    "list_algorithms",
+    "list_datasets",
+    "list_spaces",
+    "register",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,92 @@
+"""Every error a user can cause: one line that says what is wrong, where, and what to do.
+
+The class decides the exit code of the command line (``exit_code``); the message is complete in itself, since the command
+line prints it alone, without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasregError(Exception):
+    """Base of all errors raised on purpose by nasreg. Exit code 1: the work failed."""
+
+    exit_code = 1
+
+
+class UsageError(NasregError):
+    """What was asked for makes no sense as it was written. Exit code 2: the words were wrong."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError, LookupError):
+    """A name that nothing is registered under."""
+
+
+class ConfigError(UsageError, ValueError):
+    """An option that does not exist, or a value it cannot take."""
+
+
+class DataError(UsageError, ValueError):
+    """A data set that is missing, unreadable, or not a classification set of equally large images."""
+
+
+class SpaceError(UsageError, ValueError):
+    """A search space that contradicts itself or does not fit the images."""
+
+
+class UndecidedError(UsageError, RuntimeError):
+    """A model with choices was called, but nothing decides them."""
+
+
+class IncompatibleError(UsageError):
+    """An algorithm that cannot handle a choice of the search space."""
+
+
+class ArchitectureError(UsageError, ValueError):
+    """An architecture that is malformed or belongs to another search space."""
+
+
+class RunDirectoryError(UsageError):
+    """A run directory that is not empty, not a run, or cannot be resumed."""
+
+
+class CheckpointError(NasregError):
+    """No checkpoint of the run can be read."""
+
+
+class PluginError(NasregError):
+    """A plugin failed to load or broke the plugin contract."""
+
+
+class TrainingError(NasregError):
+    """The training itself failed: out of memory, or a loss that is not finite."""
+
+
+class InterruptedRunError(NasregError):
+    """The run was interrupted by the user and left a checkpoint behind. Exit code 130."""
+
+    exit_code = 130
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest of ``known``, or what there is to choose from.
+
+    Args:
+        word: What the user wrote.
+        known: What would have been right.
+
+    Returns:
+        A sentence with a leading space, so that it can be appended to any message.
+    """
+    names = sorted(set(known))
+    near = difflib.get_close_matches(word, names, n=2, cutoff=0.6)
+    if near:
+        return f" Did you mean {' or '.join(repr(name) for name in near)}?"
+    if not names:
+        return " There are none."
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f" There are: {shown}."

@@ -1,0 +1,101 @@
+"""What happens during a search, as data. Callbacks (progress, metrics, TensorBoard, a user's own) receive these. No torch.
+
+A callback is any callable that takes an event; events it does not care for it ignores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nasreg.specs.architecture import Architecture
+from nasreg.specs.run import RunSpec
+from nasreg.specs.space import SearchSpaceSpec
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """Sent once, after everything is built and before the first step."""
+
+    spec: RunSpec
+    space: SearchSpaceSpec
+    device: str
+    parameters: int
+    """Weights of the supernet, in numbers."""
+    epochs: int
+    steps: int
+    """Steps of an epoch."""
+    first_epoch: int
+    """Above 0 where a run is resumed."""
+    first_step: int
+    run_dir: Path | None
+
+
+@dataclass(frozen=True)
+class StepEnded(Event):
+    """Sent after each step. ``loss`` and ``accuracy`` are means over the epoch so far, on the weights' half."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class MemoryMeasured(Event):
+    """Sent after the first step: the peak so far, of the process (CPU) or of what torch allocated (accelerators)."""
+
+    peak_bytes: int
+    device: str
+
+
+@dataclass(frozen=True)
+class EpochEnded(Event):
+    """Sent after each epoch, validation included. Epochs count from 0."""
+
+    epoch: int
+    epochs: int
+    seconds: float
+    metrics: Mapping[str, float]
+    """``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``, and what the trainer adds."""
+    architecture: Architecture
+    """What would be derived now."""
+    strengths: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Key of a choice -> how strong the algorithm holds each edge (cell) or its best candidate (layer, input) to be."""
+    skips: Mapping[str, int] = field(default_factory=dict)
+    """Key of a cell -> number of skip_connect kept."""
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """Something that the user should see: a collapse into skips, a checkpoint that had to be passed over."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckpointSaved(Event):
+    """Sent after a checkpoint is wholly on disk."""
+
+    path: Path
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    """Sent once, at the end."""
+
+    architecture: Architecture
+    run_dir: Path | None
+    metrics: Mapping[str, float]
+
+
+Callback = Callable[[Event], None]

@@ -1,0 +1,88 @@
+"""The pydantic models that everything else speaks in. Nothing in here imports torch.
+
+Each name is loaded when it is first used: building all the models would take most of the time of a look-up.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasreg.specs.algorithm import (
+        PLUGIN_API,
+        AlgorithmSpec,
+        Component,
+        DatasetEntry,
+        MutatorSpec,
+        Preset,
+        SpaceEntry,
+        TrainerSpec,
+    )
+    from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
+    from nasreg.specs.base import Config, Spec
+    from nasreg.specs.data import DataInfo
+    from nasreg.specs.genotype import genotype_text
+    from nasreg.specs.run import RunSpec, Selection
+    from nasreg.specs.schema import json_schema
+    from nasreg.specs.space import NONE, CellSpec, ChoiceSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+
+_HOMES = {
+    "algorithm": (
+        "PLUGIN_API",
+        "AlgorithmSpec",
+        "Component",
+        "DatasetEntry",
+        "MutatorSpec",
+        "Preset",
+        "SpaceEntry",
+        "TrainerSpec",
+    ),
+    "architecture": ("Architecture", "CellDecision", "Decision", "Edge", "InputDecision"),
+    "base": ("Config", "Spec"),
+    "data": ("DataInfo",),
+    "genotype": ("genotype_text",),
+    "run": ("RunSpec", "Selection"),
+    "space": ("NONE", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
+}
+_HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "NONE",
+    "PLUGIN_API",
+    "AlgorithmSpec",
+    "Architecture",
+    "CellDecision",
+    "CellSpec",
+    "ChoiceSpec",
+    "Component",
+    "Config",
+    "DataInfo",
+    "DatasetEntry",
+    "Decision",
+    "Edge",
+    "InputChoiceSpec",
+    "InputDecision",
+    "LayerChoiceSpec",
+    "MutatorSpec",
+    "Preset",
+    "RunSpec",
+    "SearchSpaceSpec",
+    "Selection",
+    "SpaceEntry",
+    "Spec",
+    "TrainerSpec",
+    "genotype_text",
+    "json_schema",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

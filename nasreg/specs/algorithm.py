@@ -1,0 +1,140 @@
+"""What the registry holds: algorithms, search spaces and data sets, as data that names its code. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from nasreg.errors import IncompatibleError, PluginError
+from nasreg.specs.base import Config, Reference, Spec, reference_name, resolve
+from nasreg.specs.space import SearchSpaceSpec
+
+PLUGIN_API = 1
+"""The version of the contract between core and plugins; an AlgorithmSpec says for which it was written."""
+
+RegistryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Primitive = Literal["layer", "input", "input/sum", "input/mean", "input/concat", "input/none", "cell"]
+
+
+class Component(Spec):
+    """A factory and the options it takes."""
+
+    factory: Reference = Field(description="'package.module:name' of what is called")
+    config: Reference = Field(
+        description="'package.module:Class' of its options, a nasreg.specs.Config that imports no torch"
+    )
+
+    def load_factory(self) -> Any:
+        """Import the factory.
+
+        Raises:
+            PluginError: It does not exist or its module fails to import.
+        """
+        return resolve(self.factory, "factory")
+
+    def load_config(self) -> type[Config]:
+        """Import the class of the options.
+
+        Raises:
+            PluginError: It does not exist, its module fails to import, or it is not a ``Config``.
+        """
+        found = resolve(self.config, "config")
+        if not (isinstance(found, type) and issubclass(found, Config)):
+            raise PluginError(f"config {reference_name(self.config)!r} is not a subclass of nasreg.specs.Config")
+        return found
+
+
+class MutatorSpec(Component):
+    """Who decides the choices. The factory is called as ``factory(space: SearchSpaceSpec, config)``."""
+
+
+class TrainerSpec(Component):
+    """Who drives the training. The factory is called as ``factory(task: SearchTask, config)``."""
+
+
+class Preset(Spec):
+    """A named set of options."""
+
+    summary: str = Field(description="what it is for, in one line")
+    seed: int | None = Field(default=None, description="seed, where the recipe names one")
+    mutator: dict[str, Any] = Field(default_factory=dict, description="options of the mutator")
+    trainer: dict[str, Any] = Field(default_factory=dict, description="options of the trainer")
+    spaces: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by name of the space")
+    dataset: dict[str, Any] = Field(default_factory=dict, description="options common to all data sets")
+
+
+class _Entry(Spec):
+    name: RegistryName = Field(description="the name it is looked up by")
+    summary: str = Field(min_length=1, description="what it is, in one line")
+
+
+class AlgorithmSpec(_Entry):
+    """A NAS algorithm: a mutator, a trainer, and what a user wants to know before using them."""
+
+    plugin_api: int = Field(description="the PLUGIN_API that it was written for")
+    paper: str | None = Field(default=None, description="title, authors and address of the paper")
+    family: Literal["one-shot", "multi-trial"] = Field(
+        description="one supernet with shared weights, or one training a trial"
+    )
+    primitives: frozenset[Primitive] = Field(min_length=1, description="kinds of choices that it can handle")
+    mutator: MutatorSpec
+    trainer: TrainerSpec
+    presets: dict[RegistryName, Preset] = Field(min_length=1, description="named sets of options")
+    default_preset: RegistryName = Field(description="preset used where none is named")
+    default_space: str = Field(default="darts", description="space used where none is named")
+
+    @field_validator("default_preset")
+    @classmethod
+    def _known_preset(cls, value: str, info: Any) -> str:
+        presets = info.data.get("presets")
+        if presets is not None and value not in presets:
+            raise ValueError(f"preset {value!r} is not among {', '.join(presets)}")
+        return value
+
+    def check_handles(self, space: SearchSpaceSpec) -> None:
+        """Check, before any training, that this algorithm can handle every choice of a space.
+
+        Raises:
+            IncompatibleError: It cannot; the message names the choice.
+        """
+        for choice in space.choices:
+            kind = choice.primitive
+            if kind not in self.primitives and kind.partition("/")[0] not in self.primitives:
+                raise IncompatibleError(
+                    f"algorithm {self.name!r} cannot handle choice {choice.key!r} (kind {kind});"
+                    f" it handles: {', '.join(sorted(self.primitives))}"
+                )
+
+
+class SpaceEntry(_Entry):
+    """A search space in the registry. ``factory(info: DataInfo, config)`` gives the module with its choices."""
+
+    paper: str | None = Field(default=None, description="title, authors and address of the paper")
+    factory: Reference = Field(description="'package.module:name' of what builds the module")
+    config: Reference = Field(description="'package.module:Class' of its options")
+    retrain: dict[str, Any] = Field(
+        default_factory=dict, description="options that make it build the network to retrain instead of the supernet"
+    )
+
+    @property
+    def component(self) -> Component:
+        """Its factory and options."""
+        return Component(factory=self.factory, config=self.config)
+
+
+class DatasetEntry(_Entry):
+    """A data set in the registry. The factory is called as ``factory(config)`` and gives a ``nasreg.data.Dataset``."""
+
+    factory: Reference = Field(description="'package.module:name' of what loads it")
+    config: Reference = Field(
+        description="'package.module:Class' of its options, a subclass of nasreg.data.DatasetConfig"
+    )
+    default_preset: RegistryName | None = Field(
+        default=None, description="preset used with this data set where none is named and the algorithm has it"
+    )
+
+    @property
+    def component(self) -> Component:
+        """Its factory and options."""
+        return Component(factory=self.factory, config=self.config)

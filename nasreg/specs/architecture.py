@@ -1,0 +1,81 @@
+"""An architecture: a decision for each choice of a search space, and the fingerprint of that space. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from nasreg.errors import ArchitectureError
+from nasreg.specs.base import Spec
+
+Edge = tuple[str, int]
+"""One kept edge of a cell: the operation on it and the number of the state it comes from."""
+
+CellDecision = tuple[tuple[Edge, ...], ...]
+"""The kept edges of each node of a cell. States are numbered inputs first, then nodes."""
+
+InputDecision = tuple[str, ...]
+"""The names of the chosen inputs."""
+
+Decision = str | InputDecision | CellDecision
+
+
+class Architecture(Spec):
+    """What a search ends with: readable JSON, valid for every model that has the same search space.
+
+    Example:
+        ``{"format": 1, "fingerprint": "6f0c...", "decisions": {"conv1": "conv5x5", "skip": ["0"]}}``
+    """
+
+    format: Literal[1] = Field(default=1, description="version of this file format")
+    fingerprint: str = Field(description="fingerprint of the search space that the decisions belong to")
+    decisions: dict[str, Decision] = Field(
+        description="key of a choice -> candidate name (layer), names of the inputs (input), "
+        "or per node a list of [operation, source state] (cell)"
+    )
+
+    def to_json(self) -> str:
+        """Return the JSON text, one decision to a line."""
+        import json
+
+        head = f'{{\n  "format": {self.format},\n  "fingerprint": {json.dumps(self.fingerprint)},\n  "decisions": {{'
+        lines = [f"\n    {json.dumps(key)}: {json.dumps(value)}" for key, value in self.decisions.items()]
+        return head + ",".join(lines) + "\n  }\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "architecture") -> Architecture:
+        """Read JSON text.
+
+        Args:
+            text: What ``to_json`` writes.
+            source: Where the text is from, for the error.
+
+        Raises:
+            ArchitectureError: The text is not the JSON of an architecture. Whether it fits a space is a separate
+                question: see ``SearchSpaceSpec.validate``.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"] if not _is_type_name(part)) or "the file"
+            raise ArchitectureError(f"{source} is not an architecture: {place}: {first['msg']}") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Architecture:
+        """Read an ``architecture.json``.
+
+        Raises:
+            ArchitectureError: The file cannot be read or is not an architecture.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchitectureError(f"cannot read architecture {path}: {error}") from error
+        return cls.from_json(text, str(path))
+
+
+def _is_type_name(part: object) -> bool:
+    return isinstance(part, str) and (part == "str" or "[" in part)

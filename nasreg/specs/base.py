@@ -1,0 +1,117 @@
+"""What all pydantic models of nasreg share, and how their errors are told to a user in one line. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+
+from nasreg.errors import ConfigError, PluginError, did_you_mean
+
+
+class Spec(BaseModel):
+    """Base of all specs: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+class Config(Spec):
+    """Base of every set of options: a mutator's, a trainer's, a space's, a data set's.
+
+    Every field has a default and a ``description``; ``nasreg describe`` and the documentation are made from them.
+    """
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def _check_reference(value: object) -> object:
+    if callable(value):
+        return value
+    if isinstance(value, str):
+        module, colon, attribute = value.partition(":")
+        names = [*module.split("."), *attribute.split(".")]
+        if colon and all(name.isidentifier() for name in names):
+            return value
+    raise ValueError(f"expected 'package.module:name' or a callable, got {value!r}")
+
+
+def reference_name(reference: str | Callable[..., Any]) -> str:
+    """Return the ``package.module:name`` form of a reference."""
+    if isinstance(reference, str):
+        return reference
+    return f"{reference.__module__}:{reference.__qualname__}"
+
+
+Reference = Annotated[
+    str | Callable[..., Any],
+    BeforeValidator(_check_reference),
+    PlainSerializer(reference_name, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}),
+]
+"""Code named by ``"package.module:name"`` and imported on first use, or the object itself (in a notebook or a test)."""
+
+
+def resolve(reference: str | Callable[..., Any], wanted_by: str) -> Any:
+    """Import what a reference names.
+
+    Args:
+        reference: ``"package.module:name"``, or an object, which is returned as it is.
+        wanted_by: Whose reference it is, for the error.
+
+    Raises:
+        PluginError: The module or the name in it does not exist. What goes wrong *inside* the module is not hidden: it
+            is the error's cause.
+    """
+    if not isinstance(reference, str):
+        return reference
+    module_name, _, path = reference.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in path.split("."):
+            found = getattr(found, name)
+    except Exception as error:
+        raise PluginError(f"{wanted_by}: cannot load {reference!r}: {type(error).__name__}: {error}") from error
+    return found
+
+
+def parse(model: type[C], values: Mapping[str, Any], where: str, sources: Mapping[str, str] | None = None) -> C:
+    """Validate ``values`` as ``model``; on failure raise one line with the option, its value and what was expected.
+
+    Args:
+        model: The pydantic model.
+        values: What to validate.
+        where: Prefix of the option names as the user writes them, such as ``"trainer"``; may be empty.
+        sources: Where each top-level option came from (``{"epochs": "--set"}``), for the message.
+
+    Raises:
+        ConfigError: Always one line; further errors are counted, not lost: each is in the message.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(model, item, where, sources or {}) for item in error.errors())) from error
+
+
+def _explain(model: type[BaseModel], item: Any, where: str, sources: Mapping[str, str]) -> str:
+    location = [str(part) for part in item["loc"]]
+    name = ".".join(filter(None, [where, *location])) or "the options"
+    source = sources.get(location[0]) if location else None
+    origin = f" (from {source})" if source else ""
+    if item["type"] == "extra_forbidden":
+        known = list(model.model_fields) if len(location) == 1 else []
+        hint = did_you_mean(location[-1], [".".join(filter(None, [where, field])) for field in known]) if known else ""
+        if known and "Did you mean" not in hint:
+            hint = did_you_mean(name, [".".join(filter(None, [where, field])) for field in known])
+        return f"there is no option {name!r}{origin}.{hint}"
+    if item["type"] == "missing":
+        return f"{name} is missing{origin}"
+    text = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{name}: {_short(item['input'])} is not right{origin}: {text}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
