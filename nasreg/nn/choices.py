@@ -1,0 +1,283 @@
+"""The choices a user writes into a model: ``LayerChoice``, ``InputChoice``, ``Scope`` (``Cell`` has a file of its own).
+
+A choice knows no algorithm. While a mutator is attached, each forward pass asks for an answer, which is either a
+decision (only what is chosen is computed) or a vector of weights (every candidate is computed and mixed).
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from nasreg.errors import ConfigError, SpaceError, UndecidedError
+from nasreg.specs.architecture import Decision, InputDecision
+from nasreg.specs.base import Spec, parse
+from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec, Reduction
+
+S = TypeVar("S", bound=Spec)
+
+Answer = Tensor | Sequence[Tensor] | Decision
+"""What a mutator answers: a decision, weights of the candidates (layer, input), or weights per edge (cell)."""
+
+
+class Choice(nn.Module, ABC):
+    """Base of all choices.
+
+    Args:
+        key: Name of the decision. Choices with the same key share it. Without a key the place in the model is the name.
+    """
+
+    def __init__(self, key: str | None = None) -> None:
+        super().__init__()
+        self.key = key
+        self._source: Callable[[], Answer] | None = None
+
+    def bind(self, source: Callable[[], Answer] | None) -> None:
+        """Set who is asked in the forward pass (None: nobody). Mutators call this when they attach and detach."""
+        self._source = source
+
+    def answer(self) -> Answer:
+        """Ask for the answer of this forward pass.
+
+        Raises:
+            UndecidedError: No mutator is attached.
+        """
+        if self._source is None:
+            name = f" {self.key!r}" if self.key else ""
+            raise UndecidedError(
+                f"{type(self).__name__}{name} was called, but nothing decides it: attach a mutator to the model"
+                " (mutator.attach(model)), search with nasreg.search(model, ...), or make a plain model with"
+                " nasreg.nn.freeze(model, architecture)"
+            )
+        return self._source()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or pickled model starts with nobody to ask: the mutator belongs to the original.
+        return {**self.__dict__, "_source": None}
+
+    @abstractmethod
+    def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec | InputChoiceSpec | CellSpec:
+        """Describe this choice under its full key."""
+
+    @abstractmethod
+    def frozen(self, decision: Any) -> nn.Module:
+        """Return the plain module that computes what was decided, with the weights of this choice."""
+
+
+class LayerChoice(Choice):
+    """Exactly one of several modules with the same inputs and the same output shape.
+
+    Args:
+        candidates: The modules, in a list (named "0", "1", ...) or by name.
+        key: Name of the decision; see ``Choice``.
+
+    Raises:
+        SpaceError: There is no candidate, or a name has a dot or is empty.
+
+    Example:
+        ``LayerChoice({"conv3": nn.Conv2d(8, 8, 3, padding=1), "conv5": nn.Conv2d(8, 8, 5, padding=2)}, key="conv")``
+    """
+
+    def __init__(self, candidates: Mapping[str, nn.Module] | Iterable[nn.Module], key: str | None = None) -> None:
+        super().__init__(key)
+        if not isinstance(candidates, Mapping):
+            candidates = {str(number): module for number, module in enumerate(candidates)}
+        self.candidates = module_dict(candidates, f"LayerChoice {key!r}")
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the chosen candidate, or the weighted sum of all."""
+        answer = self.answer()
+        if isinstance(answer, str):
+            return self.candidates[answer](*args, **kwargs)
+        weights = cast("Tensor", answer)
+        return mix(weights, (module(*args, **kwargs) for module in self.candidates.values()))
+
+    def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec:
+        """Describe this choice under its full key."""
+        return checked(LayerChoiceSpec, key=key, paths=paths, candidates=tuple(self.candidates))
+
+    def frozen(self, decision: str) -> nn.Module:
+        """Return the chosen candidate itself."""
+        return self.candidates[decision]
+
+
+class InputChoice(Choice):
+    """Some of several inputs, joined.
+
+    Args:
+        n_candidates: Number of inputs; ``forward`` then takes a list of so many tensors.
+        choose_from: Names of the inputs instead, such as the keys of the choices that they come from; ``forward`` then
+            takes a mapping that has them.
+        n_chosen: How many are chosen; None for any number, also none of them (which gives zeros).
+        reduction: ``sum`` or ``mean`` of the chosen, ``concat`` along dimension 1, or ``none`` for their list.
+        key: Name of the decision; see ``Choice``.
+
+    Raises:
+        SpaceError: The arguments contradict each other.
+    """
+
+    def __init__(
+        self,
+        n_candidates: int | None = None,
+        *,
+        choose_from: Sequence[str] | None = None,
+        n_chosen: int | None = 1,
+        reduction: Reduction = "sum",
+        key: str | None = None,
+    ) -> None:
+        super().__init__(key)
+        if (n_candidates is None) == (choose_from is None):
+            raise SpaceError(f"InputChoice {key!r}: give either n_candidates or choose_from")
+        self.by_name = choose_from is not None
+        self.names = tuple(map(str, choose_from if choose_from is not None else range(n_candidates or 0)))
+        self.n_chosen = n_chosen
+        self.reduction: Reduction = reduction
+        self.spec(key or "input", ())  # what contradicts itself is told where it is written
+
+    def forward(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
+        """Join the chosen inputs, or the weighted sum of all.
+
+        Args:
+            inputs: A list of ``n_candidates`` tensors, or a mapping with the names in ``choose_from``. For ``sum`` and
+                ``mean`` they have one shape; for ``concat`` they may differ in dimension 1.
+
+        Raises:
+            SpaceError: Other inputs than declared.
+        """
+        tensors = self._tensors(inputs)
+        answer = self.answer()
+        if isinstance(answer, Tensor):
+            return mix(answer, tensors.values())
+        decision = cast("InputDecision", answer)
+        return _join([tensors[name] for name in decision], self.reduction, next(iter(tensors.values())))
+
+    def _tensors(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        what = f"InputChoice {self.key or ''!r}"
+        if self.by_name:
+            if not isinstance(inputs, Mapping) or not set(self.names) <= set(inputs):
+                raise SpaceError(f"{what} takes a mapping with {', '.join(self.names)}")
+            return {name: inputs[name] for name in self.names}
+        if isinstance(inputs, Mapping | Tensor) or len(inputs) != len(self.names):
+            raise SpaceError(f"{what} takes a list of {len(self.names)} tensors")
+        return dict(zip(self.names, inputs, strict=True))
+
+    def spec(self, key: str, paths: tuple[str, ...]) -> InputChoiceSpec:
+        """Describe this choice under its full key."""
+        return checked(
+            InputChoiceSpec,
+            key=key,
+            paths=paths,
+            candidates=self.names,
+            n_chosen=self.n_chosen,
+            reduction=self.reduction,
+        )
+
+    def frozen(self, decision: InputDecision) -> nn.Module:
+        """Return a module that takes the same inputs and joins those that were chosen."""
+        graph = fx.Graph()
+        inputs = graph.placeholder("inputs")
+
+        def pick(name: str) -> fx.Node:
+            index = name if self.by_name else self.names.index(name)
+            return graph.call_function(operator.getitem, (inputs, index))
+
+        chosen = [pick(name) for name in decision]
+        output: Any
+        if self.reduction == "none":
+            output = chosen
+        elif not chosen:
+            output = graph.call_function(torch.zeros_like, (pick(self.names[0]),))
+        elif self.reduction == "concat":
+            output = graph.call_function(torch.cat, (chosen, 1))
+        else:
+            output = add_all(graph, chosen)
+            if self.reduction == "mean":
+                output = graph.call_function(torch.div, (output, len(chosen)))
+        graph.output(output)
+        return fx.GraphModule(nn.Module(), graph)
+
+
+class Scope(nn.Module):
+    """Gives the keys of all choices inside a module a prefix, and makes them a group of the search space.
+
+    Two scopes of the same name share their decisions; two of different names do not, although the modules inside are
+    written with the same keys.
+
+    Args:
+        key: The prefix, joined with ``/``.
+        module: What is computed.
+    """
+
+    def __init__(self, key: str, module: nn.Module) -> None:
+        super().__init__()
+        self.key = key
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the module."""
+        return self.module(*args, **kwargs)
+
+
+def mix(weights: Tensor, outputs: Iterable[Tensor]) -> Tensor:
+    """Return the sum of ``outputs``, each times its weight (a mixed operation: DARTS, arXiv 1806.09055, equation 2).
+
+    Args:
+        weights: ``(n,)``.
+        outputs: n tensors of one shape.
+    """
+    total: Tensor | None = None
+    for weight, output in zip(weights.unbind(), outputs, strict=True):
+        part = weight * output
+        total = part if total is None else total + part
+    assert total is not None  # noqa: S101  # every choice has at least one candidate
+    return total
+
+
+def _join(chosen: list[Tensor], reduction: Reduction, like: Tensor) -> Any:
+    if reduction == "none":
+        return chosen
+    if not chosen:
+        return torch.zeros_like(like)
+    if reduction == "concat":
+        return torch.cat(chosen, 1)
+    total = chosen[0]
+    for tensor in chosen[1:]:
+        total = total + tensor
+    return total / len(chosen) if reduction == "mean" else total
+
+
+def add_all(graph: fx.Graph, nodes: Sequence[fx.Node]) -> fx.Node:
+    """Write the sum of ``nodes`` into an fx graph."""
+    total = nodes[0]
+    for node in nodes[1:]:
+        total = graph.call_function(torch.add, (total, node))
+    return total
+
+
+def module_dict(modules: Mapping[str, nn.Module], what: str) -> nn.ModuleDict:
+    """Make a ``ModuleDict``, with errors that name the choice.
+
+    Raises:
+        SpaceError: A name that torch cannot hold, or no module.
+    """
+    for name, module in modules.items():
+        if not name or "." in name or hasattr(nn.ModuleDict, name):
+            raise SpaceError(f"{what}: torch cannot hold a module named {name!r}; choose another name, without dots")
+        if not isinstance(module, nn.Module):
+            raise SpaceError(f"{what}: candidate {name!r} is a {type(module).__name__}, not an nn.Module")
+    if not modules:
+        raise SpaceError(f"{what} has no candidates")
+    return nn.ModuleDict(modules)
+
+
+def checked(model: type[S], **values: Any) -> S:
+    """Make a spec; what contradicts itself is a ``SpaceError``."""
+    try:
+        return parse(model, values, "")
+    except ConfigError as error:
+        raise SpaceError(str(error)) from error

@@ -1,0 +1,82 @@
+"""From a model with choices to the description of its search space."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import nn
+
+from nasreg.errors import SpaceError
+from nasreg.nn.choices import Choice, Scope, checked
+from nasreg.specs.space import SearchSpaceSpec
+
+
+class NamedChoice(NamedTuple):
+    """A choice with its full key, its place in the model, and the scopes around it."""
+
+    key: str
+    path: str
+    choice: Choice
+    scopes: tuple[str, ...]
+
+
+def named_choices(model: nn.Module) -> list[NamedChoice]:
+    """Find every choice of a model, in the order in which the model defines them; repeated modules come repeatedly.
+
+    Raises:
+        SpaceError: A choice is nested in a candidate of another, or one module would have two keys.
+    """
+    found: list[NamedChoice] = []
+    _walk(model, "", (), found)
+    keys: dict[int, str] = {}
+    for key, path, choice, _ in found:
+        if keys.setdefault(id(choice), key) != key:
+            raise SpaceError(
+                f"the choice at {path} is reached under two keys, {keys[id(choice)]!r} and {key!r}: copy it"
+            )
+    return found
+
+
+def _walk(module: nn.Module, path: str, scopes: tuple[str, ...], found: list[NamedChoice]) -> None:
+    if isinstance(module, Choice):
+        key = "/".join([*scopes, module.key or path or "choice"])
+        for inner_path, inner in module.named_modules():
+            if isinstance(inner, Choice) and inner is not module:
+                raise SpaceError(
+                    f"choice {key!r} has another choice in a candidate ({path}.{inner_path}): nested choices are not"
+                    " supported; write the combinations as candidates of one choice"
+                )
+        found.append(NamedChoice(key, path, module, scopes))
+        return
+    if isinstance(module, Scope):
+        scopes = (*scopes, module.key)
+    for name, child in module._modules.items():  # named_children() passes over a child that has two names
+        if child is not None:
+            _walk(child, f"{path}.{name}" if path else name, scopes, found)
+
+
+def extract_space(model: nn.Module) -> SearchSpaceSpec:
+    """Describe the search space of a model.
+
+    Raises:
+        SpaceError: The model has no choice, choices of one key differ, or choices are nested.
+    """
+    paths: dict[str, list[str]] = {}
+    first: dict[str, NamedChoice] = {}
+    groups: dict[str, dict[str, None]] = {}
+    for item in named_choices(model):
+        paths.setdefault(item.key, []).append(item.path)
+        known = first.setdefault(item.key, item)
+        if known.choice.spec(item.key, ()) != item.choice.spec(item.key, ()):
+            raise SpaceError(
+                f"two choices share the key {item.key!r} but not their candidates: {known.path} and {item.path}"
+            )
+        for depth in range(len(item.scopes)):
+            groups.setdefault("/".join(item.scopes[: depth + 1]), {})[item.key] = None
+    if not first:
+        raise SpaceError(
+            f"{type(model).__name__} has no choice in it: there is nothing to search."
+            " Write a LayerChoice, InputChoice or Cell of nasreg.nn into it"
+        )
+    choices = tuple(item.choice.spec(key, tuple(paths[key])) for key, item in first.items())
+    return checked(SearchSpaceSpec, choices=choices, groups={name: tuple(keys) for name, keys in groups.items()})

@@ -1,0 +1,79 @@
+"""Options of the built-in search spaces. Imports no torch, so that they can be listed and described at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from nasreg.specs.base import Config
+
+DARTS_OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""The candidates of the DARTS space, in the order of the authors' program."""
+
+OperationName = Annotated[str, StringConstraints(min_length=1)]
+
+
+class DartsSpaceConfig(Config):
+    """Options of the DARTS cell space."""
+
+    cells: int = Field(default=8, ge=1, le=200, description="number of cells, one after the other")
+    channels: int = Field(
+        default=16, ge=1, le=4096, description="channels C of the first cells; doubled at each reduction"
+    )
+    nodes: int = Field(default=4, ge=1, le=16, description="nodes of a cell")
+    edges_kept: int = Field(default=2, ge=1, le=16, description="incoming edges that a node keeps in an architecture")
+    candidates: tuple[OperationName, ...] = Field(
+        default=DARTS_OPERATIONS, min_length=1, description="operations possible on each edge, in order"
+    )
+    stem: Literal["auto", "cifar", "imagenet"] = Field(
+        default="auto",
+        description="cifar: one 3x3 convolution to 3C channels; imagenet: three with stride 2;"
+        " auto: imagenet for images of 96 pixels and more",
+    )
+    reductions: int | None = Field(
+        default=None,
+        ge=0,
+        le=8,
+        description="number of reduction cells; by default 2, or as many as the cells and the image size allow",
+    )
+    phase: Literal["search", "retrain"] = Field(
+        default="search",
+        description="search: BatchNorm without scale and shift, also after pools; retrain: with both, not after pools",
+    )
+
+    @field_validator("candidates")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from nasreg.errors import did_you_mean
+
+        for name in value:
+            if name not in DARTS_OPERATIONS:
+                raise ValueError(f"there is no operation {name!r}.{did_you_mean(name, DARTS_OPERATIONS)}")
+        return value
+
+
+class ChainSpaceConfig(Config):
+    """Options of the chain space."""
+
+    blocks: int = Field(default=4, ge=1, le=64, description="number of blocks, one after the other")
+    channels: int = Field(default=16, ge=1, le=4096, description="channels of each block")
+    kernels: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
+    )
+
+    @field_validator("kernels")
+    @classmethod
+    def _odd(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(size % 2 == 0 for size in value):
+            raise ValueError("kernel sizes must be odd, so that the image keeps its size")
+        return value

@@ -1,0 +1,22 @@
+"""The search spaces that come with the core, as the registry gets them. Imports no torch."""
+
+from __future__ import annotations
+
+from nasreg.specs.algorithm import SpaceEntry
+
+SPACES = (
+    SpaceEntry(
+        name="darts",
+        summary="a stack of normal and reduction cells with 8 candidate operations on each edge",
+        paper="Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, https://arxiv.org/abs/1806.09055",
+        factory="nasreg.spaces.darts:build",
+        config="nasreg.spaces.config:DartsSpaceConfig",
+        retrain={"phase": "retrain"},
+    ),
+    SpaceEntry(
+        name="chain",
+        summary="a chain of convolutions with a choice of kernel size and of skip connections in each block",
+        factory="nasreg.spaces.chain:build",
+        config="nasreg.spaces.config:ChainSpaceConfig",
+    ),
+)
