@@ -1,7 +1,7 @@
 """Every error a user can cause: one line that says what is wrong, where, and what to do.
 
-The class decides the exit code of the command line (``exit_code``); the message is complete in itself, since the command
-line prints it alone, without a traceback.
+The class decides the exit code of the command line (``exit_code``). The message is complete in itself, since the
+command line prints it alone, without a traceback.
 """
 
 from __future__ import annotations

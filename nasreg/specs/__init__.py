@@ -43,6 +43,7 @@ _HOMES = {
     "data": ("DataInfo",),
     "genotype": ("genotype_text",),
     "run": ("RunSpec", "Selection"),
+    "schema": ("json_schema",),
     "space": ("NONE", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from nasreg.errors import IncompatibleError, PluginError
 from nasreg.specs.base import Config, Reference, Spec, reference_name, resolve
-from nasreg.specs.space import SearchSpaceSpec
+
+if TYPE_CHECKING:
+    from nasreg.specs.space import SearchSpaceSpec
 
 PLUGIN_API = 1
 """The version of the contract between core and plugins; an AlgorithmSpec says for which it was written."""

@@ -1,4 +1,4 @@
-"""An architecture: a decision for each choice of a search space, and the fingerprint of that space. Imports no torch."""
+"""An architecture: a decision for each choice of a search space, and the fingerprint of that space. No torch."""
 
 from __future__ import annotations
 

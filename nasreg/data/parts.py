@@ -1,0 +1,259 @@
+"""The split of a train set for a search, and the batches of each part.
+
+A batch is a pure function of the seed, the part, the epoch and the position in it: a run that is resumed in the middle
+of an epoch gets the very batches that it would have got, whatever reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from nasreg.data.config import DatasetConfig
+from nasreg.data.loaded import LoadedDataset
+from nasreg.data.reading import SIZE_HINT, Images, Item, Stream, derive_seed, read
+from nasreg.errors import DataError
+from nasreg.specs.data import DataInfo
+
+Batch = tuple[Tensor, Tensor]
+"""Images ``(B, C, H, W)`` in float32 and labels ``(B,)``, on the device."""
+
+
+class Part:
+    """A part of the images.
+
+    Args:
+        name: Its name, which its order depends on.
+        images: What it is a part of.
+        indices: Which of them.
+        config: How to augment.
+        seed: Seed of order and augmentation.
+        moments: Mean and standard deviation to normalise with.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Images,
+        indices: Sequence[int],
+        config: DatasetConfig,
+        seed: int,
+        moments: tuple[list[float], list[float]] | None,
+    ) -> None:
+        self.name = name
+        self.labels = images.labels[torch.tensor(indices, dtype=torch.int64)]
+        self._images = images
+        self._indices = indices
+        self._config = config
+        self._seed = seed
+        self._moments = moments
+        self._stream: Stream | None = None
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches in a pass, without a last one of a single image, which BatchNorm refuses."""
+        whole, rest = divmod(len(self), batch_size)
+        return max(1, whole + (rest > 1 or (rest == 1 and batch_size == 1)))
+
+    def batches(
+        self, *, batch_size: int, epoch: int, start: int = 0, steps: int | None = None, train: bool = True
+    ) -> Iterator[Batch]:
+        """Yield batches.
+
+        Args:
+            batch_size: Images in a batch; the last of a pass may have fewer.
+            epoch: Which epoch: each has an order of its own.
+            start: Number of batches of this epoch to leave out.
+            steps: Number of batches; where a pass has fewer, another pass in another order follows. By default to the
+                end of the pass.
+            train: Shuffled and augmented; otherwise every image once, in order and as it is.
+
+        Raises:
+            DataError: An image cannot be read.
+        """
+        if not train:
+            plan = ([(i, i) for i in self._indices[at : at + batch_size]] for at in range(0, len(self), batch_size))
+            for images, labels in self._read(plan):
+                yield self._normalized(images), labels
+            return
+        stop = start + (self.steps(batch_size) - start if steps is None else steps)
+        read_batches = self._read(self._plan(batch_size, epoch, range(start, stop)))
+        for step, (images, labels) in zip(range(start, stop), read_batches, strict=True):
+            yield self._normalized(self._augmented(images, epoch, step)), labels
+
+    def _read(self, plan: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._stream is None:
+            self._stream = self._images.stream()
+        return self._stream.batches(plan)
+
+    def _plan(self, batch_size: int, epoch: int, steps: range) -> Iterator[list[Item]]:
+        per_pass = self.steps(batch_size)
+        drawn, order = -1, torch.empty(0)
+        for step in steps:
+            repeat, within = divmod(step, per_pass)
+            if repeat != drawn:
+                drawn, order = repeat, torch.randperm(len(self), generator=self._generator("order", epoch, repeat))
+            chosen = order[within * batch_size : (within + 1) * batch_size].tolist()
+            yield [(self._indices[i], self._seed_of("image", epoch, step, k)) for k, i in enumerate(chosen)]
+
+    def _augmented(self, images: Tensor, epoch: int, step: int) -> Tensor:
+        padding, flip = self._config.crop_padding, self._config.flip
+        generator = self._generator("augmentation", epoch, step)
+        if padding:
+            height, width = images.shape[2:]
+            corners = torch.randint(2 * padding + 1, (len(images), 2), generator=generator).tolist()
+            padded = TF.pad(images, [padding])
+            images = torch.stack(
+                [TF.crop(image, y, x, height, width) for image, (y, x) in zip(padded, corners, strict=True)]
+            )
+        if flip:
+            flipped = torch.rand(len(images), generator=generator) < 0.5
+            images = torch.where(flipped.to(images.device)[:, None, None, None], TF.horizontal_flip(images), images)
+        return images
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        if images.is_floating_point():
+            return images
+        images = TF.to_dtype(images, torch.float32, scale=True)
+        return TF.normalize(images, *self._moments) if self._moments is not None else images
+
+    def _seed_of(self, *what: object) -> int:
+        return derive_seed(self._seed, self.name, *what)
+
+    def _generator(self, *what: object) -> torch.Generator:
+        return torch.Generator().manual_seed(self._seed_of(*what))
+
+
+class SearchData:
+    """A data set as a search uses it: ``weights``, ``alphas`` and ``validation``, each stratified. No test set.
+
+    Args:
+        dataset: The data set.
+        config: How to split, read and augment it.
+        seed: Seed of the split, the order and the augmentation.
+        device: Where batches go.
+
+    Attributes:
+        info: Shape of the images and the classes.
+        parts: ``weights``, ``alphas``, ``validation``; the last two may be empty.
+        mean: Mean of each channel in 0..1, which is subtracted; None for floating-point images, which stay as they are.
+        std: Standard deviation of each channel, which is divided by.
+
+    Raises:
+        DataError: The data set cannot be used as it is.
+    """
+
+    def __init__(self, dataset: LoadedDataset, config: DatasetConfig, seed: int, device: torch.device) -> None:
+        options: dict[str, Any] = {
+            "size": config.image_size,
+            "in_memory": config.in_memory,
+            "raw": dataset.raw,
+            "workers": config.workers,
+            "device": device,
+        }
+        train = read(dataset.train, "train", **options)
+        own = read(dataset.validation, "validation", **options) if dataset.validation is not None else None
+        classes = dataset.classes or tuple(map(str, range(int(train.labels.max()) + 1)))
+        for name, images in (("train", train), ("validation", own)):
+            if images is not None:
+                _check(name, images, train, classes)
+        channels, height, width = train.shape
+        self.info = DataInfo(channels=channels, height=height, width=width, classes=classes)
+        self.mean: list[float] | None
+        self.std: list[float] | None
+        self.mean, self.std = train.moments or (None, None)
+        self._fingerprint = derive_seed(train.fingerprint, own.fingerprint if own else "")
+        self._held = train.held is not None
+
+        indices = _limited(train.labels, config.limit, classes, derive_seed(seed, "limit"))
+        validation_fraction = 0.0 if own else config.validation_fraction
+        later = 2 if config.alpha_fraction else 1  # images of a class that the next split needs
+        held_out, rest = _split(
+            indices, train.labels, validation_fraction, classes, derive_seed(seed, "validation"), leave=later
+        )
+        alphas, weights = _split(rest, train.labels, config.alpha_fraction, classes, derive_seed(seed, "alphas"))
+        validation = (own, list(range(len(own)))) if own else (train, held_out)
+        chosen = {"weights": (train, weights), "alphas": (train, alphas), "validation": validation}
+        self.parts = {
+            name: Part(name, images, some, config, seed, train.moments) for name, (images, some) in chosen.items()
+        }
+        if len(self.parts["weights"]) < 2:
+            raise DataError("fewer than 2 images are left to learn the weights on: lower dataset.alpha_fraction")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the run directory keeps of the data, JSON-able."""
+        return {
+            "fingerprint": f"{self._fingerprint:014x}",
+            **self.info.model_dump(mode="json"),
+            "parts": {name: len(part) for name, part in self.parts.items()},
+            "mean": self.mean,
+            "std": self.std,
+            "in_memory": self._held,
+        }
+
+
+def _check(name: str, images: Images, train: Images, classes: Sequence[str]) -> None:
+    low, high = int(images.labels.min()), int(images.labels.max())
+    if low < 0 or high >= len(classes):
+        label = low if low < 0 else high
+        index = int((images.labels == label).nonzero()[0])
+        raise DataError(
+            f"the {name} set: image {index} has label {label}, but labels must be 0 to {len(classes) - 1}"
+            f" ({len(classes)} classes)"
+        )
+    if name == "train" and low == high:
+        raise DataError(
+            f"the train set has images of one class only ({classes[low]!r}): there is nothing to tell apart"
+        )
+    if (images.shape, images.is_float) != (train.shape, train.is_float):
+        raise DataError(f"the {name} set has images of {_size(images)}, the train set of {_size(train)}: {SIZE_HINT}")
+
+
+def _size(images: Images) -> str:
+    channels, height, width = images.shape
+    return f"{height}x{width} with {channels} channels{' of floats' if images.is_float else ''}"
+
+
+def _limited(labels: Tensor, limit: int | None, classes: Sequence[str], seed: int) -> list[int]:
+    everything = list(range(len(labels)))
+    if limit is None or limit == len(labels):
+        return everything
+    if limit > len(labels):
+        raise DataError(f"dataset.limit is {limit}, but the train set has only {len(labels)} images")
+    return _split(everything, labels, limit / len(labels), classes, seed, leave=0)[0]
+
+
+def _split(
+    indices: list[int], labels: Tensor, fraction: float, classes: Sequence[str], seed: int, *, leave: int = 1
+) -> tuple[list[int], list[int]]:
+    """Take a share of the indices, the same of each class, and leave so many of each; both sides keep the order.
+
+    Raises:
+        DataError: A class has too few images for that.
+    """
+    if fraction == 0:
+        return [], indices
+    generator = torch.Generator().manual_seed(seed)
+    of_class: dict[int, list[int]] = {}
+    for index in indices:
+        of_class.setdefault(int(labels[index]), []).append(index)
+    taken: set[int] = set()
+    owed = 0.0  # what rounding left over goes to the next class, so that the total is right
+    for label, members in sorted(of_class.items()):
+        owed += fraction * len(members)
+        count = min(max(round(owed), 1), len(members) - leave)
+        if count < 1:
+            raise DataError(
+                f"class {classes[label]!r} has only {len(members)} of the images, too few to have some in each part:"
+                " give it more (or raise dataset.limit), or leave the class out"
+            )
+        owed -= count
+        order = torch.randperm(len(members), generator=generator)[:count].tolist()
+        taken.update(members[i] for i in order)
+    return [i for i in indices if i in taken], [i for i in indices if i not in taken]

@@ -1,0 +1,348 @@
+"""Reads a torch ``Dataset``: every sample is checked, and comes out the same whichever process reads it.
+
+A set whose images are the same each time is read once and held as one tensor; any other is read anew for each batch,
+by loader processes where they are wanted. Both give the same batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import random
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torchvision.transforms.v2 import functional as TF
+
+from nasreg.errors import DataError
+
+HELD_AT_MOST = 512 * 2**20
+"""Bytes of images that ``in_memory: auto`` holds."""
+
+SIZE_HINT = "bring all to one size with --set dataset.image_size=32 (or another)"
+
+LOOKED_AT = 1000
+"""Images that are looked at beforehand where not all of them are."""
+
+Item = tuple[int, int]
+"""Index of a sample, and the seed of whatever is random in reading it."""
+
+
+_Sample = tuple[Tensor, int, int]
+"""Image, label, index."""
+
+_Loaded = tuple[Tensor, list[int], list[int]]
+"""Images ``(B, C, H, W)``, labels, indices."""
+
+
+class _SampleError(ValueError):
+    """A sample that nasreg itself finds wrong."""
+
+
+class _Failure(NamedTuple):
+    """What went wrong in a loader process; an exception would come out of there with its traceback in its message."""
+
+    message: str
+    traceback: str
+
+
+class _Shape(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def derive_seed(*parts: object) -> int:
+    """Return a seed that depends on all parts, in the same way on every machine."""
+    return int.from_bytes(hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=7).digest(), "big")
+
+
+class _Reader(Dataset[Any]):
+    """Reads checked samples. It goes to the loader processes."""
+
+    def __init__(self, dataset: Dataset[Any], name: str, size: int | None, expected: _Shape | None) -> None:
+        self.dataset = dataset
+        self.name = name
+        self.size = size
+        self.expected = expected
+
+    def __getitem__(self, item: Item) -> _Sample | _Failure:
+        index, seed = item
+        try:
+            with _seeded(seed):
+                image, label = self.dataset[index]
+            tensor = _to_tensor(image, self.size)
+            _check_alike(tensor, self.expected)
+            return tensor, operator.index(label), index
+        except Exception as error:  # noqa: BLE001  # the user's own code: it is told in full
+            reason = str(error) if isinstance(error, _SampleError) else f"{type(error).__name__}: {error}"
+            where = f"the {self.name} set: image {index}{_path_of(self.dataset, index)}"
+            return _Failure(f"{where} cannot be used: {' '.join(reason.split())}", traceback.format_exc())
+
+
+def _check_alike(image: Tensor, expected: _Shape | None) -> None:
+    if expected is not None and (image.shape, image.dtype) != expected:
+        raise _SampleError(f"it is {_describe(image)}, but the first is {_describe(expected)}; {SIZE_HINT}")
+
+
+def _collate(samples: list[_Sample | _Failure]) -> _Loaded | _Failure:
+    good: list[_Sample] = []
+    for sample in samples:
+        if isinstance(sample, _Failure):
+            return sample
+        good.append(sample)
+    images, labels, indices = zip(*good, strict=True)
+    return torch.stack(images), list(labels), list(indices)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed all that an augmentation may draw from, and leave it as it was."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+def _to_tensor(image: Any, size: int | None) -> Tensor:
+    if isinstance(image, Image.Image):
+        if image.mode in ("1", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"):
+            image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        if image.mode not in ("L", "RGB"):
+            raise _SampleError(f"mode {image.mode} is not supported: convert the image to L or RGB")
+        image = TF.pil_to_tensor(image)
+    if not isinstance(image, Tensor):
+        raise _SampleError(f"an image must be a tensor (C, H, W) or a PIL image, not {type(image).__name__}")
+    if image.dim() != 3 or not image.numel():
+        raise _SampleError(f"an image must be a tensor (C, H, W), not {tuple(image.shape)}")
+    if image.is_floating_point():
+        image = image.float()
+        if not torch.isfinite(image).all():
+            raise _SampleError("it has values that are not finite")
+    elif image.dtype != torch.uint8:
+        raise _SampleError(f"an image must be of uint8 or floating point, not {image.dtype}")
+    if size is not None and image.shape[1:] != (size, size):
+        image = TF.center_crop(TF.resize(image, [size], antialias=True), [size, size])
+    contiguous: Tensor = image.contiguous()
+    return contiguous
+
+
+def _describe(image: Tensor | _Shape) -> str:
+    channels, height, width = image.shape
+    kind = "" if image.dtype == torch.uint8 else f" of {image.dtype}".replace("torch.", "")
+    return f"{height}x{width} with {channels} channel{'s' if channels != 1 else ''}{kind}"
+
+
+def _path_of(dataset: Any, index: int) -> str:
+    samples = getattr(dataset, "samples", None)
+    return f" ({samples[index][0]})" if isinstance(samples, list) else ""
+
+
+def _known_labels(dataset: Any) -> list[int] | None:
+    """Return the labels that a data set tells by itself; each is compared with what comes with the image later."""
+    if isinstance(dataset, Subset):
+        known = _known_labels(dataset.dataset)
+        return [known[index] for index in dataset.indices] if known is not None else None
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    told = getattr(dataset, "targets", getattr(dataset, "labels", None))
+    try:
+        labels = [operator.index(label) for label in told] if told is not None else None
+    except TypeError:
+        return None
+    return labels if labels is not None and len(labels) == len(dataset) else None
+
+
+@dataclass
+class Images:
+    """The images of a data set, or how to read them."""
+
+    labels: Tensor
+    """``(n,)``, int64."""
+    shape: tuple[int, int, int]
+    """Channels, height, width."""
+    is_float: bool
+    moments: tuple[list[float], list[float]] | None
+    """Mean and standard deviation of each channel in 0..1; None for floating-point images."""
+    fingerprint: str
+    held: Tensor | None
+    """``(n, C, H, W)`` where they are held in memory."""
+    _reader: _Reader
+    _workers: int
+    _device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def stream(self) -> Stream:
+        """Return something to read batches with; each one has loader processes of its own."""
+        return Stream(self, self._reader, self._workers, self._device)
+
+
+class Stream:
+    """Reads batches of images, one after the other."""
+
+    def __init__(self, images: Images, reader: _Reader, workers: int, device: torch.device) -> None:
+        self._images = images
+        self._device = device
+        self._plan = _Plan()
+        self._loader = None if images.held is not None else _loader(reader, self._plan, workers, device)
+
+    def batches(self, plan: Iterable[list[Item]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images ``(B, C, H, W)`` as they are stored and labels ``(B,)``, on the device.
+
+        Args:
+            plan: The samples of each batch.
+
+        Raises:
+            DataError: A sample cannot be read, or is not like the others.
+        """
+        images = self._images
+        if self._loader is None:
+            assert images.held is not None  # noqa: S101  # there is a loader otherwise
+            for items in plan:
+                chosen = torch.tensor([index for index, _ in items])
+                yield images.held[chosen.to(images.held.device)], images.labels[chosen].to(self._device)
+            return
+        self._plan.batches = plan
+        for batch, labels, indices in map(_checked, self._loader):
+            expected = images.labels[indices]
+            if labels != expected.tolist():
+                wrong = next(i for i, label in enumerate(labels) if label != int(expected[i]))
+                raise DataError(
+                    f"image {indices[wrong]} came with label {labels[wrong]} this time, but with"
+                    f" {int(expected[wrong])} before: labels must not change, and 'targets' must hold the same ones"
+                )
+            yield batch.to(self._device, non_blocking=True), expected.to(self._device)
+
+
+class _Plan:
+    """What a loader is to read next; its processes live on when it changes."""
+
+    def __init__(self, batches: Iterable[list[Item]] = ()) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        return iter(self.batches)
+
+
+def _loader(reader: _Reader, plan: _Plan, workers: int, device: torch.device) -> DataLoader[Any]:
+    return DataLoader(
+        reader,
+        batch_sampler=plan,
+        collate_fn=_collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # or it would draw from the user's
+    )
+
+
+def _checked(result: _Loaded | _Failure) -> _Loaded:
+    if isinstance(result, _Failure):
+        raise DataError(result.message) from RuntimeError(result.traceback)
+    return result
+
+
+def read(
+    dataset: Dataset[Any], name: str, *, size: int | None, in_memory: str, raw: bool, workers: int, device: torch.device
+) -> Images:
+    """Look at a data set, and hold its images in memory where that is wanted.
+
+    Args:
+        dataset: Gives ``(image, label)``.
+        name: ``train`` or ``validation``, for errors.
+        size: Side in pixels to bring images to.
+        in_memory: ``auto``, ``yes`` or ``no``.
+        raw: Whether images are the same each time they are read.
+        workers: Loader processes.
+        device: Where batches are wanted.
+
+    Raises:
+        DataError: It is empty, a sample cannot be read, or images differ in size.
+    """
+    n = len(dataset)  # type: ignore[arg-type]  # map-style
+    if n == 0:
+        raise DataError(f"the {name} set is empty")
+    raw = raw or isinstance(dataset, TensorDataset)
+    reader = _Reader(dataset, name, size, None)
+    first, _, _ = _checked(_collate([reader[0, 0]]))
+    reader.expected = _Shape(tuple(first.shape[1:]), first.dtype)
+    small = n * first.numel() * first.element_size() <= HELD_AT_MOST
+    hold = in_memory == "yes" or (in_memory == "auto" and raw and small)
+    labels = None if hold else _known_labels(dataset)
+    looked_at = range(n) if labels is None else sorted({n * number // LOOKED_AT for number in range(LOOKED_AT)})
+    # Seeded, so that a data set that augments by itself has one fingerprint.
+    plan = [[(index, index) for index in looked_at[start : start + 64]] for start in range(0, len(looked_at), 64)]
+    held = torch.empty((n, *first.shape[1:]), dtype=first.dtype) if hold else None
+    tally = _Tally(first)
+    found: list[int] = []
+    for images, some, _ in map(_checked, _loader(reader, _Plan(plan), workers, torch.device("cpu"))):
+        tally.add(images)
+        if held is not None:
+            held[len(found) : len(found) + len(images)] = images
+        found += some
+    _check_labels(found, labels, looked_at, name)
+    all_labels = torch.tensor(found if labels is None else labels)
+    channels, height, width = first.shape[1:]
+    return Images(
+        labels=all_labels,
+        shape=(channels, height, width),
+        is_float=first.is_floating_point(),
+        moments=tally.moments(),
+        fingerprint=tally.fingerprint(all_labels),
+        held=held.to(device) if held is not None else None,
+        _reader=reader,
+        _workers=workers,
+        _device=device,
+    )
+
+
+def _check_labels(found: Sequence[int], told: list[int] | None, looked_at: Sequence[int], name: str) -> None:
+    for index, label in zip(looked_at, found, strict=True):
+        if told is not None and told[index] != label:
+            raise DataError(
+                f"the {name} set: image {index} has label {label}, but 'targets' says {told[index]}: they must agree"
+            )
+
+
+class _Tally:
+    """Mean, standard deviation and hash of the images that went by."""
+
+    def __init__(self, first: Tensor) -> None:
+        self._sums = torch.zeros(2, first.shape[1], dtype=torch.float64)
+        self._pixels = 0
+        self._float = first.is_floating_point()
+        self._hash = hashlib.blake2b(str((tuple(first.shape[1:]), first.dtype)).encode(), digest_size=12)
+
+    def add(self, images: Tensor) -> None:
+        self._hash.update(images.numpy().tobytes())
+        if not self._float:
+            values = images.double() / 255
+            self._sums += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+            self._pixels += images.numel() // images.shape[1]
+
+    def moments(self) -> tuple[list[float], list[float]] | None:
+        if self._float:
+            return None
+        mean, square = self._sums / self._pixels
+        deviation = (square - mean.square()).clamp(min=0).sqrt()
+        deviation[deviation < 1e-6] = 1.0  # a channel that is the same everywhere stays as it is
+        return mean.tolist(), deviation.tolist()
+
+    def fingerprint(self, labels: Tensor) -> str:
+        self._hash.update(labels.numpy().tobytes())
+        return self._hash.hexdigest()
