@@ -1,4 +1,4 @@
-"""What happens during a search, as data. Callbacks (progress, metrics, TensorBoard, a user's own) receive these. No torch.
+"""What happens during a search, as data for callbacks: progress, metrics, TensorBoard, a user's own. No torch.
 
 A callback is any callable that takes an event; events it does not care for it ignores.
 """

@@ -1,0 +1,99 @@
+"""The device a run uses, what is needed for equal results on it, and how much memory was used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from nasreg.errors import UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
+
+    Raises:
+        UsageError: There is no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    there = ["auto", "cpu"]
+    there += [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device("cuda:0" if name == "cuda" else name)
+    except RuntimeError:
+        device = None
+    if device is None or str(device) not in there:
+        raise UsageError(f"there is no device {name!r} here; there are: {', '.join(there)} (option --device)")
+    return device
+
+
+@contextmanager
+def reproducible(seed: int, device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Seed torch for the time of a block, and leave its random state and settings as they were.
+
+    Args:
+        seed: The seed.
+        device: Whose generator is seeded beside the CPU's.
+        deterministic: Use only algorithms that give the same bits each time (on CUDA they may be slower).
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    devices = [device] if device.type != "cpu" else []
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        torch.manual_seed(seed)
+        try:
+            if deterministic:
+                # cuBLAS reads this when it starts, and torch refuses deterministic matrix products without it.
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+                torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = not deterministic
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+            torch.backends.cudnn.benchmark = benchmark
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the state of torch's generators, for a checkpoint."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Set what ``random_state`` returned."""
+    torch.set_rng_state(state["cpu"])
+    if device.type in state and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state[device.type])
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the peak so far in bytes: of this process on the CPU, of what torch allocated on CUDA, now on MPS.
+
+    None where the system does not tell (Windows).
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.current_allocated_memory()
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether torch raised for lack of memory; on the CPU it has no class of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )

@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM end a run after the present step, with a checkpoint; a second Ctrl-C ends it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interruption:
+    """Context in which a signal is noted instead of acted on.
+
+    Outside the main thread Python delivers no signals, so that there it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True
+        # Not print(): the signal may have come in the middle of one.
+        os.write(2, b"\nfinishing this step to save a checkpoint; once more to stop at once\n")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,205 @@
+"""The bilevel optimisation of DARTS (Liu, Simonyan, Yang, arXiv 1806.09055, algorithm 1), first and second order.
+
+Each step moves the alphas on a validation batch, then the weights on a training batch. What differs from the authors'
+program: the extra passes of the second order leave the running statistics of BatchNorm alone, and the product with the
+second derivative can be taken exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from nasreg.trainers import Batch, OneShotTrainer, SearchTask
+from nasreg_darts.config import DartsTrainerConfig
+
+
+class DartsTrainer(OneShotTrainer):
+    """Alternates a step of the alphas (Adam) and a step of the weights (SGD).
+
+    Args:
+        task: What to search.
+        config: Options.
+
+    Attributes:
+        weights: Parameters of the supernet by name; the alphas are not among them.
+        alphas: Parameters of the mutator.
+    """
+
+    options: DartsTrainerConfig
+
+    def __init__(self, task: SearchTask, config: DartsTrainerConfig) -> None:
+        super().__init__(task, config)
+        self.weights: dict[str, Tensor] = {}
+        self.alphas: list[Tensor] = []
+
+    def setup(self) -> None:
+        """Build the supernet, the alphas and both optimisers."""
+        super().setup()
+        options = self.options
+        self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.alphas = list(self.mutator.parameters())
+        self.optimizers = {
+            "weights": torch.optim.SGD(
+                self.weights.values(),
+                lr=options.weights_lr,
+                momentum=options.weights_momentum,
+                weight_decay=options.weights_decay,
+            ),
+            "alphas": torch.optim.Adam(
+                self.alphas, lr=options.alphas_lr, betas=options.alphas_betas, weight_decay=options.alphas_decay
+            ),
+        }
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the weights' learning rate: a cosine over the epochs."""
+        low, high = self.options.weights_lr_min, self.options.weights_lr
+        rate = low + (high - low) * (1 + math.cos(math.pi * epoch / self.options.epochs)) / 2
+        self.optimizers["weights"].param_groups[0]["lr"] = rate
+
+    def train_step(self, weights: Batch, alphas: Batch | None) -> tuple[float, int]:
+        """Move the alphas, then the weights."""
+        if alphas is not None:
+            _set_gradients(self.alphas, self.alpha_gradient(weights, alphas))
+            self.optimizers["alphas"].step()
+        return self._weight_step(weights)
+
+    def _weight_step(self, batch: Batch) -> tuple[float, int]:
+        gradients, mean, correct = self._gradients(batch, list(self.weights.values()))
+        loss = self.check_finite(mean, "training")
+        _set_gradients(self.weights.values(), gradients)
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), self.options.grad_clip)
+        self.optimizers["weights"].step()
+        return loss, int(correct)
+
+    def alpha_gradient(self, train: Batch, valid: Batch) -> list[Tensor]:
+        """Return the gradient by the alphas that one step uses, in the order of ``alphas``.
+
+        Args:
+            train: Batch of the weights' part; only the second order looks at it.
+            valid: Batch of the alphas' part.
+
+        Raises:
+            TrainingError: The validation loss is not finite.
+        """
+        if not self.options.second_order:
+            gradient, loss, _ = self._gradients(valid, self.alphas)
+            self.check_finite(loss, "validation")
+            return gradient
+        # Equation 7: dalpha Lval(w', alpha) - eta * d2(alpha, w) Ltrain(w, alpha) . dw' Lval(w', alpha)
+        rate = self.optimizers["weights"].param_groups[0]["lr"]
+        unrolled = self.unrolled_weights(train)
+        both, loss, _ = self._gradients(valid, [*self.alphas, *unrolled.values()], unrolled)
+        self.check_finite(loss, "validation")
+        first, vector = both[: len(self.alphas)], both[len(self.alphas) :]
+        second = self.hessian_vector_product(train, vector)
+        return [a - rate * b for a, b in zip(first, second, strict=True)]
+
+    def unrolled_weights(self, train: Batch) -> dict[str, Tensor]:
+        """Return the weights after a virtual step: w' = w - eta (momentum * buffer + gradient + decay * w).
+
+        They are copies: the model's own weights and the optimiser do not change.
+        """
+        optimizer = self.optimizers["weights"]
+        group = optimizer.param_groups[0]
+        gradients, loss, _ = self._gradients(train, list(self.weights.values()), self.weights)
+        self.check_finite(loss, "training")
+        unrolled = {}
+        for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
+            step = gradient + group["weight_decay"] * weight.detach()
+            buffer = optimizer.state[weight].get("momentum_buffer")
+            if buffer is not None:
+                step = step + group["momentum"] * buffer
+            unrolled[name] = (weight.detach() - group["lr"] * step).requires_grad_()
+        return unrolled
+
+    def hessian_vector_product(self, train: Batch, vector: Sequence[Tensor]) -> list[Tensor]:
+        """Return the derivative of dalpha Ltrain(w, alpha) by the weights, along ``vector``.
+
+        Args:
+            train: Batch of the weights' part.
+            vector: One tensor for each weight, in the order of ``weights``.
+        """
+        if self.options.hessian_product == "exact":
+            return self._exact_product(train, vector)
+        # Equation 8: a central difference.
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in vector]))
+        step = self.options.finite_difference_step / norm
+        sides = []
+        for sign in (1, -1):
+            moved = {
+                name: weight.detach() + sign * step * part
+                for (name, weight), part in zip(self.weights.items(), vector, strict=True)
+            }
+            sides.append(self._gradients(train, self.alphas, moved)[0])
+        return [(plus - minus) / (2 * step) for plus, minus in zip(*sides, strict=True)]
+
+    def _exact_product(self, train: Batch, vector: Sequence[Tensor]) -> list[Tensor]:
+        total = [torch.zeros_like(alpha) for alpha in self.alphas]
+        for x, y, share in self._pieces(train):
+            loss = self._forward(x, y, self.weights)[0] * share
+            gradients = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
+            along = sum(
+                (
+                    (gradient * part).sum()
+                    for gradient, part in zip(gradients, vector, strict=True)
+                    if gradient is not None
+                ),
+                start=loss.new_zeros(()),
+            )
+            if not along.requires_grad:
+                continue
+            for alpha, part in zip(total, torch.autograd.grad(along, self.alphas, allow_unused=True), strict=True):
+                if part is not None:
+                    alpha.add_(part)
+        return total
+
+    def _gradients(
+        self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the gradient of the mean loss by some tensors only, the loss, and the number of right answers.
+
+        Args:
+            batch: Images and labels.
+            by: What to differentiate by; nothing else gets a gradient, so that nothing else costs time.
+            weights: Use these instead of the model's own, and leave its BatchNorm statistics alone.
+        """
+        total = [torch.zeros_like(tensor) for tensor in by]
+        mean = torch.zeros((), device=batch[0].device)
+        correct = torch.zeros((), device=batch[0].device, dtype=torch.int64)
+        for x, y, share in self._pieces(batch):
+            loss, right = self._forward(x, y, weights)
+            gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
+            for tensor, gradient in zip(total, gradients, strict=True):
+                if gradient is not None:
+                    tensor.add_(gradient)
+            mean = mean + loss.detach() * share
+            correct = correct + right
+        return total, mean, correct
+
+    def _forward(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
+        with self.autocast():
+            if weights is None:
+                logits = self.model(x)
+            else:
+                buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+                logits = functional_call(self.model, {**weights, **buffers}, (x,))
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()
+        return F.cross_entropy(logits, y), (logits.detach().argmax(1) == y).sum()
+
+    def _pieces(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
+        """Cut a batch for gradient accumulation; with each piece comes its share of the mean."""
+        x, y = batch
+        n = min(self.options.accumulate, len(y))
+        return [(a, b, len(b) / len(y)) for a, b in zip(x.chunk(n), y.chunk(n), strict=True)]
+
+
+def _set_gradients(parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
