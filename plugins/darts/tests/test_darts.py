@@ -248,7 +248,7 @@ def test_what_is_derived_of_layer_and_input_choices():
     for key in ("layer", "one", "two", "any"):
         mutator.alpha(key).data = torch.tensor([0.1, -0.2, 0.3])
     assert mutator.architecture().decisions == {"layer": "c", "one": ("2",), "two": ("0", "2"), "any": ("0", "2")}
-    assert float(mutator.answer(space["two"]).sum()) == pytest.approx(2)
+    assert mutator.answer(space["two"]).sum().item() == pytest.approx(2)
     torch.testing.assert_close(mutator.answer(space["any"]), torch.sigmoid(torch.tensor([0.1, -0.2, 0.3])))
     mutator.alpha("any").data.fill_(-1)
     assert mutator.architecture().decisions["any"] == ()
