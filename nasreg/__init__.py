@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nasreg.api import SearchResult, resume, search
     from nasreg.errors import NasregError
     from nasreg.hookspecs import hookimpl
     from nasreg.nn import extract_space, freeze
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         list_spaces,
         register,
     )
-    from nasreg.search import SearchResult, resume, search
     from nasreg.specs import AlgorithmSpec, Architecture, RunSpec, SearchSpaceSpec
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ _HOMES = {
         "list_spaces",
         "register",
     ),
-    "nasreg.search": ("SearchResult", "resume", "search"),
+    "nasreg.api": ("SearchResult", "resume", "search"),
     "nasreg.specs": ("AlgorithmSpec", "Architecture", "RunSpec", "SearchSpaceSpec"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -1,0 +1,364 @@
+"""Search from Python: a model or a named space, data, an algorithm; what comes back is a ``SearchResult``.
+
+The command line calls exactly this. Importing this module imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasreg.callbacks import JsonLines, epoch_record, read_metrics
+from nasreg.data import LoadedDataset, SearchData, from_torch
+from nasreg.device import resolve_device
+from nasreg.draw import draw_cells
+from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError
+from nasreg.events import Callback, EpochEnded, Event, Notice
+from nasreg.nn import extract_space, freeze
+from nasreg.registry import Registry, default_registry
+from nasreg.resolve import OBJECT, configs, resolve_run, space_component
+from nasreg.runs import RunDirectory
+from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, genotype_text
+from nasreg.trainers import OneShotTrainer, SearchTask
+
+INTERRUPTED = InterruptedRunError.exit_code
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search ends with."""
+
+    architecture: Architecture
+    """The architecture found."""
+    space: SearchSpaceSpec
+    """The space that it belongs to."""
+    history: list[dict[str, Any]]
+    """Of each epoch, in order: its number from 1, metrics, seconds, skips, strengths."""
+    run_dir: Path | None
+    """The run directory, where one was asked for."""
+    supernet: nn.Module = field(repr=False)
+    """The trained supernet, with its choices undecided again."""
+    _fresh: Callable[[], nn.Module] | None = field(repr=False)
+
+    @property
+    def genotype(self) -> str | None:
+        """The genotype in the text form of the authors' programs; None for spaces of other things than cells."""
+        return genotype_text(self.space, self.architecture)
+
+    def model(self, *, keep_weights: bool = False) -> nn.Module:
+        """Return the network that was found, as a plain module in which nothing of nasreg is left.
+
+        Args:
+            keep_weights: Take the weights from the supernet. Otherwise they start anew, and a registered space builds
+                the network in the form that its paper retrains.
+
+        Raises:
+            SpaceError: A module of a user's own model has parameters but no ``reset_parameters``, with which it could
+                start anew.
+        """
+        if keep_weights or self._fresh is None:
+            return freeze(self.supernet, self.architecture, keep_weights=keep_weights)
+        return freeze(self._fresh(), self.architecture)
+
+
+def search(
+    space: nn.Module | str | None = None,
+    data: Any = "digits",
+    algorithm: str = "darts",
+    *,
+    preset: str | None = None,
+    mutator: Mapping[str, Any] | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    space_options: Mapping[str, Any] | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    registry: Registry | None = None,
+) -> SearchResult:
+    """Search for an architecture.
+
+    Args:
+        space: A model with choices in it (it is trained in place as the supernet), the name of a space, or
+            ``"package.module:factory"``; the algorithm's default space where None.
+        data: Name of a data set, ``"folder:PATH"``, a torch ``Dataset`` of (image ``(C, H, W)``, label), a tuple
+            ``(train, test)`` of those, or a ``nasreg.data.LoadedDataset``.
+        algorithm: Name of an algorithm.
+        preset: Named set of options to start from.
+        mutator: Options of the mutator.
+        trainer: Options of the trainer, such as ``{"epochs": 50}``.
+        space_options: Options of the space, where it is given by name.
+        dataset_options: Options of the data set; for objects, those of ``nasreg.data.DatasetConfig``.
+        seed: Seed of everything that is random.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        out: Run directory to make. Without one nothing is written.
+        resume: Go on with the run in ``out``. Give the same arguments as for the run that was interrupted.
+        callbacks: Called with each event of ``nasreg.events``.
+        registry: Where names are looked up; by default what is installed.
+
+    Returns:
+        The result.
+
+    Raises:
+        UsageError: What was asked for makes no sense; nothing was written. Its subclasses tell what.
+        TrainingError: Out of memory, or a loss that is not finite.
+        InterruptedRunError: Ctrl-C or SIGTERM; with ``out`` it can be resumed.
+        PluginError: The plugin's code could not be loaded.
+    """
+    registry = registry or default_registry()
+    named_space = space if isinstance(space, str) else None
+    named_data = data if isinstance(data, str) else None
+    spec = resolve_run(
+        registry,
+        algorithm,
+        space=named_space,
+        dataset=named_data,
+        preset=preset,
+        mutator=mutator,
+        trainer=trainer,
+        space_options=space_options,
+        dataset_options=dataset_options,
+        seed=seed,
+        device=device,
+        space_object=f"{OBJECT}{type(space).__name__}" if isinstance(space, nn.Module) else None,
+        dataset_object=None if named_data else f"{OBJECT}{type(data).__name__}",
+    )
+    return run(
+        spec,
+        registry=registry,
+        model=space if isinstance(space, nn.Module) else None,
+        dataset=None if named_data else _as_dataset(data),
+        out=out,
+        resume=resume,
+        callbacks=callbacks,
+    )
+
+
+def _as_dataset(data: Any) -> LoadedDataset:
+    if isinstance(data, LoadedDataset):
+        return data
+    if isinstance(data, tuple):
+        return from_torch(*data)
+    return from_torch(data)
+
+
+def run(
+    spec: RunSpec,
+    *,
+    registry: Registry,
+    model: nn.Module | None = None,
+    dataset: LoadedDataset | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> SearchResult:
+    """Carry out a resolved RunSpec.
+
+    Args:
+        spec: What to run.
+        registry: Where its names are looked up.
+        model: The model, where it is an object.
+        dataset: The data set, where it is an object.
+        out: Run directory to make, or with ``resume`` to go on with.
+        resume: Go on with the run in ``out``.
+        callbacks: Called with each event.
+
+    Raises:
+        NasregError: As ``search``.
+    """
+    # Everything that can be wrong with what was asked for is found out before anything is written.
+    algorithm = registry.algorithm(spec.algorithm)
+    mutator_config, trainer_config, dataset_config = configs(registry, spec)
+    device = resolve_device(spec.device)
+    spec = spec.model_copy(update={"device": str(device)})
+    directory = None if out is None else _directory(Path(out), resume=resume)
+    data = SearchData(dataset or _load(registry, spec, dataset_config), dataset_config, spec.seed, device)
+    build = _builder(registry, spec, data.info, model)
+    with torch.random.fork_rng():
+        space = extract_space(build())
+    algorithm.check_handles(space)
+    make_mutator = algorithm.mutator.load_factory()
+    task = SearchTask(
+        spec=spec,
+        build=build,
+        mutator=lambda space: make_mutator(space, mutator_config),
+        data=data,
+        device=device,
+    )
+    trainer: OneShotTrainer = algorithm.trainer.load_factory()(task, trainer_config)
+
+    epochs: list[EpochEnded] = []
+    task.callbacks = [*callbacks, partial(_remember, epochs)]
+    if directory is None:
+        architecture = trainer.fit()
+        history = [epoch_record(event) for event in epochs]
+    else:
+        with directory.lock():
+            if resume:
+                _check_same(directory, spec, data.describe())
+            else:
+                directory.create(spec, space, data.describe())
+            architecture = _fit(trainer, directory, environment(registry))
+            _write_result(directory, trainer, space, architecture)
+        lines = read_metrics(directory.path / "metrics.jsonl")
+        history = [line for line in lines if line.pop("event", None) == "epoch"]
+    trainer.mutator.detach(trainer.model)
+    fresh = None if model is not None else _builder(registry, spec, data.info, None, retrain=True)
+    return SearchResult(architecture, space, history, directory.path if directory else None, trainer.model, fresh)
+
+
+def resume(
+    run_dir: str | Path, *, callbacks: Sequence[Callback] = (), registry: Registry | None = None
+) -> SearchResult:
+    """Go on with a run that was interrupted, as if it had not been.
+
+    Args:
+        run_dir: The run directory.
+        callbacks: Called with each event.
+        registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        RunDirectoryError: It is no run, has finished, is still going on, or was started from Python with an object.
+        NasregError: As ``search``.
+    """
+    directory = RunDirectory(run_dir)
+    return run(
+        directory.spec, registry=registry or default_registry(), out=directory.path, resume=True, callbacks=callbacks
+    )
+
+
+def _directory(path: Path, *, resume: bool) -> RunDirectory:
+    directory = RunDirectory(path)
+    if not resume:
+        directory.check_free()
+    elif directory.status["state"] == "done":
+        raise RunDirectoryError(f"{directory.path} has finished: its result is architecture.json in it")
+    return directory
+
+
+def _load(registry: Registry, spec: RunSpec, config: Any) -> LoadedDataset:
+    if spec.dataset.name.startswith(OBJECT):
+        raise RunDirectoryError(_object_advice("data set", spec.dataset.name))
+    dataset = registry.dataset(spec.dataset.name).component.load_factory()(config)
+    if not isinstance(dataset, LoadedDataset):
+        raise PluginError(f"data set {spec.dataset.name!r} gave a {type(dataset).__name__}, not a LoadedDataset")
+    return dataset
+
+
+def _builder(
+    registry: Registry, spec: RunSpec, info: DataInfo, model: nn.Module | None, *, retrain: bool = False
+) -> Callable[[], nn.Module]:
+    """Return what builds the model; for an object it is the object each time."""
+    if model is not None:
+        return lambda: model
+    if spec.space.name.startswith(OBJECT):
+        raise RunDirectoryError(_object_advice("model", spec.space.name))
+    build, _ = space_component(registry, spec.space.name)
+    options = dict(spec.space.options)
+    if retrain and ":" not in spec.space.name:
+        options.update(registry.space(spec.space.name).retrain)
+
+    def checked() -> nn.Module:
+        module = build(info, options)
+        if not isinstance(module, nn.Module):
+            raise SpaceError(f"space {spec.space.name!r} gave a {type(module).__name__}, not an nn.Module")
+        return module
+
+    return checked
+
+
+def _object_advice(what: str, name: str) -> str:
+    return (
+        f"this run was started from Python with a {what} of its own ({name.removeprefix(OBJECT)}):"
+        " go on with it by nasreg.search(..., out=..., resume=True) and the same arguments"
+    )
+
+
+def _remember(epochs: list[EpochEnded], event: Event) -> None:
+    if isinstance(event, EpochEnded):
+        epochs.append(event)
+
+
+def _check_same(directory: RunDirectory, spec: RunSpec, data: dict[str, Any]) -> None:
+    """Refuse to resume what would not be the same run.
+
+    Raises:
+        RunDirectoryError: Other options, or other data.
+    """
+    before, now = directory.spec.model_dump(mode="json"), spec.model_dump(mode="json")
+    if before != now:
+        differing = ", ".join(name for name in now if before[name] != now[name])
+        raise RunDirectoryError(
+            f"{directory.path} is a run with other options ({differing}): resume it with the same ones"
+        )
+    if directory.read_json("data.json")["fingerprint"] != data["fingerprint"]:
+        raise RunDirectoryError(
+            f"the data set {spec.dataset.name!r} is no longer what {directory.path} was started with:"
+            " put the same images back, or start a new run"
+        )
+
+
+def _fit(trainer: OneShotTrainer, directory: RunDirectory, environment: dict[str, Any]) -> Architecture:
+    task = trainer.task
+    resumed = (directory.path / "environment.json").exists()
+    if resumed:
+        before = directory.read_json("environment.json")
+        changed = [name for name in ("versions", "machine", "threads") if before.get(name) != environment[name]]
+        if changed:
+            task.emit(
+                Notice(f"resumed with other {' and '.join(changed)} than before: the result may differ in its bits")
+            )
+    else:
+        directory.write_json("environment.json", environment)
+    directory.set_status("running", resumed=directory.status["resumed"] + resumed)
+    with JsonLines(directory.path / "metrics.jsonl") as metrics:
+        task.run, task.metrics, task.callbacks = directory, metrics, [metrics, *task.callbacks]
+        try:
+            return trainer.fit()
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
+            directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            raise
+
+
+def _write_result(
+    directory: RunDirectory, trainer: OneShotTrainer, space: SearchSpaceSpec, architecture: Architecture
+) -> None:
+    strengths = trainer.mutator.strengths()
+    title = f"{trainer.task.spec.algorithm} on {trainer.task.spec.dataset.name}"
+    draw_cells(space, architecture, directory.path / "cells.svg", strengths=strengths, title=title)
+    genotype = genotype_text(space, architecture)
+    if genotype:
+        directory.write_text("genotype.txt", genotype + "\n")
+    directory.write_text("architecture.json", architecture.to_json())
+    directory.set_status("done", error=None, metrics=trainer.position.metrics)
+
+
+def environment(registry: Registry) -> dict[str, Any]:
+    """Return what a run depends on beside its RunSpec: versions, machine, threads, command."""
+    plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
+    names = ("nasreg", "torch", "torchvision")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in names},
+            **plugins,
+        },
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }

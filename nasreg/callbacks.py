@@ -1,0 +1,161 @@
+"""Callbacks that keep what happens in a run: JSON Lines, and TensorBoard. Imports no torch until TensorBoard is used.
+
+In what is kept, epochs and steps count from 1, as in everything that a user reads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from nasreg.errors import ConfigError, RunDirectoryError
+from nasreg.events import CheckpointSaved, EpochEnded, Event, RunEnded, RunStarted, StepEnded
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def epoch_record(event: EpochEnded) -> dict[str, Any]:
+    """Return what is kept of an epoch: its number, its metrics, seconds, skip connections and strengths."""
+    return {
+        "epoch": event.epoch + 1,
+        **event.metrics,
+        "seconds": event.seconds,
+        "skips": dict(event.skips),
+        "strengths": {key: list(values) for key, values in event.strengths.items()},
+    }
+
+
+class JsonLines:
+    """Writes a line of JSON for each step and each epoch. A context manager.
+
+    Args:
+        path: The file; it is appended to.
+
+    Raises:
+        RunDirectoryError: It cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {path}: {error}") from error
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __call__(self, event: Event) -> None:
+        """Write a line, if the event is a step or an epoch."""
+        if isinstance(event, StepEnded):
+            self._write(event="step", epoch=event.epoch + 1, step=event.step, loss=event.loss, accuracy=event.accuracy)
+        elif isinstance(event, EpochEnded):
+            self._write(event="epoch", **epoch_record(event))
+            self._file.flush()
+
+    def _write(self, **values: Any) -> None:
+        self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")
+
+    def position(self) -> int:
+        """Return the size of the file, after all of it is on disk; a checkpoint keeps it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def truncate(self, position: int) -> None:
+        """Drop what was written after ``position``: a resumed run writes it again.
+
+        Raises:
+            RunDirectoryError: The file is shorter than that: somebody changed it.
+        """
+        if self._file.tell() < position:
+            raise RunDirectoryError(f"{self._path} lost lines since the last checkpoint: the run cannot go on")
+        self._file.truncate(position)
+        self._file.seek(position)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read what ``JsonLines`` wrote. A last line that was cut short by a kill is left out.
+
+    Raises:
+        RunDirectoryError: The file cannot be read, or another line is not JSON.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunDirectoryError(f"cannot read {path}: {error}") from error
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):  # a whole line ends with a newline
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise RunDirectoryError(f"{path}, line {number} is not an object")
+        records.append(record)
+    return records
+
+
+class TensorBoard:
+    """Writes losses, accuracies, skip connections and strengths for TensorBoard, by number of steps.
+
+    Args:
+        log_dir: Folder of the files.
+
+    Raises:
+        ConfigError: The package tensorboard is not installed.
+    """
+
+    def __init__(self, log_dir: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError('TensorBoard files need a package: pip install "nasreg[tensorboard]"') from error
+        self._make = SummaryWriter
+        self._log_dir = log_dir
+        self._writer: SummaryWriter | None = None
+        self._steps = 0
+
+    def __call__(self, event: Event) -> None:
+        """Write what the event tells."""
+        if isinstance(event, RunStarted):
+            self._steps = event.steps
+            first = event.first_epoch * event.steps + event.first_step
+            # What an interrupted run wrote after its last checkpoint is written again, so that it is purged here.
+            self._writer = self._make(str(self._log_dir), purge_step=first or None)
+        if self._writer is None:
+            return
+        if isinstance(event, StepEnded):
+            step = event.epoch * event.steps + event.step
+            self._writer.add_scalar("step/loss", event.loss, step)
+            self._writer.add_scalar("step/accuracy", event.accuracy, step)
+        elif isinstance(event, EpochEnded):
+            step = (event.epoch + 1) * self._steps
+            values = dict(event.metrics) | {f"skips/{key}": float(count) for key, count in event.skips.items()}
+            for key, strengths in event.strengths.items():
+                values |= {f"strength/{key}/{number}": value for number, value in enumerate(strengths)}
+            for name, value in values.items():
+                self._writer.add_scalar(name if "/" in name else f"epoch/{name}", value, step)
+        elif isinstance(event, CheckpointSaved):
+            self._writer.flush()
+        elif isinstance(event, RunEnded):
+            self._writer.close()

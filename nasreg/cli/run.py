@@ -1,0 +1,131 @@
+"""The commands that search: ``run``, ``resume``, and ``show`` for what came out. Imports no torch until one is used."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nasreg.api import SearchResult
+    from nasreg.events import Callback
+    from nasreg.runs import RunDirectory
+
+
+def run(
+    algorithm: Annotated[str, typer.Argument(help="Name of the algorithm; see: nasreg list algorithms")],
+    space: Annotated[
+        str | None, typer.Option(help="Search space: a name, or package.module:factory. Default: the algorithm's own")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set: a name, or folder:PATH. Default: digits")] = None,
+    preset: Annotated[str | None, typer.Option(help="Named set of options; see: nasreg describe ALGORITHM")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file in the form of a run's run.yaml, whole or in part")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set one option, such as trainer.epochs=50; may be repeated"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. Default: auto")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory to make. Default: a new one in runs/")] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard files into the run too")
+    ] = False,
+) -> None:
+    """Search for an architecture."""
+    from nasreg.registry import default_registry
+    from nasreg.resolve import resolve_run
+
+    registry = default_registry()
+    spec = resolve_run(
+        registry,
+        algorithm,
+        space=space,
+        dataset=dataset,
+        preset=preset,
+        config=config,
+        settings=set_ or [],
+        seed=seed,
+        device=device,
+    )
+    if out is None:
+        name = f"{algorithm}-{spec.dataset.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        out = Path("runs") / name.replace(":", "-").replace("/", "-")
+
+    def work(callbacks: list[Callback]) -> SearchResult:
+        from nasreg import api
+
+        return api.run(spec, registry=registry, out=out, callbacks=callbacks)
+
+    _work(work, out / "tensorboard" if tensorboard else None)
+
+
+def resume(run_dir: Annotated[Path, typer.Argument(help="Directory of a run that was interrupted")]) -> None:
+    """Go on with an interrupted run, as if it had not been."""
+
+    def work(callbacks: list[Callback]) -> SearchResult:
+        from nasreg import api
+
+        return api.resume(run_dir, callbacks=callbacks)
+
+    boards = run_dir / "tensorboard"
+    _work(work, boards if boards.is_dir() else None)
+
+
+def _work(work: Callable[[list[Callback]], SearchResult], tensorboard: Path | None) -> None:
+    from nasreg.callbacks import TensorBoard
+    from nasreg.draw import describe_architecture
+    from nasreg.progress import progress_for
+
+    boards: list[Callback] = [TensorBoard(tensorboard)] if tensorboard else []
+    with progress_for(sys.stdout) as progress:
+        result = work([progress, *boards])
+    assert result.run_dir is not None  # noqa: S101  # the commands always have one
+    typer.echo(f"\n{describe_architecture(result.space, result.architecture)}\n")
+    for name in ("architecture.json", "genotype.txt", "cells.svg"):
+        if (result.run_dir / name).exists():
+            typer.echo(f"wrote {_short(result.run_dir / name)}")
+    typer.echo(f"next: nasreg show {_short(result.run_dir)}")
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="Run directory, or the architecture.json in one")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Draw a picture to this .svg or .png file")] = None,
+) -> None:
+    """Show the architecture that a run found: in words, as a genotype, as a picture."""
+    from nasreg.draw import describe_architecture, draw_cells
+    from nasreg.runs import RunDirectory
+    from nasreg.specs import Architecture, genotype_text
+
+    directory = RunDirectory(path if path.is_dir() or not path.exists() else path.parent)
+    architecture = Architecture.load(path) if path.is_file() else directory.architecture
+    space = directory.space
+    space.validate(architecture)
+    typer.echo(describe_architecture(space, architecture))
+    genotype = genotype_text(space, architecture)
+    if genotype:
+        typer.echo(f"\n{genotype}")
+    if out:
+        draw_cells(space, architecture, out, strengths=_last_strengths(directory))
+        typer.echo(f"\nwrote {out}")
+
+
+def _last_strengths(directory: RunDirectory) -> dict[str, tuple[float, ...]] | None:
+    from nasreg.callbacks import read_metrics
+
+    path = directory.path / "metrics.jsonl"
+    epochs = [line for line in read_metrics(path) if line.get("event") == "epoch"] if path.exists() else []
+    return epochs[-1].get("strengths") if epochs else None
+
+
+def _short(path: Path) -> str:
+    """Return a path as short as it is still right from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,207 @@
+"""Finds plugins by entry point and loads each by itself: what one does wrong is recorded and harms no other.
+
+What a plugin returns is taken wholly or not at all. Imports no torch, unless a plugin does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import inspect
+import itertools
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pluggy
+
+import nasreg
+from nasreg import hookspecs
+from nasreg.errors import ConfigError, PluginError, did_you_mean
+from nasreg.specs.algorithm import PLUGIN_API, AlgorithmSpec, DatasetEntry, SpaceEntry
+
+ENTRY_POINT_GROUP = "nasreg"
+CORE = "nasreg"
+IN_PROCESS = "(in process)"
+MOST_ENTRIES = 10_000
+"""A hook that returns more than this is taken to be broken; it may never end."""
+
+SLOW = 1.0
+"""Seconds of loading from which on ``nasreg plugins`` speaks of them."""
+
+Kind = Literal["algorithm", "space", "dataset"]
+Entry = AlgorithmSpec | SpaceEntry | DatasetEntry
+
+KINDS: dict[Kind, type[Entry]] = {"algorithm": AlgorithmSpec, "space": SpaceEntry, "dataset": DatasetEntry}
+TITLES: dict[Kind, str] = {"algorithm": "algorithm", "space": "search space", "dataset": "data set"}
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """What became of one plugin."""
+
+    name: str
+    """Name of the entry point; ``nasreg`` is the core itself, ``(in process)`` is what ``register`` was given."""
+    distribution: str | None
+    version: str | None
+    status: Literal["ok", "failed", "disabled"] = "ok"
+    file: str | None = None
+    """File of the plugin module, where it is known."""
+    seconds: float = 0.0
+    """How long it took to load."""
+    error: str | None = None
+    """The root cause, in one line."""
+    traceback: str | None = None
+    algorithms: tuple[str, ...] = ()
+    spaces: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    clashes: tuple[str, ...] = ()
+    """Names that another plugin claims too, one line each; nobody has them."""
+
+    @property
+    def origin(self) -> str:
+        """Who it is, for a message."""
+        return f"plugin {self.name!r} ({self.distribution} {self.version})" if self.distribution else "this process"
+
+
+def kind_of(entry: Entry) -> Kind:
+    """Return which kind of thing an entry is."""
+    return next(kind for kind, cls in KINDS.items() if isinstance(entry, cls))
+
+
+def load_plugin(
+    record: PluginRecord, load: Callable[[], Any], core: Iterable[tuple[Kind, str]]
+) -> tuple[PluginRecord, list[Entry]]:
+    """Load one plugin; whatever it does, this returns.
+
+    Args:
+        record: Who it is.
+        load: Imports the plugin module.
+        core: Kinds and names that belong to nasreg itself.
+
+    Returns:
+        The record of what became of it, and its entries: all of them, or none if anything is wrong.
+    """
+    began = time.perf_counter()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not get into --json
+            plugin = load()
+            record = replace(record, file=_file(plugin))
+            entries = collect(plugin, record.name)
+        _check_not_core(entries, set(core))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the others go on
+        text = "".join(traceback.format_exception(error))
+        record = replace(record, status="failed", error=_root_cause(error), traceback=text)
+        entries = []
+    return replace(record, seconds=time.perf_counter() - began), entries
+
+
+def installed() -> Iterator[tuple[PluginRecord, importlib.metadata.EntryPoint]]:
+    """Find the entry points, in an order that does not depend on the file system; the same one found twice is one."""
+    seen: dict[tuple[str, str], tuple[PluginRecord, importlib.metadata.EntryPoint]] = {}
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        distribution = entry_point.dist.name if entry_point.dist else "unknown"
+        version = entry_point.dist.version if entry_point.dist else "unknown"
+        key = (re.sub(r"[-_.]+", "-", distribution).lower(), entry_point.name)
+        seen.setdefault(key, (PluginRecord(entry_point.name, distribution, version), entry_point))
+    return (seen[key] for key in sorted(seen))
+
+
+def disabled(found: Iterable[tuple[PluginRecord, object]]) -> set[str]:
+    """Return the entry points that NASREG_PLUGINS leaves out or NASREG_DISABLE names."""
+    installed = {record.name for record, _ in found}
+    listed: dict[str, set[str] | None] = {}
+    for variable in ("NASREG_PLUGINS", "NASREG_DISABLE"):
+        text = os.environ.get(variable)
+        listed[variable] = None if text is None else {name.strip() for name in text.split(",")} - {""}
+        for name in sorted((listed[variable] or set()) - installed):
+            raise ConfigError(
+                f"{variable} names {name!r}, which is no installed plugin.{did_you_mean(name, installed)}"
+            )
+    allowed = listed["NASREG_PLUGINS"]
+    return (installed - allowed if allowed is not None else set()) | (listed["NASREG_DISABLE"] or set())
+
+
+def collect(plugin: Any, name: str) -> list[Entry]:
+    """Call each hook of one plugin module and check what it returns. What the hooks raise is not caught.
+
+    Args:
+        plugin: The module.
+        name: What to call it.
+
+    Raises:
+        PluginError: It breaks the contract.
+    """
+    manager = pluggy.PluginManager("nasreg")
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin, name=name)
+    callers = manager.get_hookcallers(plugin) or []
+    hooks = {f"nasreg_{kind}s": cls for kind, cls in KINDS.items()}
+    if not callers:
+        raise PluginError(f"no function is marked with @nasreg.hookspecs.hookimpl; the hooks are {', '.join(hooks)}")
+    entries: list[Entry] = []
+    for caller in callers:
+        if not caller.has_spec():
+            if all(implementation.optionalhook for implementation in caller.get_hookimpls()):
+                continue
+            raise PluginError(f"there is no hook {caller.name!r}.{did_you_mean(caller.name, hooks)}")
+        expected = hooks[caller.name]
+        returned = caller()
+        if not returned or isinstance(returned[0], expected) or not isinstance(returned[0], Iterable):
+            what = type(returned[0]).__name__ if returned else "None"
+            raise PluginError(f"{caller.name} must return a list of {expected.__name__}, but it returned {what}")
+        for entry in itertools.islice(returned[0], MOST_ENTRIES + 1):
+            if not isinstance(entry, expected):
+                raise PluginError(f"{caller.name} must return a list of {expected.__name__}; {entry!r} is none")
+            entries.append(entry)
+        if len(entries) > MOST_ENTRIES:
+            raise PluginError(f"{caller.name} returned more than {MOST_ENTRIES} entries")
+    check(entries)
+    return entries
+
+
+def check(entries: Iterable[Entry]) -> None:
+    """Check what pydantic cannot: the version of the contract, and that no name is there twice.
+
+    Raises:
+        PluginError: It is wrong.
+    """
+    seen: set[tuple[Kind, str]] = set()
+    for entry in entries:
+        kind = kind_of(entry)
+        if (kind, entry.name) in seen:
+            raise PluginError(f"{TITLES[kind]} {entry.name!r} is there twice")
+        seen.add((kind, entry.name))
+        if isinstance(entry, AlgorithmSpec) and entry.plugin_api != PLUGIN_API:
+            older = "nasreg" if entry.plugin_api > PLUGIN_API else "the plugin"
+            raise PluginError(
+                f"algorithm {entry.name!r} was written for plugin_api {entry.plugin_api}, but nasreg"
+                f" {nasreg.__version__} has {PLUGIN_API}: upgrade {older}"
+            )
+
+
+def _check_not_core(entries: Iterable[Entry], core: set[tuple[Kind, str]]) -> None:
+    for entry in entries:
+        kind = kind_of(entry)
+        if (kind, entry.name) in core:
+            raise PluginError(f"{TITLES[kind]} {entry.name!r} belongs to nasreg itself: choose another name")
+
+
+def _file(plugin: object) -> str | None:
+    try:
+        return inspect.getfile(plugin)  # type: ignore[arg-type]  # anything but a module or class raises TypeError
+    except TypeError:
+        return None
+
+
+def _root_cause(error: BaseException) -> str:
+    """Return the first line of what everything began with."""
+    while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = cause
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": ")

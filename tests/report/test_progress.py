@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from nasreg.events import (
+    CheckpointSaved,
+    EpochEnded,
+    Event,
+    MemoryMeasured,
+    Notice,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+)
+from nasreg.progress import PlainProgress, RichProgress, progress_for
+from nasreg.specs import Architecture, CellSpec, RunSpec, SearchSpaceSpec
+
+OPS = ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3", "max_pool_3x3")
+SPACE = SearchSpaceSpec(
+    choices=tuple(
+        CellSpec(key=key, inputs=2, nodes=4, candidates=(OPS,) * 14, concat=(2, 3, 4, 5))
+        for key in ("normal", "reduce")
+    )
+)
+SPEC = RunSpec.model_validate(
+    {"algorithm": "darts", "space": {"name": "cells"}, "dataset": {"name": "digits"}, "mutator": {}, "trainer": {}}
+)
+ARCHITECTURE = Architecture(fingerprint="0", decisions={})
+METRICS = {"train_loss": 1.25, "train_accuracy": 0.5, "validation_loss": 1.5, "validation_accuracy": 0.451}
+
+
+@pytest.fixture(autouse=True)
+def _usual_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def started(first_epoch=0, first_step=0, epochs=10, steps=100, run_dir="runs/[a]", space=SPACE):
+    return RunStarted(SPEC, space, "cuda:0", 1_930_618, epochs, steps, first_epoch, first_step, Path(run_dir))
+
+
+def ended(epoch, epochs=10, metrics=METRICS, skips=None):
+    return EpochEnded(epoch, epochs, 12.34, metrics, ARCHITECTURE, skips=skips or {"normal": 2, "reduce": 0})
+
+
+def play(progress, clock, seconds=1.0, first_epoch=0, first_step=0, epochs=10, steps=100, until=None):
+    """Send what a trainer sends, a step every so many seconds."""
+    progress(started(first_epoch, first_step, epochs, steps))
+    for epoch in range(first_epoch, epochs):
+        for step in range(first_step if epoch == first_epoch else 0, steps):
+            clock.now += seconds
+            progress(StepEnded(epoch, step + 1, steps, 1.2345, 0.456))
+            if (epoch, step) == (first_epoch, first_step):
+                progress(MemoryMeasured(812 * 2**20, "cuda:0"))
+            if (epoch, step + 1) == until:
+                return
+        progress(ended(epoch, epochs))
+        progress(CheckpointSaved(Path("checkpoint.pt"), epoch + 1, 0))
+    progress(RunEnded(ARCHITECTURE, None, METRICS))
+
+
+class Screen:
+    """The little of a terminal that the bar uses: what stands where, and whether the cursor is shown."""
+
+    def __init__(self, width):
+        self.width, self.rows, self.row, self.column = width, [""], 0, 0
+        self.cursor = True
+
+    def feed(self, text):
+        for piece in re.findall(r"\x1b\[[?0-9;]*[a-zA-Z]|.|\n|\r", text):
+            if piece == "\n":
+                self.row, self.column = self.row + 1, 0
+            elif piece == "\r":
+                self.column = 0
+            elif piece in ("\x1b[?25l", "\x1b[?25h"):
+                self.cursor = piece.endswith("h")
+            elif piece.endswith("A") and piece.startswith("\x1b"):
+                self.row -= int(piece[2:-1] or 1)
+            elif piece == "\x1b[2K":
+                self.rows[self.row] = ""
+            elif piece.startswith("\x1b"):
+                assert piece.endswith("m"), repr(piece)
+            else:
+                if self.column == self.width:
+                    self.row, self.column = self.row + 1, 0
+                    self.grow()
+                line = self.rows[self.row].ljust(self.column)
+                self.rows[self.row] = line[: self.column] + piece + line[self.column + 1 :]
+                self.column += 1
+            self.grow()
+        return self
+
+    def grow(self):
+        self.rows += [""] * (self.row + 1 - len(self.rows))
+
+    @property
+    def lines(self):
+        return [row.rstrip() for row in self.rows if row.strip()]
+
+
+def plain(**options):
+    stream, clock = io.StringIO(), Clock()
+    with PlainProgress(stream, clock) as progress:
+        play(progress, clock, **options)
+    return stream.getvalue().splitlines()
+
+
+def rich(width=120, **options):
+    """Return the raw output up to the end of play, what was then on the screen, and what is left when all is over."""
+    stream, clock = io.StringIO(), Clock()
+    console = Console(
+        file=stream, force_terminal=True, width=width, height=30, color_system="standard", highlight=False
+    )
+    with RichProgress(console, clock) as progress:
+        play(progress, clock, **options)
+        raw = stream.getvalue()
+    return raw, Screen(width).feed(raw), Screen(width).feed(stream.getvalue())
+
+
+def test_plain_tells_what_is_run():
+    lines = plain()
+    assert lines[0] == "darts: space cells, data set digits, device cuda:0"
+    size = SPACE.size()
+    assert lines[1] == f"1,930,618 weights, ~{size:.1e} architectures, 10 epochs of 100 steps".replace("e+", "e")
+    assert lines[2] == "run directory runs/[a]"
+    assert lines[3] == "peak memory 812 MiB (cuda:0)"
+    assert not any("resuming" in line for line in lines)
+
+
+def test_plain_has_a_line_for_each_epoch():
+    lines = [line for line in plain(seconds=0.1) if line.startswith("epoch")]
+    assert len(lines) == 10
+    assert lines[2] == (
+        "epoch 3/10: train loss 1.250, accuracy 50.0%; validation loss 1.500, accuracy 45.1%; 12.3 s;"
+        " skips normal 2, reduce 0"
+    )
+
+
+def test_plain_has_a_line_every_30_seconds_of_a_long_epoch():
+    lines = [line for line in plain(epochs=1, until=(0, 95)) if "step " in line]
+    # the memory line after 1 s starts the count
+    assert [re.search(r"step (\d+)/100", line).group(1) for line in lines] == ["31", "61", "91"]
+    assert lines[0] == "epoch 1/1, step 31/100, loss 1.234, accuracy 45.6%, 0:00:31 elapsed, 0:01:09 left"
+
+
+def test_a_resumed_run_says_so_and_judges_the_time_left_by_itself():
+    # 8.5 of 10 epochs were done before. At 2 s a step the 150 steps left take 300 s.
+    lines = plain(seconds=2.0, first_epoch=8, first_step=50, until=(8, 66))
+    assert "resuming at epoch 9, step 51" in lines
+    assert lines[-1].endswith("0:00:32 elapsed, 0:04:28 left")
+    _, screen, _ = rich(seconds=2.0, first_epoch=8, first_step=50, until=(8, 66))
+    assert "resuming at epoch 9, step 51" in screen.lines
+    assert screen.lines[-1].endswith("0:00:32 elapsed, 0:04:28 left")
+
+
+def test_validation_counts_in_the_time_left():
+    stream, clock = io.StringIO(), Clock()
+    progress = PlainProgress(stream, clock)
+    progress(started(epochs=2, steps=10))
+    clock.now += 60
+    progress(StepEnded(0, 10, 10, 1.0, 0.5))
+    clock.now += 60
+    progress(ended(0, 2))
+    clock.now += 60
+    progress(StepEnded(1, 5, 10, 1.0, 0.5))
+    assert stream.getvalue().splitlines()[-1].endswith("0:03:00 elapsed, 0:01:00 left")
+
+
+def test_a_run_resumed_at_its_end():
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress(started(first_epoch=10))
+    progress(RunEnded(ARCHITECTURE, None, METRICS))
+    assert stream.getvalue().splitlines()[-1] == "resuming after the last epoch"
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 60])
+def test_any_number_of_architectures_can_be_written(nodes):
+    edges = sum(2 + node for node in range(nodes))
+    one = CellSpec(key="a", inputs=2, nodes=nodes, candidates=(OPS,) * edges, concat=(2,), edges_kept=60)
+    space = SearchSpaceSpec(choices=(one,))
+    stream = io.StringIO()
+    PlainProgress(stream)(started(space=space))
+    shown = re.search(r"weights, (\S+) architectures", stream.getvalue()).group(1)
+    if nodes < 60:
+        assert shown == f"{space.size():,}"
+    else:
+        mantissa, exponent = re.fullmatch(r"~(\d\.\d)e(\d+)", shown).groups()
+        assert str(space.size()).startswith(mantissa[0])
+        assert int(exponent) == len(str(space.size())) - 1 > 308
+
+
+def test_metrics_of_other_trainers():
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress(ended(0, metrics={"train_loss": 2.0, "entropy": 0.12345}, skips=None))
+    progress(EpochEnded(1, 10, 1.0, {}, ARCHITECTURE))
+    assert stream.getvalue().splitlines() == [
+        "epoch 1/10: train loss 2.000; 12.3 s; entropy 0.1235; skips normal 2, reduce 0",
+        "epoch 2/10: 1.0 s",
+    ]
+
+
+@dataclass(frozen=True)
+class Unknown(Event):
+    thing: int = 3
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_events_in_any_order(kind):
+    stream, clock = io.StringIO(), Clock()
+    console = Console(file=stream, force_terminal=True, width=80)
+    events = [
+        Unknown(), Notice("early"), StepEnded(0, 1, 3, 2.0, 0.5), MemoryMeasured(20 * 2**30, "cpu"), ended(0),
+        CheckpointSaved(Path("x"), 1, 0), RunEnded(ARCHITECTURE, None, {}), started(), RunEnded(ARCHITECTURE, None, {}),
+        Notice("late"), ended(3),
+    ]  # fmt: skip
+    with PlainProgress(stream, clock) if kind == "plain" else RichProgress(console, clock) as progress:
+        for event in events:
+            clock.now += 50
+            progress(event)
+    text = "\n".join(Screen(80).feed(stream.getvalue()).lines)
+    for words in ("warning: early", "peak memory 20.0 GiB (cpu)", "epoch 1/10: train", "warning: late", "epoch 4/10"):
+        assert words in text
+
+
+def test_plain_flushes_each_line_and_has_no_escape_codes(tmp_path):
+    path = tmp_path / "log.txt"
+    with path.open("w") as stream, progress_for(stream) as progress:
+        progress(started())
+        assert "run directory runs/[a]\n" in path.read_text()
+        progress(Notice("cell 'normal' collapses"))
+        assert path.read_text().endswith("warning: cell 'normal' collapses\n")
+        play(progress, Clock())
+    assert re.fullmatch(r"[\x20-\x7e\n]+", path.read_text())
+
+
+def test_rich_shows_a_bar_below_the_lines_that_stay():
+    _, screen, after = rich(seconds=1.0, until=(2, 50))
+    assert [line.split(":")[0] for line in screen.lines[-4:-2]] == ["epoch 1/10", "epoch 2/10"]
+    assert screen.lines[-2] == "epoch 3/10  step 50/100  loss 1.234  accuracy 45.6%"
+    bar, times = re.fullmatch(r"(\S+) (.*)", screen.lines[-1]).groups()
+    assert times == "0:04:10 elapsed, 0:12:30 left"
+    assert len(screen.lines[-1]) == 120
+    assert set(bar) <= set("━╸╺")
+    assert not screen.cursor
+    assert after.cursor
+    assert after.lines == screen.lines[:-2]
+
+
+def test_rich_bar_is_as_full_as_the_search():
+    filled = {}
+    for epoch in (0, 4, 9):
+        raw, _, _ = rich(until=(epoch, 100))
+        last = raw[raw.rindex("\r") :] if "\r" in raw else raw
+        colours = re.findall(r"\x1b\[([0-9;]*)m([━╸╺]+)", last)
+        filled[epoch] = len(colours[0][1])
+        total = sum(len(text) for _, text in colours)
+    assert filled[0] == pytest.approx(total / 10, abs=1)
+    assert filled[4] == pytest.approx(total / 2, abs=1)
+    assert filled[9] == total
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+def test_no_width_breaks_the_bar(width):
+    _, screen, after = rich(width, seconds=7.0, epochs=600, steps=1500, until=(0, 1500))
+    assert len(screen.lines) == len(after.lines) + 2
+    assert screen.lines[-2].startswith("epoch 1/600  step 1500/1500")
+    if width >= 60:
+        assert screen.lines[-2].endswith("loss 1.234  accuracy 45.6%")
+        assert re.search(r"━ 2:55:00 elapsed, 72 days, 19:05:00 left$", screen.lines[-1])
+
+
+def test_rich_notices_are_yellow_and_taken_literally():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=200, color_system="standard")
+    with RichProgress(console, Clock()) as progress:
+        progress(started())
+        progress(Notice("passed over [red]checkpoint[/red] in /tmp/[a]"))
+    assert "\x1b[33mwarning: passed over [red]checkpoint[/red] in /tmp/[a]\x1b[0m" in stream.getvalue()
+
+
+def test_rich_ends_its_bar_with_the_run():
+    stream = io.StringIO()
+    clock = Clock()
+    console = Console(file=stream, force_terminal=True, width=120)
+    with RichProgress(console, clock) as progress:
+        play(progress, clock, epochs=2, steps=3)
+        screen = Screen(120).feed(stream.getvalue())
+        assert screen.cursor
+        assert screen.lines[-1].startswith("epoch 2/2: train loss")
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from nasreg.events import *
+from nasreg.progress import RichProgress, progress_for
+from nasreg.specs import RunSpec, SearchSpaceSpec
+spec = RunSpec.model_validate(
+    {"algorithm": "darts", "space": {"name": "s"}, "dataset": {"name": "d"}, "mutator": {}, "trainer": {}}
+)
+with progress_for(sys.stdout) as progress:
+    assert isinstance(progress, RichProgress)
+    progress(RunStarted(spec, SearchSpaceSpec(choices=()), "cpu", 10, 2, 5, 0, 0, None))
+    progress(StepEnded(0, 1, 5, 1.0, 0.5))
+    print("a print of somebody else's")
+    raise {error}
+"""
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('broken')", "KeyboardInterrupt"])
+def test_a_terminal_is_restored_after_an_error(error):
+    master, slave = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "60", "LINES": "20"}
+    arguments = [sys.executable, "-c", PROGRAM.replace("{error}", error)]
+    with subprocess.Popen(arguments, stdout=slave, stderr=subprocess.PIPE, env=environment, text=True) as process:
+        os.close(slave)
+        chunks = []
+
+        def read():
+            try:
+                while chunk := os.read(master, 4096):
+                    chunks.append(chunk)
+            except OSError:  # how Linux says that the other end is closed
+                pass
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        _, errors = process.communicate()
+        reader.join()
+    os.close(master)
+    assert error.split("(")[0] in errors
+    assert process.returncode != 0
+    output = b"".join(chunks).decode()
+    assert "\x1b[?25l" in output
+    screen = Screen(60).feed(output)
+    assert screen.cursor
+    assert screen.lines[0] == "darts: space s, data set d, device cpu"
+    assert screen.lines[-1] == "a print of somebody else's"
+
+
+def test_importing_it_is_light():
+    code = "import sys, nasreg.progress; sys.exit(bool({'torch', 'matplotlib', 'rich'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
