@@ -23,7 +23,7 @@ from nasreg.callbacks import JsonLines, epoch_record, read_metrics
 from nasreg.data import LoadedDataset, SearchData, from_torch
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
-from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError
+from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError, UnknownNameError
 from nasreg.events import Callback, EpochEnded, Event, Notice
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
@@ -235,9 +235,13 @@ def resume(
         NasregError: As ``search``.
     """
     directory = RunDirectory(run_dir)
-    return run(
-        directory.spec, registry=registry or default_registry(), out=directory.path, resume=True, callbacks=callbacks
-    )
+    spec = directory.spec
+    try:
+        return run(spec, registry=registry or default_registry(), out=directory.path, resume=True, callbacks=callbacks)
+    except UnknownNameError as error:
+        versions = directory.read_json("environment.json").get("versions", {})
+        before = ", ".join(f"{name} {version}" for name, version in versions.items())
+        raise UnknownNameError(f"{error} The run was made with: {before}.") from error
 
 
 def _directory(path: Path, *, resume: bool) -> RunDirectory:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import inspect
 import itertools
 import os
@@ -50,6 +51,8 @@ class PluginRecord:
     distribution: str | None
     version: str | None
     status: Literal["ok", "failed", "disabled"] = "ok"
+    module: str | None = None
+    """Name of the plugin module."""
     file: str | None = None
     """File of the plugin module, where it is known."""
     seconds: float = 0.0
@@ -96,7 +99,8 @@ def load_plugin(
         _check_not_core(entries, set(core))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the others go on
         text = "".join(traceback.format_exception(error))
-        record = replace(record, status="failed", error=_root_cause(error), traceback=text)
+        file = record.file or _file_of(record.module)
+        record = replace(record, status="failed", error=_root_cause(error), traceback=text, file=file)
         entries = []
     return replace(record, seconds=time.perf_counter() - began), entries
 
@@ -108,7 +112,9 @@ def installed() -> Iterator[tuple[PluginRecord, importlib.metadata.EntryPoint]]:
         distribution = entry_point.dist.name if entry_point.dist else "unknown"
         version = entry_point.dist.version if entry_point.dist else "unknown"
         key = (re.sub(r"[-_.]+", "-", distribution).lower(), entry_point.name)
-        seen.setdefault(key, (PluginRecord(entry_point.name, distribution, version), entry_point))
+        seen.setdefault(
+            key, (PluginRecord(entry_point.name, distribution, version, module=entry_point.module), entry_point)
+        )
     return (seen[key] for key in sorted(seen))
 
 
@@ -197,6 +203,14 @@ def _file(plugin: object) -> str | None:
         return inspect.getfile(plugin)  # type: ignore[arg-type]  # anything but a module or class raises TypeError
     except TypeError:
         return None
+
+
+def _file_of(module: str | None) -> str | None:
+    """Find the file of a module that cannot be imported."""
+    with contextlib.suppress(Exception):  # the package around it may be broken too
+        spec = importlib.util.find_spec(module) if module else None
+        return spec.origin if spec else None
+    return None
 
 
 def _root_cause(error: BaseException) -> str:

@@ -6,11 +6,13 @@ Imports no torch; plugins are looked for at the first look-up.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, cast
 
+import nasreg
 from nasreg.discovery import (
     CORE,
     IN_PROCESS,
@@ -214,7 +216,17 @@ class Registry:
             found = list(installed()) if self._entry_points else []
             left_out = disabled(found)  # raises before anything is loaded or kept
             names = self._names = {kind: _Names() for kind in KINDS}
-            core = [(kind, name) for kind in KINDS for name, (_, by) in names[kind].entries.items() if by.name == CORE]
+            core = PluginRecord(CORE, CORE, nasreg.__version__)
+            self._add(names, core, functools.partial(importlib.import_module, "nasreg.builtins"))
+            for record, entry_point in found:
+                if record.name in left_out:
+                    self._records.append(replace(record, status="disabled"))
+                else:
+                    self._add(names, record, entry_point.load)
+        return names
+
+    def _add(self, names: dict[Kind, _Names], record: PluginRecord, load: Callable[[], Any]) -> None:
+        core = [(kind, name) for kind in KINDS for name, (_, by) in names[kind].entries.items() if by.name == CORE]
         record, entries = load_plugin(record, load, core)
         self._records.append(record)
         for entry in entries:

@@ -104,9 +104,8 @@ def plugins(records: Sequence[PluginRecord], problems: Mapping[str, Sequence[str
         problems: Name of a plugin -> what else was found wrong with it.
         with_traceback: Whether to print the traceback of each failed one.
     """
-    rows = [
-        (each.name, f"{each.distribution or ''} {each.version or ''}", each.status, _outcome(each)) for each in records
-    ]
+    titles = [f"{record.distribution or ''} {record.version or ''}" for record in records]
+    rows = [(each.name, title, each.status, _outcome(each)) for each, title in zip(records, titles, strict=True)]
     table("plugins", rows)
     for record in records:
         found = [*record.clashes, *(each for each in problems.get(record.name, ()) if each != record.error)]

@@ -1,0 +1,107 @@
+"""Writes docs/reference.md and docs/schemas from the code: ``python docs/make_reference.py``. A test compares them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from nasreg import errors, events, hookspecs
+from nasreg.cli import build_app
+from nasreg.registry import CORE, Registry
+from nasreg.specs.schema import SCHEMAS, json_schema
+
+DOCS = Path(__file__).parent
+OURS = {CORE, *(f"nasreg-{folder.name}" for folder in (DOCS.parent / "plugins").iterdir())}
+
+
+def files() -> dict[str, str]:
+    """Return the text of each file, by its path below ``docs``."""
+    made = {"reference.md": "\n".join(_reference())}
+    for name in SCHEMAS:
+        made[f"schemas/{name}.json"] = json.dumps(json_schema(name), indent=2) + "\n"
+    return made
+
+
+def _reference() -> Iterator[str]:
+    yield "# Reference\n\nMade from the code by `docs/make_reference.py`.\n\n## Commands\n"
+    group: Any = typer.main.get_command(build_app())
+    yield from _parameters(group)
+    for name, command in group.commands.items():
+        arguments = "".join(f" {parameter.name.upper()}" for parameter in _of_kind(command, "argument"))
+        yield f"### nasreg {name}{arguments}\n\n{command.help}\n"
+        yield from _parameters(command)
+    registry = Registry()
+    for kind, title in (("algorithm", "Algorithms"), ("space", "Search spaces"), ("dataset", "Data sets")):
+        yield f"## {title}\n"
+        for name in getattr(registry, f"{kind}s")():
+            described = registry.describe(name, kind)[kind]  # type: ignore[call-overload, index]
+            if described["distribution"] in OURS:
+                yield from _entry(described)
+    yield "## Hooks\n\nA plugin module may define these functions, marked with `@nasreg.hookspecs.hookimpl`.\n"
+    for name, hook in inspect.getmembers(hookspecs, inspect.isfunction):
+        if name.startswith("nasreg_"):
+            returned = inspect.signature(hook).return_annotation
+            yield f"- `{name}() -> {returned}`: {_doc(hook)}"
+    yield "\n## Events\n\nA callback is called with each of these (`nasreg.events`). Epochs count from 0.\n"
+    for name, event in inspect.getmembers(events, dataclasses.is_dataclass):
+        fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event))
+        yield f"- `{name}`({fields}): {_doc(event)}"
+    yield "\n## Errors\n\nOf `nasreg.errors`, with the exit code of the command line.\n"
+    for name, error in inspect.getmembers(errors, inspect.isclass):
+        if not issubclass(error, errors.NasregError):
+            continue
+        bases = ", ".join(base.__name__ for base in error.__bases__)
+        yield f"- `{name}`({bases}), {error.exit_code}: {_doc(error)}"
+    yield ""
+
+
+def _of_kind(command: Any, kind: str) -> list[Any]:
+    return [parameter for parameter in command.params if parameter.param_type_name == kind]
+
+
+def _parameters(command: Any) -> Iterator[str]:
+    """List them ourselves: the text of ``--help`` differs between versions of typer."""
+    for parameter in _of_kind(command, "argument"):
+        yield f"- `{parameter.name.upper()}`: {parameter.help}"
+    for parameter in _of_kind(command, "option"):
+        value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.strip('_').upper()}"
+        yield f"- `{', '.join(parameter.opts)}{value}`: {parameter.help}"
+    yield ""
+
+
+def _entry(described: dict[str, Any]) -> Iterator[str]:
+    yield f"### {described['name']}\n\n{described['summary'][0].upper() + described['summary'][1:]}."
+    if described.get("paper"):
+        yield f"{described['paper']}"
+    yield ""
+    for name, preset in described.get("presets", {}).items():
+        default = " (default)" if name == described["default_preset"] else ""
+        yield f"- preset `{name}`{default}: {preset['summary']}"
+    sections = (
+        {"": described["options"]}
+        if "options" in described
+        else {f"{part}.": described[part]["options"] for part in ("mutator", "trainer")}
+    )
+    yield "\n| option | type | default | meaning |\n|---|---|---|---|"
+    for prefix, options in sections.items():
+        for option in options:
+            default = "required" if option["required"] else f"`{json.dumps(option['default'])}`"
+            kind = ", ".join([option["type"], *option["constraints"]]).replace("|", "\\|")
+            yield f"| `{prefix}{option['name']}` | {kind} | {default} | {option['description']} |"
+    yield ""
+
+
+def _doc(thing: Any) -> str:
+    return " ".join((inspect.getdoc(thing) or "").split())
+
+
+if __name__ == "__main__":
+    for name, text in files().items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
+        (DOCS / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,133 @@
+"""The documentation is true: what it lists is all there is, and every command and block of code in it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jsonschema
+import pytest
+import yaml
+
+from nasreg.registry import default_registry
+from nasreg.specs import json_schema
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "reference.md"),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+
+
+def blocks(document: Path) -> list[Block]:
+    return [Block(*match.groups()) for match in BLOCK.finditer(document.read_text(encoding="utf-8"))]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _make_reference():
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs/make_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted(_make_reference().files()))
+def test_the_reference_is_up_to_date(path):
+    """Every command, option, hook, event and error is in it; python docs/make_reference.py writes it."""
+    assert (ROOT / "docs" / path).read_text(encoding="utf-8") == _make_reference().files()[path]
+
+
+def test_every_option_has_a_description():
+    rows = re.findall(r"^\| `([\w.]+)` \|.*\| ([^|]*) \|$", (ROOT / "docs/reference.md").read_text(), re.MULTILINE)
+    assert len(rows) > 50
+    assert not [option for option, meaning in rows if not meaning.strip()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+        if not target.startswith("https://"):
+            assert (document.parent / target).exists(), target
+
+
+def environment() -> dict[str, str]:
+    folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def own_registry():
+    """What a document registers is forgotten after it."""
+    default_registry.cache_clear()
+    yield
+    default_registry.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "CONTRIBUTING.md"], ids=name)
+def test_blocks_run(document, tmp_path, monkeypatch):
+    """In order, in one folder; the Python blocks of a document share their names."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for number, (language, text) in enumerate(blocks(document)):
+        if "-m venv" in text:
+            continue  # README's first two commands set up an environment: the last test and .ci/run run them
+        if language == "python":
+            exec(compile(text, f"{name(document)}, block {number}", "exec"), names)  # noqa: S102  # our own documents
+        elif language == "bash":
+            words = ["bash", "-euo", "pipefail", "-c", text]
+            done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"block {number}:\n{text}\n{done.stdout}\n{done.stderr}"
+        else:
+            assert language == "toml", f"block {number} has no language that is run"
+            assert text.startswith("[project.entry-points.nasreg]")
+
+
+def test_contributing_names_the_commands_of_ci():
+    ci = (ROOT / ".ci/run").read_text()
+    for line in blocks(ROOT / "CONTRIBUTING.md")[0].text.splitlines():
+        assert f".venv/bin/{line}" in ci
+
+
+@pytest.mark.slow
+def test_readmes_first_command_sets_up_and_searches_to_the_end(tmp_path):
+    """In a copy of the project, with pip taking torch and the like from the present environment."""
+    ignore = shutil.ignore_patterns(".*", "runs", "build", "dist", "__pycache__")
+    shutil.copytree(ROOT, tmp_path / "nasreg", ignore=ignore)
+    command = blocks(ROOT / "README.md")[0].text
+    shared = {"PYTHONPATH": next(path for path in sys.path if path.endswith("site-packages"))}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=tmp_path / "nasreg",
+        env={**os.environ, **shared},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_dir = tmp_path / "nasreg/runs/first"
+    last = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["validation_accuracy"] > 0.9
+    assert (run_dir / "cells.svg").read_text().startswith("<?xml")
+    assert json.loads((run_dir / "environment.json").read_text())["command"][0] == ".venv/bin/nasreg"
+    for file, schema in (("architecture.json", "architecture"), ("space.json", "search-space"), ("run.yaml", "run")):
+        jsonschema.validate(yaml.safe_load((run_dir / file).read_text()), json_schema(schema))
