@@ -72,16 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nasreg {__version__}")
+        raise typer.Exit
+
+
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. May stand after the command.")
     ] = False,
 ) -> None:
-    del debug  # read by main
-    if version:
-        typer.echo(f"nasreg {__version__}")
-        raise typer.Exit
+    del version, debug  # the first has shown itself by now, the second is read by main
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
