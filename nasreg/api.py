@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -19,18 +19,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasreg.callbacks import JsonLines, epoch_record, read_metrics
+from nasreg.callbacks import JsonLines, epoch_record, read_metrics, trial_record
 from nasreg.data import LoadedDataset, SearchData, from_torch
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
-from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError, UnknownNameError
-from nasreg.events import Callback, EpochEnded, Event, Notice
+from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
+from nasreg.events import Callback, EpochEnded, Event, Notice, TrialEnded
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, genotype_text
-from nasreg.trainers import OneShotTrainer, SearchTask
+from nasreg.trainers import SearchTask, SearchTrainer
+from nasreg.trainers.loop import Build, EdgeCandidates
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -47,9 +48,12 @@ class SearchResult:
     """Of each epoch, in order: its number from 1, metrics, seconds, skips, strengths."""
     run_dir: Path | None
     """The run directory, where one was asked for."""
-    supernet: nn.Module = field(repr=False)
-    """The trained supernet, with its choices undecided again."""
-    _fresh: Callable[[], nn.Module] | None = field(repr=False)
+    trials: list[dict[str, Any]]
+    """Of each trial of a multi-trial algorithm, in order: number from 1, score, parameters, seconds, architecture."""
+    supernet: nn.Module | None = field(repr=False)
+    """The trained supernet of a one-shot algorithm, with its choices undecided again."""
+    _build: Build = field(repr=False)
+    _is_object: bool = field(repr=False)
 
     @property
     def genotype(self) -> str | None:
@@ -66,10 +70,15 @@ class SearchResult:
         Raises:
             SpaceError: A module of a user's own model has parameters but no ``reset_parameters``, with which it could
                 start anew.
+            UsageError: There are no weights to keep: a multi-trial algorithm has no supernet.
         """
-        if keep_weights or self._fresh is None:
-            return freeze(self.supernet, self.architecture, keep_weights=keep_weights)
-        return freeze(self._fresh(), self.architecture)
+        if not keep_weights:
+            # What is built anew has new weights; a user's own model is there already.
+            return freeze(self._build(retrain=True), self.architecture, keep_weights=not self._is_object)
+        if self.supernet is None:
+            raise UsageError("a multi-trial search has no supernet whose weights could be kept: use model()")
+        # In the end the supernet may have fewer candidates than the space.
+        return freeze(self.supernet, extract_space(self.supernet).architecture(self.architecture.decisions))
 
 
 def search(
@@ -189,22 +198,25 @@ def run(
     build = _builder(registry, spec, data.info, model)
     with torch.random.fork_rng():
         space = extract_space(build())
-    algorithm.check_handles(space)
+    entry = registry.space(spec.space.name) if _is_registered(spec.space.name) else None
+    algorithm.check_space(spec.space.name, space, entry)
     make_mutator = algorithm.mutator.load_factory()
     task = SearchTask(
         spec=spec,
+        space=space,
         build=build,
         mutator=lambda space: make_mutator(space, mutator_config),
         data=data,
         device=device,
     )
-    trainer: OneShotTrainer = algorithm.trainer.load_factory()(task, trainer_config)
+    trainer: SearchTrainer = algorithm.trainer.load_factory()(task, trainer_config)
 
-    epochs: list[EpochEnded] = []
-    task.callbacks = [*callbacks, partial(_remember, epochs)]
+    remembered: list[Event] = []
+    task.callbacks = [*callbacks, partial(_remember, remembered)]
     if directory is None:
         architecture = trainer.fit()
-        history = [epoch_record(event) for event in epochs]
+        history = [epoch_record(event) for event in remembered if isinstance(event, EpochEnded)]
+        trials = [trial_record(event) for event in remembered if isinstance(event, TrialEnded)]
     else:
         with directory.lock():
             if resume:
@@ -214,10 +226,19 @@ def run(
             architecture = _fit(trainer, directory, environment(registry))
             _write_result(directory, trainer, space, architecture)
         lines = read_metrics(directory.path / "metrics.jsonl")
-        history = [line for line in lines if line.pop("event", None) == "epoch"]
-    trainer.mutator.detach(trainer.model)
-    fresh = None if model is not None else _builder(registry, spec, data.info, None, retrain=True)
-    return SearchResult(architecture, space, history, directory.path if directory else None, trainer.model, fresh)
+        kinds = [line.pop("event", None) for line in lines]
+        history = [line for line, kind in zip(lines, kinds, strict=True) if kind == "epoch"]
+        trials = [line for line, kind in zip(lines, kinds, strict=True) if kind == "trial"]
+    return SearchResult(
+        architecture=architecture,
+        space=space,
+        history=history,
+        trials=trials,
+        run_dir=directory.path if directory else None,
+        supernet=trainer.supernet(),
+        _build=build,
+        _is_object=model is not None,
+    )
 
 
 def resume(
@@ -262,26 +283,37 @@ def _load(registry: Registry, spec: RunSpec, config: Any) -> LoadedDataset:
     return dataset
 
 
-def _builder(
-    registry: Registry, spec: RunSpec, info: DataInfo, model: nn.Module | None, *, retrain: bool = False
-) -> Callable[[], nn.Module]:
-    """Return what builds the model; for an object it is the object each time."""
-    if model is not None:
-        return lambda: model
-    if spec.space.name.startswith(OBJECT):
-        raise RunDirectoryError(_object_advice("model", spec.space.name))
-    build, _ = space_component(registry, spec.space.name)
-    options = dict(spec.space.options)
-    if retrain and ":" not in spec.space.name:
-        options.update(registry.space(spec.space.name).retrain)
+def _is_registered(space: str) -> bool:
+    return ":" not in space
 
-    def checked() -> nn.Module:
-        module = build(info, options)
+
+def _builder(registry: Registry, spec: RunSpec, info: DataInfo, model: nn.Module | None) -> Build:
+    """Return what builds the model; for an object it is the object each time."""
+    name = spec.space.name
+    if model is None and name.startswith(OBJECT):
+        raise RunDirectoryError(_object_advice("model", name))
+    entry = registry.space(name) if _is_registered(name) else None
+    component = space_component(registry, name) if model is None else None
+
+    def build(
+        *, retrain: bool = False, added_depth: int = 0, edge_candidates: EdgeCandidates | None = None
+    ) -> nn.Module:
+        if component is None:
+            assert model is not None  # noqa: S101  # one of the two is there
+            return model
+        options = spec.space.options
+        if entry is not None:
+            options |= entry.retrain if retrain else {}
+            if added_depth:
+                options[entry.capabilities["depth"]] += added_depth
+            if edge_candidates is not None:
+                options[entry.capabilities["edge_candidates"]] = edge_candidates
+        module = component.build(info, options)
         if not isinstance(module, nn.Module):
-            raise SpaceError(f"space {spec.space.name!r} gave a {type(module).__name__}, not an nn.Module")
+            raise SpaceError(f"space {name!r} gave a {type(module).__name__}, not an nn.Module")
         return module
 
-    return checked
+    return build
 
 
 def _object_advice(what: str, name: str) -> str:
@@ -291,9 +323,9 @@ def _object_advice(what: str, name: str) -> str:
     )
 
 
-def _remember(epochs: list[EpochEnded], event: Event) -> None:
-    if isinstance(event, EpochEnded):
-        epochs.append(event)
+def _remember(remembered: list[Event], event: Event) -> None:
+    if isinstance(event, EpochEnded | TrialEnded):
+        remembered.append(event)
 
 
 def _check_same(directory: RunDirectory, spec: RunSpec, data: dict[str, Any]) -> None:
@@ -315,7 +347,7 @@ def _check_same(directory: RunDirectory, spec: RunSpec, data: dict[str, Any]) ->
         )
 
 
-def _fit(trainer: OneShotTrainer, directory: RunDirectory, environment: dict[str, Any]) -> Architecture:
+def _fit(trainer: SearchTrainer, directory: RunDirectory, environment: dict[str, Any]) -> Architecture:
     task = trainer.task
     resumed = (directory.path / "environment.json").exists()
     if resumed:
@@ -339,7 +371,7 @@ def _fit(trainer: OneShotTrainer, directory: RunDirectory, environment: dict[str
 
 
 def _write_result(
-    directory: RunDirectory, trainer: OneShotTrainer, space: SearchSpaceSpec, architecture: Architecture
+    directory: RunDirectory, trainer: SearchTrainer, space: SearchSpaceSpec, architecture: Architecture
 ) -> None:
     strengths = trainer.mutator.strengths()
     title = f"{trainer.task.spec.algorithm} on {trainer.task.spec.dataset.name}"

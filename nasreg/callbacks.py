@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nasreg.errors import ConfigError, RunDirectoryError
-from nasreg.events import CheckpointSaved, EpochEnded, Event, RunEnded, RunStarted, StepEnded
+from nasreg.events import CheckpointSaved, EpochEnded, Event, RunEnded, RunStarted, StageStarted, StepEnded, TrialEnded
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -30,8 +30,19 @@ def epoch_record(event: EpochEnded) -> dict[str, Any]:
     }
 
 
+def trial_record(event: TrialEnded) -> dict[str, Any]:
+    """Return what is kept of a trial: its number, score, size, training time and architecture."""
+    return {
+        "trial": event.trial + 1,
+        "score": event.score,
+        "parameters": event.parameters,
+        "seconds": event.seconds,
+        "architecture": event.architecture.model_dump(mode="json"),
+    }
+
+
 class JsonLines:
-    """Writes a line of JSON for each step and each epoch. A context manager.
+    """Writes a line of JSON for each step, epoch, stage and trial. A context manager.
 
     Args:
         path: The file; it is appended to.
@@ -56,12 +67,16 @@ class JsonLines:
         self._file.close()
 
     def __call__(self, event: Event) -> None:
-        """Write a line, if the event is a step or an epoch."""
+        """Write a line, if the event is one to keep."""
         if isinstance(event, StepEnded):
             self._write(event="step", epoch=event.epoch + 1, step=event.step, loss=event.loss, accuracy=event.accuracy)
         elif isinstance(event, EpochEnded):
             self._write(event="epoch", **epoch_record(event))
             self._file.flush()
+        elif isinstance(event, StageStarted):
+            self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
+        elif isinstance(event, TrialEnded):
+            self._write(event="trial", **trial_record(event))
 
     def _write(self, **values: Any) -> None:
         self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")

@@ -74,6 +74,31 @@ class EpochEnded(Event):
 
 
 @dataclass(frozen=True)
+class StageStarted(Event):
+    """Sent before the first step of each stage, by algorithms that have stages. Stages count from 0."""
+
+    stage: int
+    stages: int
+    epoch: int
+    summary: str
+    """What is different in it, in a few words."""
+
+
+@dataclass(frozen=True)
+class TrialEnded(Event):
+    """Sent after each trial of a multi-trial algorithm. Trials count from 0."""
+
+    trial: int
+    trials: int
+    architecture: Architecture
+    score: float
+    parameters: int
+    """Weights of its network, in numbers."""
+    seconds: float
+    """Training time."""
+
+
+@dataclass(frozen=True)
 class Notice(Event):
     """Something that the user should see: a collapse into skips, a checkpoint that had to be passed over."""
 

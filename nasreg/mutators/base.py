@@ -1,10 +1,11 @@
-"""What the author of a one-shot algorithm builds a mutator on: something that answers every choice of a supernet."""
+"""What a mutator is to the core, and what the author of a one-shot algorithm builds one on."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -16,7 +17,36 @@ from nasreg.specs.base import Config
 from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
 
 
-class OneShotMutator(nn.Module, ABC):
+class Mutator(ABC):
+    """Decides the choices of a search space.
+
+    Args:
+        space: The search space.
+        config: Options of the mutator.
+    """
+
+    def __init__(self, space: SearchSpaceSpec, config: Config) -> None:
+        self.space = space
+        self.config = config
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """Return the architecture that the mutator holds to be best now."""
+
+    def strengths(self) -> Mapping[str, tuple[float, ...]]:
+        """Return how strong each edge (cell) or the best candidate (layer, input) is held to be; for reports."""
+        return {}
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: numbers, strings, tensors, and lists and dicts of them."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Set what ``state_dict`` returned."""
+
+
+class OneShotMutator(nn.Module, Mutator):
     """Answers each choice during the forward pass of a supernet, and derives an architecture.
 
     It is an ``nn.Module`` so that its own parameters (the alphas of DARTS, a controller) move, save and load as any
@@ -28,9 +58,8 @@ class OneShotMutator(nn.Module, ABC):
     """
 
     def __init__(self, space: SearchSpaceSpec, config: Config) -> None:
-        super().__init__()
-        self.space = space
-        self.config = config
+        nn.Module.__init__(self)
+        Mutator.__init__(self, space, config)
 
     @abstractmethod
     def answer(self, choice: LayerChoiceSpec | InputChoiceSpec | CellSpec) -> Answer:
@@ -40,14 +69,6 @@ class OneShotMutator(nn.Module, ABC):
             A decision (only what is chosen is computed), or weights: a tensor ``(n,)`` over the candidates of a layer
             or the inputs of an input choice; for a cell, ``(edges, candidates)`` or one such vector per edge.
         """
-
-    @abstractmethod
-    def architecture(self) -> Architecture:
-        """Derive the architecture that the mutator holds to be best now."""
-
-    def strengths(self) -> Mapping[str, tuple[float, ...]]:
-        """Return how strong each edge (cell) or the best candidate (layer, input) is held to be; for reports."""
-        return {}
 
     def attach(self, model: nn.Module) -> None:
         """Answer the choices of ``model`` from now on.

@@ -35,6 +35,11 @@ class DartsSpaceConfig(Config):
     candidates: tuple[OperationName, ...] = Field(
         default=DARTS_OPERATIONS, min_length=1, description="operations possible on each edge, in order"
     )
+    edge_candidates: dict[Literal["normal", "reduce"], tuple[tuple[OperationName, ...], ...]] | None = Field(
+        default=None,
+        description="operations possible on each edge of each kind of cell, where they are fewer than the candidates;"
+        " edges are ordered node by node, then source by source",
+    )
     stem: Literal["auto", "cifar", "imagenet"] = Field(
         default="auto",
         description="cifar: one 3x3 convolution to 3C channels; imagenet: three with stride 2;"

@@ -7,6 +7,7 @@ one and two thirds of the depth. What differs from the paper: stem and number of
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -50,13 +51,15 @@ class DartsCell(nn.Module):
         def make(name: str, source: int, node: int) -> nn.Module:
             return OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, affine=affine)
 
+        key: Literal["normal", "reduce"] = "reduce" if reduction else "normal"
         self.cell = Cell(
             {name: partial(make, name) if name != NONE else None for name in config.candidates},
             inputs=2,
             nodes=config.nodes,
             edges_kept=config.edges_kept,
             reduction=reduction,
-            key="reduce" if reduction else "normal",
+            edge_candidates=(config.edge_candidates or {}).get(key),
+            key=key,
         )
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ PLUGIN_API = 1
 """The version of the contract between core and plugins; an AlgorithmSpec says for which it was written."""
 
 RegistryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Capability = Literal["depth", "edge_candidates"]
+"""What an algorithm may require of a space: that it can be built deeper, or with fewer operations on each edge."""
+
 Primitive = Literal["layer", "input", "input/sum", "input/mean", "input/concat", "input/none", "cell"]
 
 
@@ -80,6 +83,9 @@ class AlgorithmSpec(_Entry):
         description="one supernet with shared weights, or one training a trial"
     )
     primitives: frozenset[Primitive] = Field(min_length=1, description="kinds of choices that it can handle")
+    requires: frozenset[Capability] = Field(
+        default=frozenset(), description="what a space must be able to do for it; see SpaceEntry.capabilities"
+    )
     mutator: MutatorSpec
     trainer: TrainerSpec
     presets: dict[RegistryName, Preset] = Field(min_length=1, description="named sets of options")
@@ -94,12 +100,23 @@ class AlgorithmSpec(_Entry):
             raise ValueError(f"preset {value!r} is not among {', '.join(presets)}")
         return value
 
-    def check_handles(self, space: SearchSpaceSpec) -> None:
-        """Check, before any training, that this algorithm can handle every choice of a space.
+    def check_space(self, name: str, space: SearchSpaceSpec, entry: SpaceEntry | None) -> None:
+        """Check, before any training, that this algorithm can search a space.
+
+        Args:
+            name: Name of the space, for the error.
+            space: Its choices.
+            entry: What is registered of it, if it is.
 
         Raises:
-            IncompatibleError: It cannot; the message names the choice.
+            IncompatibleError: It cannot handle a choice, or requires what the space cannot do.
         """
+        missing = self.requires - set(entry.capabilities if entry else ())
+        if missing:
+            raise IncompatibleError(
+                f"algorithm {self.name!r} requires of a space: {', '.join(sorted(missing))}; space {name!r} has no"
+                " option for that. A registered space names such options in SpaceEntry.capabilities, as 'darts' does"
+            )
         for choice in space.choices:
             kind = choice.primitive
             if kind not in self.primitives and kind.partition("/")[0] not in self.primitives:
@@ -115,6 +132,11 @@ class SpaceEntry(_Entry):
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
     factory: Reference = Field(description="'package.module:name' of what builds the module")
     config: Reference = Field(description="'package.module:Class' of its options")
+    capabilities: dict[Capability, str] = Field(
+        default_factory=dict,
+        description="name of the option for depth (its number of cells or blocks)"
+        " and for edge_candidates (key of a cell -> names of the operations possible on each edge)",
+    )
     retrain: dict[str, Any] = Field(
         default_factory=dict, description="options that make it build the network to retrain instead of the supernet"
     )

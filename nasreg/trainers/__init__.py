@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from nasreg.trainers.config import OneShotTrainerConfig
+from nasreg.trainers.config import LoopConfig, OneShotTrainerConfig, TrialTrainerConfig
 
 if TYPE_CHECKING:
-    from nasreg.trainers.one_shot import Batch, OneShotTrainer, SearchTask
+    from nasreg.trainers.loop import Batch, SearchTask, SearchTrainer
+    from nasreg.trainers.one_shot import OneShotTrainer
+    from nasreg.trainers.trials import TrialTrainer
 
-__all__ = ["Batch", "OneShotTrainer", "OneShotTrainerConfig", "SearchTask"]
+_HOME = {
+    "Batch": "nasreg.trainers.loop",
+    "OneShotTrainer": "nasreg.trainers.one_shot",
+    "SearchTask": "nasreg.trainers.loop",
+    "SearchTrainer": "nasreg.trainers.loop",
+    "TrialTrainer": "nasreg.trainers.trials",
+}
+
+__all__ = [
+    "Batch",
+    "LoopConfig",
+    "OneShotTrainer",
+    "OneShotTrainerConfig",
+    "SearchTask",
+    "SearchTrainer",
+    "TrialTrainer",
+    "TrialTrainerConfig",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from nasreg.trainers import one_shot
-
-        return getattr(one_shot, name)
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Options that every one-shot trainer has. Imports no torch."""
+"""Options that trainers share. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pydantic import Field
 from nasreg.specs.base import Config
 
 
-class OneShotTrainerConfig(Config):
-    """Options of the loop; an algorithm's own config adds its optimisers and schedule."""
+class LoopConfig(Config):
+    """Options of the loop, which every trainer has."""
 
-    epochs: int = Field(default=50, ge=1, description="passes over the weights' part of the train set")
     batch_size: int = Field(default=64, ge=1, description="images in a step, for the weights and again for the choices")
     accumulate: int = Field(
         default=1, ge=1, description="pieces that a batch is computed in, one after the other, to save memory"
@@ -26,3 +25,21 @@ class OneShotTrainerConfig(Config):
     checkpoint_minutes: float = Field(
         default=10.0, gt=0, description="minutes between checkpoints within an epoch; there is one after each epoch too"
     )
+
+
+class OneShotTrainerConfig(LoopConfig):
+    """Options of a one-shot trainer; an algorithm's own config adds its optimisers and schedule."""
+
+    epochs: int = Field(default=50, ge=1, description="passes over the weights' part of the train set")
+
+
+class TrialTrainerConfig(LoopConfig):
+    """Options of a multi-trial trainer: how many architectures are trained, and how each."""
+
+    trials: int = Field(default=20, ge=1, description="number of architectures to train")
+    epochs: int = Field(default=20, ge=1, description="epochs that each is trained for")
+    lr: float = Field(default=0.025, gt=0, description="learning rate at the start of each trial (SGD)")
+    lr_min: float = Field(default=0.0, ge=0, description="learning rate that its cosine ends at")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=3e-4, ge=0, description="weight decay")
+    grad_clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")

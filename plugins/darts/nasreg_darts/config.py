@@ -18,8 +18,8 @@ class DartsMutatorConfig(Config):
     init_std: float = Field(default=1e-3, ge=0, description="standard deviation of the alphas at the start (mean 0)")
 
 
-class DartsTrainerConfig(OneShotTrainerConfig):
-    """Options of the bilevel optimisation."""
+class BilevelTrainerConfig(OneShotTrainerConfig):
+    """Options of the bilevel optimisation, first order."""
 
     weights_lr: float = Field(default=0.025, gt=0, description="learning rate of the weights in the first epoch (SGD)")
     weights_lr_min: float = Field(default=0.001, ge=0, description="learning rate that its cosine ends at")
@@ -29,6 +29,11 @@ class DartsTrainerConfig(OneShotTrainerConfig):
     alphas_lr: float = Field(default=3e-4, gt=0, description="learning rate of the alphas (Adam)")
     alphas_betas: tuple[Beta, Beta] = Field(default=(0.5, 0.999), description="betas of Adam")
     alphas_decay: float = Field(default=1e-3, ge=0, description="weight decay of the alphas")
+
+
+class DartsTrainerConfig(BilevelTrainerConfig):
+    """Options of DARTS, which has a second order too."""
+
     second_order: bool = Field(
         default=False,
         description="differentiate through one step of the weights (unrolled) instead of at their present value",

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nasreg.trainers import Batch, OneShotTrainer, SearchTask
-from nasreg_darts.config import DartsTrainerConfig
+from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
 
 
-class DartsTrainer(OneShotTrainer):
-    """Alternates a step of the alphas (Adam) and a step of the weights (SGD).
+class BilevelTrainer(OneShotTrainer):
+    """Alternates a step of the alphas (Adam) and a step of the weights (SGD), first order.
 
     Args:
         task: What to search.
@@ -31,9 +31,9 @@ class DartsTrainer(OneShotTrainer):
         alphas: Parameters of the mutator.
     """
 
-    options: DartsTrainerConfig
+    options: BilevelTrainerConfig
 
-    def __init__(self, task: SearchTask, config: DartsTrainerConfig) -> None:
+    def __init__(self, task: SearchTask, config: BilevelTrainerConfig) -> None:
         super().__init__(task, config)
         self.weights: dict[str, Tensor] = {}
         self.alphas: list[Tensor] = []
@@ -41,6 +41,10 @@ class DartsTrainer(OneShotTrainer):
     def setup(self) -> None:
         """Build the supernet, the alphas and both optimisers."""
         super().setup()
+        self.make_optimizers()
+
+    def make_optimizers(self) -> None:
+        """Make both optimisers, for the present supernet and alphas."""
         options = self.options
         self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.alphas = list(self.mutator.parameters())
@@ -70,7 +74,7 @@ class DartsTrainer(OneShotTrainer):
         return self._weight_step(weights)
 
     def _weight_step(self, batch: Batch) -> tuple[float, int]:
-        gradients, mean, correct = self._gradients(batch, list(self.weights.values()))
+        gradients, mean, correct = self.gradients(batch, list(self.weights.values()))
         loss = self.check_finite(mean, "training")
         _set_gradients(self.weights.values(), gradients)
         torch.nn.utils.clip_grad_norm_(self.weights.values(), self.options.grad_clip)
@@ -81,20 +85,74 @@ class DartsTrainer(OneShotTrainer):
         """Return the gradient by the alphas that one step uses, in the order of ``alphas``.
 
         Args:
-            train: Batch of the weights' part; only the second order looks at it.
+            train: Batch of the weights' part; the first order does not look at it.
             valid: Batch of the alphas' part.
 
         Raises:
             TrainingError: The validation loss is not finite.
         """
+        del train
+        gradient, loss, _ = self.gradients(valid, self.alphas)
+        self.check_finite(loss, "validation")
+        return gradient
+
+    def gradients(
+        self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the gradient of the mean loss by some tensors only, the loss, and the number of right answers.
+
+        Args:
+            batch: Images and labels.
+            by: What to differentiate by; nothing else gets a gradient, so that nothing else costs time.
+            weights: Use these instead of the model's own, and leave its BatchNorm statistics alone.
+        """
+        total = [torch.zeros_like(tensor) for tensor in by]
+        mean = torch.zeros((), device=batch[0].device)
+        correct = torch.zeros((), device=batch[0].device, dtype=torch.int64)
+        for x, y, share in self.pieces(batch):
+            loss, right = self.forward(x, y, weights)
+            gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
+            for tensor, gradient in zip(total, gradients, strict=True):
+                if gradient is not None:
+                    tensor.add_(gradient)
+            mean = mean + loss.detach() * share
+            correct = correct + right
+        return total, mean, correct
+
+    def forward(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the number of right answers; see ``gradients`` for ``weights``."""
+        with self.autocast():
+            if weights is None:
+                logits = self.model(x)
+            else:
+                buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+                logits = functional_call(self.model, {**weights, **buffers}, (x,))
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()
+        return F.cross_entropy(logits, y), (logits.detach().argmax(1) == y).sum()
+
+
+class DartsTrainer(BilevelTrainer):
+    """DARTS: first order, or second order through one virtual step of the weights."""
+
+    options: DartsTrainerConfig
+
+    def alpha_gradient(self, train: Batch, valid: Batch) -> list[Tensor]:
+        """Return the gradient by the alphas: equation 7 of the paper, or its first term at the present weights.
+
+        Args:
+            train: Batch of the weights' part; only the second order looks at it.
+            valid: Batch of the alphas' part.
+
+        Raises:
+            TrainingError: A loss is not finite.
+        """
         if not self.options.second_order:
-            gradient, loss, _ = self._gradients(valid, self.alphas)
-            self.check_finite(loss, "validation")
-            return gradient
-        # Equation 7: dalpha Lval(w', alpha) - eta * d2(alpha, w) Ltrain(w, alpha) . dw' Lval(w', alpha)
+            return super().alpha_gradient(train, valid)
+        # dalpha Lval(w', alpha) - eta * d2(alpha, w) Ltrain(w, alpha) . dw' Lval(w', alpha)
         rate = self.optimizers["weights"].param_groups[0]["lr"]
         unrolled = self.unrolled_weights(train)
-        both, loss, _ = self._gradients(valid, [*self.alphas, *unrolled.values()], unrolled)
+        both, loss, _ = self.gradients(valid, [*self.alphas, *unrolled.values()], unrolled)
         self.check_finite(loss, "validation")
         first, vector = both[: len(self.alphas)], both[len(self.alphas) :]
         second = self.hessian_vector_product(train, vector)
@@ -107,7 +165,7 @@ class DartsTrainer(OneShotTrainer):
         """
         optimizer = self.optimizers["weights"]
         group = optimizer.param_groups[0]
-        gradients, loss, _ = self._gradients(train, list(self.weights.values()), self.weights)
+        gradients, loss, _ = self.gradients(train, list(self.weights.values()), self.weights)
         self.check_finite(loss, "training")
         unrolled = {}
         for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
@@ -136,13 +194,13 @@ class DartsTrainer(OneShotTrainer):
                 name: weight.detach() + sign * step * part
                 for (name, weight), part in zip(self.weights.items(), vector, strict=True)
             }
-            sides.append(self._gradients(train, self.alphas, moved)[0])
+            sides.append(self.gradients(train, self.alphas, moved)[0])
         return [(plus - minus) / (2 * step) for plus, minus in zip(*sides, strict=True)]
 
     def _exact_product(self, train: Batch, vector: Sequence[Tensor]) -> list[Tensor]:
         total = [torch.zeros_like(alpha) for alpha in self.alphas]
-        for x, y, share in self._pieces(train):
-            loss = self._forward(x, y, self.weights)[0] * share
+        for x, y, share in self.pieces(train):
+            loss = self.forward(x, y, self.weights)[0] * share
             gradients = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
             along = sum(
                 (
@@ -158,46 +216,6 @@ class DartsTrainer(OneShotTrainer):
                 if part is not None:
                     alpha.add_(part)
         return total
-
-    def _gradients(
-        self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Return the gradient of the mean loss by some tensors only, the loss, and the number of right answers.
-
-        Args:
-            batch: Images and labels.
-            by: What to differentiate by; nothing else gets a gradient, so that nothing else costs time.
-            weights: Use these instead of the model's own, and leave its BatchNorm statistics alone.
-        """
-        total = [torch.zeros_like(tensor) for tensor in by]
-        mean = torch.zeros((), device=batch[0].device)
-        correct = torch.zeros((), device=batch[0].device, dtype=torch.int64)
-        for x, y, share in self._pieces(batch):
-            loss, right = self._forward(x, y, weights)
-            gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
-            for tensor, gradient in zip(total, gradients, strict=True):
-                if gradient is not None:
-                    tensor.add_(gradient)
-            mean = mean + loss.detach() * share
-            correct = correct + right
-        return total, mean, correct
-
-    def _forward(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
-        with self.autocast():
-            if weights is None:
-                logits = self.model(x)
-            else:
-                buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-                logits = functional_call(self.model, {**weights, **buffers}, (x,))
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()
-        return F.cross_entropy(logits, y), (logits.detach().argmax(1) == y).sum()
-
-    def _pieces(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
-        """Cut a batch for gradient accumulation; with each piece comes its share of the mean."""
-        x, y = batch
-        n = min(self.options.accumulate, len(y))
-        return [(a, b, len(b) / len(y)) for a, b in zip(x.chunk(n), y.chunk(n), strict=True)]
 
 
 def _set_gradients(parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:

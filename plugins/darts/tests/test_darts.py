@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import nasreg
-from nasreg.nn import InputChoice, LayerChoice
+from nasreg.nn import InputChoice, LayerChoice, extract_space
 from nasreg.registry import Registry
 from nasreg.resolve import resolve_run
 from nasreg.specs import NONE, CellSpec, DataInfo, InputChoiceSpec, LayerChoiceSpec, RunSpec, SearchSpaceSpec, Selection
@@ -49,6 +49,7 @@ def make_trainer(**options: object) -> DartsTrainer:
         spec=RunSpec(
             algorithm="darts", space=Selection(name="own"), dataset=Selection(name="own"), mutator={}, trainer={}
         ),
+        space=extract_space(Smooth()),
         build=lambda: Smooth().double(),
         mutator=lambda space: DartsMutator(space, DartsMutatorConfig(init_std=0.5)).double(),
         data=None,  # type: ignore[arg-type]  # the batches are given

@@ -44,15 +44,18 @@ def batch(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(GOLDEN[f"{name}_x"]).double(), torch.from_numpy(GOLDEN[f"{name}_y"])
 
 
+def network() -> torch.nn.Module:
+    info = DataInfo(channels=3, height=16, width=16, classes=tuple("0123456789"))
+    return build(info, DartsSpaceConfig(cells=3, channels=4)).double()
+
+
 def make_trainer(**options: object) -> DartsTrainer:
     task = SearchTask(
         spec=RunSpec(
             algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="golden"), mutator={}, trainer={}
         ),
-        build=lambda: build(
-            DataInfo(channels=3, height=16, width=16, classes=tuple("0123456789")),
-            DartsSpaceConfig(cells=3, channels=4),
-        ).double(),
+        space=extract_space(network()),
+        build=network,
         mutator=lambda space: DartsMutator(space, DartsMutatorConfig()).double(),
         data=None,  # type: ignore[arg-type]  # the batches are given
         device=torch.device("cpu"),
