@@ -14,7 +14,18 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, RunEnded, RunStarted, StepEnded
+from nasreg.events import (
+    Callback,
+    EpochEnded,
+    Event,
+    MemoryMeasured,
+    Notice,
+    RunEnded,
+    RunStarted,
+    StageStarted,
+    StepEnded,
+    TrialEnded,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -73,6 +84,13 @@ class _Progress:
             case EpochEnded():
                 self.done, self.epochs, self.step = event.epoch + 1.0, event.epochs, None
                 self.say(_epoch_line(event))
+            case StageStarted():
+                self.say(f"stage {event.stage + 1}/{event.stages}: {event.summary}")
+            case TrialEnded():
+                self.say(
+                    f"trial {event.trial + 1}/{event.trials}: score {event.score:.1%}, {event.parameters:,} weights,"
+                    f" {event.seconds:.1f} s"
+                )
             case MemoryMeasured():
                 self.say(f"peak memory {_bytes(event.peak_bytes)} ({event.device})")
             case Notice():

@@ -81,7 +81,6 @@ class RunDirectory:
 
     def create(self, spec: RunSpec, space: SearchSpaceSpec, data: dict[str, Any]) -> None:
         """Write what a new run starts with; ``run.yaml`` comes last and makes it a run."""
-        (self.path / "architectures").mkdir(exist_ok=True)
         self.write_json("status.json", {"state": "running", "resumed": 0})
         self.write_text("space.json", space.to_json())
         self.write_json("data.json", data)
@@ -112,6 +111,7 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run atomically."""
+        (self.path / name).parent.mkdir(exist_ok=True)
         with atomic_write(self.path / name) as file:
             file.write(text.encode())
         return self.path / name

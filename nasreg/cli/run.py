@@ -13,7 +13,6 @@ import typer
 if TYPE_CHECKING:
     from nasreg.api import SearchResult
     from nasreg.events import Callback
-    from nasreg.runs import RunDirectory
 
 
 def run(
@@ -79,6 +78,7 @@ def resume(run_dir: Annotated[Path, typer.Argument(help="Directory of a run that
 
 def _work(work: Callable[[list[Callback]], SearchResult], tensorboard: Path | None) -> None:
     from nasreg.callbacks import TensorBoard
+    from nasreg.cli import render
     from nasreg.draw import describe_architecture
     from nasreg.progress import progress_for
 
@@ -86,6 +86,9 @@ def _work(work: Callable[[list[Callback]], SearchResult], tensorboard: Path | No
     with progress_for(sys.stdout) as progress:
         result = work([progress, *boards])
     assert result.run_dir is not None  # noqa: S101  # the commands always have one
+    if result.trials:
+        typer.echo()
+        render.trials(result.trials)
     typer.echo(f"\n{describe_architecture(result.space, result.architecture)}\n")
     for name in ("architecture.json", "genotype.txt", "cells.svg"):
         if (result.run_dir / name).exists():
@@ -98,6 +101,8 @@ def show(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Draw a picture to this .svg or .png file")] = None,
 ) -> None:
     """Show the architecture that a run found: in words, as a genotype, as a picture."""
+    from nasreg.callbacks import read_metrics
+    from nasreg.cli import render
     from nasreg.draw import describe_architecture, draw_cells
     from nasreg.runs import RunDirectory
     from nasreg.specs import Architecture, genotype_text
@@ -106,21 +111,20 @@ def show(
     architecture = Architecture.load(path) if path.is_file() else directory.architecture
     space = directory.space
     space.validate(architecture)
+    metrics = directory.path / "metrics.jsonl"
+    lines = read_metrics(metrics) if metrics.exists() else []
+    strengths = [line.get("strengths") for line in lines if line.get("event") == "epoch"]
+    if out:
+        draw_cells(space, architecture, out, strengths=strengths[-1] if strengths else None)
+    if trials := [line for line in lines if line.get("event") == "trial"]:
+        render.trials(trials)
+        typer.echo()
     typer.echo(describe_architecture(space, architecture))
     genotype = genotype_text(space, architecture)
     if genotype:
         typer.echo(f"\n{genotype}")
     if out:
-        draw_cells(space, architecture, out, strengths=_last_strengths(directory))
         typer.echo(f"\nwrote {out}")
-
-
-def _last_strengths(directory: RunDirectory) -> dict[str, tuple[float, ...]] | None:
-    from nasreg.callbacks import read_metrics
-
-    path = directory.path / "metrics.jsonl"
-    epochs = [line for line in read_metrics(path) if line.get("event") == "epoch"] if path.exists() else []
-    return epochs[-1].get("strengths") if epochs else None
 
 
 def _short(path: Path) -> str:

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nasreg.draw.layout import Item, Layout, Line, lay_out, state_text
-from nasreg.draw.text import BODY, FONT, HEADING, NOTE, printable, short, text_width
+from nasreg.draw.page import (
+    FAINT,
+    INK,
+    KINDS,
+    QUIET,
+    SOLID,
+    TOP,
+    UNREACHED,
+    Panel,
+    Pen,
+    heading,
+    kind_of,
+    page,
+    save_page,
+)
+from nasreg.draw.text import BODY, HEADING, NOTE, printable, short, text_width
 from nasreg.draw.words import cell_title, cells, choice_rows
-from nasreg.errors import ConfigError
-from nasreg.runs import atomic_write
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.space import CellSpec, SearchSpaceSpec
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-INK, QUIET, FAINT = "#222222", "#777777", "#b0b0b0"
-MARGIN, TOP = 14.0, 22.0
-MOST_PIXELS = 30_000  # matplotlib's limit is 2 ** 16 a side
-
-# Kind of operation -> how its names start, its colour, its dashes (so that it can be told in black and white).
-Dashes = tuple[float, ...]
-SOLID: Dashes = ()
-KINDS: dict[str, tuple[tuple[str, ...], str, Dashes]] = {
-    "skip connection": (("skip", "identity"), "#c8500a", (5, 2)),
-    "pooling": (("max_pool", "avg_pool", "pool"), "#1b7f5c", (1.5, 1.5)),
-    "separable convolution": (("sep",), "#1f5fa8", SOLID),
-    "dilated convolution": (("dil",), "#8a3f8f", (7, 1.5, 1.5, 1.5)),
-    "other operation": (("",), "#4d4d4d", SOLID),
-}
-UNREACHED: tuple[str, Dashes] = (FAINT, (3, 2))
 
 
 def draw_cells(
@@ -63,22 +57,7 @@ def draw_cells(
         ConfigError: The name ends otherwise, its folder does not exist, or strengths are not one per edge.
         ArchitectureError: The architecture is not one of the space.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (".svg", ".png"):
-        raise ConfigError(f"cannot draw {path}: the name must end in .svg or .png")
-    if not path.parent.is_dir():
-        raise ConfigError(f"cannot draw {path}: there is no folder {path.parent}")
-    # Whatever style the user has set, for this block only.
-    from matplotlib.style import context
-
-    with context(["default", {"svg.fonttype": "none", "svg.hashsalt": "nasreg"}]):
-        figure = cells_figure(space, architecture, strengths=strengths, title=title)
-        dpi = min(200.0, MOST_PIXELS / max(figure.get_size_inches()))
-        with atomic_write(path) as file:
-            metadata = {"Date": None} if suffix == ".svg" else None
-            figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=metadata)
-    return path
+    return save_page(lambda: cells_figure(space, architecture, strengths=strengths, title=title), path)
 
 
 def cells_figure(
@@ -96,121 +75,29 @@ def cells_figure(
         ConfigError: Strengths are not one per edge.
         ArchitectureError: The architecture is not one of the space.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     space.validate(architecture)
-    panels = [_heading(title)] if title else []
+    panels = [heading(title)] if title else []
     used: set[str] = set()
     unreached = False
     for cell, decision in cells(space, architecture):
         layout = lay_out(cell, decision, (strengths or {}).get(cell.key))
         panels.append(_cell_panel(cell, layout))
-        used |= {_kind(name) for kept in decision for name, _ in kept}
+        used |= {kind_of(name) for kept in decision for name, _ in kept}
         unreached = unreached or len(layout.reaching) < len(layout.states)
     if rows := choice_rows(space, architecture):
         panels.append(_table(rows))
     if used:
         panels.append(_legend([kind for kind in KINDS if kind in used], unreached=unreached))
 
-    width = max(panel.width for panel in panels) + 2 * MARGIN
-    height = sum(panel.height for panel in panels) + MARGIN * (len(panels) + 1)
-    figure = Figure(figsize=(width / 72, height / 72), facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    y = MARGIN
-    for panel in panels:
-        panel.paint(_Pen(axes), MARGIN, y)
-        y += panel.height + MARGIN
-    return figure
+    return page(panels)
 
 
-def _kind(operation: str) -> str:
-    return next(kind for kind, (starts, _, _) in KINDS.items() if operation.startswith(starts))
-
-
-class _Pen:
-    """Draws on a page."""
-
-    def __init__(self, axes: Axes) -> None:
-        self.axes = axes
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        size: float = BODY,
-        *,
-        colour: str = INK,
-        bold: bool = False,
-        math: bool = False,
-        align: str = "left",
-    ) -> None:
-        """Write at (x, y), which is the middle of the line's height."""
-        self.axes.text(
-            x, y, text, size=size, family=FONT, weight="bold" if bold else "normal", color=colour, ha=align,
-            va="center" if math else "center_baseline", parse_math=math, zorder=4,
-        )  # fmt: skip
-
-    def box(self, x: float, y: float, item: Item, gid: str, edge: str, fill: str, dashes: Dashes = SOLID) -> None:
-        """Draw a rounded box of the item's size around (x, y)."""
-        from matplotlib.patches import FancyBboxPatch
-
-        corner = (x - item.width / 2, y - item.height / 2)
-        self.axes.add_patch(
-            FancyBboxPatch(
-                corner, item.width, item.height, boxstyle="round,pad=0,rounding_size=3.5", facecolor=fill,
-                edgecolor=edge, linewidth=0.9, linestyle=_style(dashes), zorder=3, gid=gid,
-            )
-        )  # fmt: skip
-
-    def arrow(self, points: Sequence[tuple[float, float]], gid: str, colour: str, width: float, dashes: Dashes) -> None:
-        """Draw a line with a head: straight from the first to the second point, curved to the third, and so on."""
-        from matplotlib.patches import PathPatch, Polygon
-        from matplotlib.path import Path as Curve
-
-        x, y = points[-1]
-        way, codes = [points[0]], [Curve.MOVETO]
-        for number, (one, other) in enumerate(pairwise([*points[:-1], (x - 4, y)])):
-            middle = (one[0] + other[0]) / 2
-            way += [(middle, one[1]), (middle, other[1]), other] if number % 2 else [other]
-            codes += [Curve.CURVE4] * 3 if number % 2 else [Curve.LINETO]
-        style = _style(dashes)
-        line = PathPatch(Curve(way, codes), fill=False, color=colour, linewidth=width, linestyle=style, gid=gid)
-        self.axes.add_patch(line)
-        self.axes.add_patch(Polygon([(x, y), (x - 5.5, y - 2.6), (x - 5.5, y + 2.6)], facecolor=colour, zorder=2))
-
-    def rule(self, x: float, y: float, length: float, colour: str, width: float, dashes: Dashes = SOLID) -> None:
-        """Draw a line to the right."""
-        self.axes.plot([x, x + length], [y, y], color=colour, linewidth=width, linestyle=_style(dashes))
-
-
-def _style(dashes: Dashes) -> Any:
-    return (0, dashes) if dashes else "solid"
-
-
-@dataclass
-class _Panel:
-    """A part of the picture, and what paints it with its upper left corner at (x, y)."""
-
-    width: float
-    height: float
-    paint: Callable[[_Pen, float, float], None]
-
-
-def _heading(title: str) -> _Panel:
-    title, size = short(title, 90), HEADING + 1.5
-    return _Panel(text_width(title, size, bold=True), 12, lambda pen, x, y: pen.text(x, y + 6, title, size, bold=True))
-
-
-def _cell_panel(cell: CellSpec, layout: Layout) -> _Panel:
+def _cell_panel(cell: CellSpec, layout: Layout) -> Panel:
     title = short(cell_title(cell), 60)
     columns = _column_places(layout)
     height = TOP + max(item.y + item.height / 2 for column in layout.columns for item in column)
 
-    def paint(pen: _Pen, x: float, y: float) -> None:
+    def paint(pen: Pen, x: float, y: float) -> None:
         pen.text(x, y + 6, title, HEADING, bold=True)
         places = [(x + left, x + right) for left, right in columns]
         for line in layout.lines:
@@ -224,7 +111,7 @@ def _cell_panel(cell: CellSpec, layout: Layout) -> _Panel:
             colour = INK if reached else QUIET
             pen.text(*place, state_text(cell, state), BODY + 0.5, colour=colour, math=True, align="center")
 
-    return _Panel(max(columns[-1][1], text_width(title, HEADING, bold=True)), height, paint)
+    return Panel(max(columns[-1][1], text_width(title, HEADING, bold=True)), height, paint)
 
 
 def _column_places(layout: Layout) -> list[tuple[float, float]]:
@@ -237,8 +124,8 @@ def _column_places(layout: Layout) -> list[tuple[float, float]]:
     return places
 
 
-def _paint_line(pen: _Pen, key: str, line: Line, places: Sequence[tuple[float, float]], top: float) -> None:
-    _, colour, dashes = KINDS[_kind(line.operation)] if line.operation is not None else ((), FAINT, SOLID)
+def _paint_line(pen: Pen, key: str, line: Line, places: Sequence[tuple[float, float]], top: float) -> None:
+    _, colour, dashes = KINDS[kind_of(line.operation)] if line.operation is not None else ((), FAINT, SOLID)
     points = []
     for number, item in enumerate(line.items):
         start, end = places[item.column]
@@ -258,7 +145,7 @@ def _paint_line(pen: _Pen, key: str, line: Line, places: Sequence[tuple[float, f
             pen.text(x, y + 5.5, line.note, NOTE, colour=QUIET, align="center")
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> _Panel:
+def _table(rows: Sequence[tuple[str, str]]) -> Panel:
     """Key and what was chosen, in as many blocks side by side as keep the picture from becoming a strip."""
     wrapped = [(textwrap.wrap(key, 40), textwrap.wrap(printable(chosen), 48)) for key, chosen in rows]
     size = math.ceil(len(wrapped) / math.ceil(len(wrapped) / 20))
@@ -278,23 +165,23 @@ def _table(rows: Sequence[tuple[str, str]]) -> _Panel:
         height = max(height, y)
         x += keys + gap + chosen + 2 * gap
 
-    def paint(pen: _Pen, left: float, top: float) -> None:
+    def paint(pen: Pen, left: float, top: float) -> None:
         pen.text(left, top + 6, "choices", HEADING, bold=True)
         for x, y, length in rules:
             pen.rule(left + x, top + y, length, FAINT, 0.5)
         for x, y, text, colour in texts:
             pen.text(left + x, top + y, text, colour=colour)
 
-    return _Panel(max(x - 2 * gap, text_width("choices", HEADING, bold=True)), height, paint)
+    return Panel(max(x - 2 * gap, text_width("choices", HEADING, bold=True)), height, paint)
 
 
-def _legend(kinds: Iterable[str], *, unreached: bool) -> _Panel:
+def _legend(kinds: Iterable[str], *, unreached: bool) -> Panel:
     entries = [(kind, *KINDS[kind][1:], 1.4) for kind in kinds]
     if unreached:
         entries.append(("no way to the output", *UNREACHED, 0.9))
     widths = [42 + text_width(text, BODY) for text, *_ in entries]
 
-    def paint(pen: _Pen, x: float, y: float) -> None:
+    def paint(pen: Pen, x: float, y: float) -> None:
         for (text, colour, dashes, thickness), width in zip(entries, widths, strict=True):
             if dashes is UNREACHED[1]:
                 pen.box(x + 11, y + 6, Item(0, width=20, height=12), "legend/unreached", colour, "#ffffff", dashes)
@@ -303,4 +190,4 @@ def _legend(kinds: Iterable[str], *, unreached: bool) -> _Panel:
             pen.text(x + 28, y + 6, text)
             x += width
 
-    return _Panel(sum(widths) - 14, 12, paint)
+    return Panel(sum(widths) - 14, 12, paint)

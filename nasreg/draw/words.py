@@ -58,20 +58,21 @@ def cell_title(cell: CellSpec) -> str:
     return kind if cell.key == usual else f"{kind} {cell.key}"
 
 
-def _state_name(cell: CellSpec, state: int) -> str:
+def state_name(cell: CellSpec, state: int) -> str:
+    """Return what to call a state of a cell."""
     return f"input {state}" if state < cell.inputs else f"node {state - cell.inputs}"
 
 
 def _cell_lines(cell: CellSpec, decision: CellDecision) -> list[str]:
-    terms = [[f"{name}({_state_name(cell, source)})" for name, source in kept] for kept in decision]
+    terms = [[f"{name}({state_name(cell, source)})" for name, source in kept] for kept in decision]
     widths = [max(len(row[n]) for row in terms if n < len(row)) for n in range(max(map(len, terms)))]
     lines = [
         (
-            _state_name(cell, cell.inputs + node),
+            state_name(cell, cell.inputs + node),
             " + ".join(term.ljust(width) for term, width in zip(row, widths, strict=False)),
         )
         for node, row in enumerate(terms)
     ]
-    lines.append(("output", f"concat({', '.join(_state_name(cell, state) for state in cell.concat)})"))
+    lines.append(("output", f"concat({', '.join(state_name(cell, state) for state in cell.concat)})"))
     longest = max(len(name) for name, _ in lines)
     return [f"{name:<{longest}} = {text}".rstrip() for name, text in lines]

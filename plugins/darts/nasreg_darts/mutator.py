@@ -72,11 +72,12 @@ class DartsMutator(OneShotMutator):
     @torch.no_grad()
     def architecture(self) -> Architecture:
         """Derive the architecture from the alphas (arXiv 1806.09055, section 2.4)."""
-        return self.space.architecture({choice.key: self._decide(choice) for choice in self.space.choices})
+        return self.space.architecture({choice.key: self.decide(choice) for choice in self.space.choices})
 
-    def _decide(self, choice: AnyChoice) -> Decision:
+    def decide(self, choice: AnyChoice) -> Decision:
+        """Return what is derived for a choice."""
         if isinstance(choice, CellSpec):
-            return derive_cell(choice, self._rows(choice))
+            return derive_cell(choice, self.rows(choice))
         if isinstance(choice, LayerChoiceSpec):
             return choice.candidates[int(self.alpha(choice.key).argmax())]
         return self._decide_inputs(choice)
@@ -93,7 +94,7 @@ class DartsMutator(OneShotMutator):
         found = {}
         for choice in self.space.choices:
             if isinstance(choice, CellSpec):
-                rows = self._rows(choice)
+                rows = self.rows(choice)
                 found[choice.key] = tuple(
                     max((weight for name, weight in zip(names, row, strict=True) if name != NONE), default=0.0)
                     for names, row in zip(choice.candidates, rows, strict=True)
@@ -104,7 +105,8 @@ class DartsMutator(OneShotMutator):
                 found[choice.key] = (float(answer.max()),)
         return found
 
-    def _rows(self, choice: CellSpec) -> list[list[float]]:
+    def rows(self, choice: CellSpec) -> list[list[float]]:
+        """Return the softmax weights of a cell: a row for each edge, a number for each of its candidates."""
         return [row.tolist() for row in self.answer(choice)]
 
 

@@ -1,0 +1,61 @@
+"""What P-DARTS drops after each stage, and the cell that it derives in the end (arXiv 1904.12760, sections 3.2, 3.3).
+
+All of it works on the softmax weights of a cell: one row for each edge, one number for each candidate still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nasreg.specs import NONE, CellDecision, CellSpec
+
+SKIP = "skip_connect"
+
+Weights = Sequence[Sequence[float]]
+
+
+def keep_strongest(names: Sequence[str], weights: Sequence[float], n: int) -> tuple[str, ...]:
+    """Return the ``n`` candidates of an edge with the largest weights, in their order; ``none`` is like any other."""
+    ranked = sorted(range(len(names)), key=lambda number: weights[number], reverse=True)
+    return tuple(names[number] for number in sorted(ranked[:n]))
+
+
+def derive_cell(cell: CellSpec, weights: Weights) -> CellDecision:
+    """Keep the strongest edges of each node, and on each the strongest operation; ``none`` counts nothing.
+
+    Returns:
+        The decision; within a node edges are in the order of their sources, as in the authors' program.
+    """
+    decision = []
+    for node in range(cell.nodes):
+        best = []
+        for source, edge in enumerate(cell.edges_into(node)):
+            pairs = zip(weights[edge], cell.candidates[edge], strict=True)
+            usable = [pair for pair in pairs if pair[1] != NONE]
+            if usable:
+                weight, name = max(usable, key=lambda pair: pair[0])
+                best.append((weight, name, source))
+        best.sort(key=lambda item: item[0], reverse=True)
+        decision.append(
+            tuple((name, source) for _, name, source in sorted(best[: cell.kept(node)], key=lambda b: b[2]))
+        )
+    return tuple(decision)
+
+
+def restrict_skips(cell: CellSpec, weights: Weights, most: int) -> CellDecision:
+    """Derive a cell with ``most`` skip connections at most.
+
+    While there are more, the one with the smallest weight gets weight 0, and the cell is derived again. Where nothing
+    but skip connections is left on the edges, more of them stay.
+    """
+    rows = [list(row) for row in weights]
+    while True:
+        decision = derive_cell(cell, rows)
+        edges = [
+            cell.edges_into(node)[source] for node, kept in enumerate(decision) for name, source in kept if name == SKIP
+        ]
+        positive = [edge for edge in edges if rows[edge][cell.candidates[edge].index(SKIP)] > 0]
+        if len(edges) <= most or not positive:
+            return decision
+        weakest = min(positive, key=lambda edge: rows[edge][cell.candidates[edge].index(SKIP)])
+        rows[weakest][cell.candidates[weakest].index(SKIP)] = 0.0

@@ -1,0 +1,231 @@
+"""The stages of a P-DARTS search: what is built, who moves when, what is kept, and that it resumes in any of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import nasreg
+from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError, SpaceError
+from nasreg.events import EpochEnded, StageStarted, StepEnded
+from nasreg.nn import Cell, LayerChoice
+from nasreg.registry import Registry
+from nasreg.resolve import resolve_run
+from nasreg_pdarts import trainer as trainer_module
+
+SPACE = {
+    "cells": 3,
+    "channels": 2,
+    "nodes": 2,
+    "candidates": ["none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "dil_conv_3x3"],
+}
+TRAINER = {
+    "epochs": 2,
+    "batch_size": 16,
+    "warmup_epochs": 1,
+    "added_cells": [0, 1, 2],
+    "kept": [4, 3],
+    "dropout": [0.1, 0.4, 0.7],
+    "alphas_lr": 0.1,
+}
+
+
+def images() -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    return TensorDataset(torch.rand(80, 1, 8, 8, generator=generator), torch.arange(80) % 2)
+
+
+def search(out=None, callbacks=(), **more):
+    arguments = {"space_options": SPACE, "trainer": TRAINER, "seed": 1, "device": "cpu", **more}
+    return nasreg.search("darts", images(), "pdarts", out=out, callbacks=callbacks, **arguments)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The trainer of a search, for looking into while it runs."""
+    found = []
+    original = trainer_module.PdartsTrainer.setup
+
+    def setup(self):
+        found.append(self)
+        original(self)
+
+    monkeypatch.setattr(trainer_module.PdartsTrainer, "setup", setup)
+    return found
+
+
+def test_preset_paper_is_the_authors_command_line():
+    spec = resolve_run(Registry(), "pdarts", preset="paper", dataset="cifar10")
+    assert spec.trainer == {
+        "epochs": 25,
+        "batch_size": 96,
+        "accumulate": 1,
+        "precision": "float32",
+        "deterministic": True,
+        "checkpoint_minutes": 10.0,
+        "weights_lr": 0.025,
+        "weights_lr_min": 0.0,
+        "weights_momentum": 0.9,
+        "weights_decay": 3e-4,
+        "grad_clip": 5.0,
+        "alphas_lr": 6e-4,
+        "alphas_betas": [0.5, 0.999],
+        "alphas_decay": 1e-3,
+        "alphas_grad_clip": 5.0,
+        "warmup_epochs": 10,
+        "added_cells": [0, 6, 12],
+        "kept": [5, 3],
+        "dropout": [0.1, 0.4, 0.7],
+        "dropout_decay": 0.2,
+    }
+    assert spec.mutator == {"init_std": 1e-3, "max_skips": 2}
+    assert (spec.space.options["cells"], spec.space.options["channels"]) == (5, 16)
+    for preset, dropout in (("paper-cifar10", [0.0, 0.4, 0.7]), ("paper-cifar100", [0.1, 0.2, 0.3])):
+        other = resolve_run(Registry(), "pdarts", preset=preset, dataset="cifar10")
+        assert other.trainer == {**spec.trainer, "dropout": dropout}
+
+
+def test_each_stage_is_deeper_with_fewer_candidates_and_newly_initialised(seen):
+    stages, epochs = [], []
+
+    def watch(event):
+        if isinstance(event, StageStarted):
+            stages.append(event)
+        elif isinstance(event, StepEnded) and event.step == 1:
+            trainer = seen[0]
+            cells = [module for module in trainer.model.modules() if isinstance(module, Cell)]
+            left = {len(names) for cell in trainer.mutator.space.choices for names in cell.candidates}
+            dropouts = {module.p for module in trainer.model.modules() if isinstance(module, nn.Dropout)}
+            rate = trainer.optimizers["weights"].param_groups[0]["lr"]
+            epochs.append((trainer.stage, len(cells), left, dropouts, rate, id(trainer.model)))
+
+    search(callbacks=[watch])
+    assert [(event.stage, event.stages, event.epoch) for event in stages] == [(0, 3, 0), (1, 3, 2), (2, 3, 4)]
+    assert "5 candidates an edge" in stages[0].summary
+    assert [epoch[:3] for epoch in epochs] == [(s, 3 + s, {(5, 4, 3)[s]}) for s in (0, 0, 1, 1, 2, 2)]
+    # p0 * (2 - 0 - 1) / 2 while only weights train, then p0
+    expected = [{0.05}, {0.1}, {0.2}, {0.4}, {0.35}, {0.7}]
+    assert [sorted(epoch[3]) for epoch in epochs] == [pytest.approx(sorted(rates)) for rates in expected]
+    assert [epoch[4] for epoch in epochs] == pytest.approx([0.025, 0.0125] * 3)
+    assert len({epoch[5] for epoch in epochs}) == 3
+
+
+def test_warm_up_trains_weights_only(seen):
+    alphas = []
+
+    def watch(event):
+        if isinstance(event, EpochEnded | StageStarted):
+            alphas.append([alpha.detach().clone() for alpha in seen[0].alphas])
+
+    search(callbacks=[watch])
+    for start, warm, end in zip(alphas[::3], alphas[1::3], alphas[2::3], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(start, warm, strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(warm, end, strict=True))
+
+
+def test_the_alphas_gradient_is_clipped(seen):
+    norms = []
+
+    def watch(event):
+        if isinstance(event, StepEnded) and seen[0].alphas[0].grad is not None:
+            norms.append(float(torch.stack([alpha.grad.norm() for alpha in seen[0].alphas]).norm()))
+
+    search(callbacks=[watch], trainer={**TRAINER, "alphas_grad_clip": 1e-4})
+    assert norms
+    assert max(norms) <= 1e-4 * 1.0001
+
+
+def test_dropout_is_after_skips_of_stride_one_only(seen):
+    def watch(event):
+        if isinstance(event, StepEnded) and (event.epoch, event.step) == (0, 1):
+            for module in seen[0].model.modules():
+                if isinstance(module, Cell):
+                    for number, edge in enumerate(module.edges):
+                        reduces = module.spec("k", ()).reduction and number not in (4,)  # edge 4 comes from a node
+                        assert isinstance(edge["skip_connect"], nn.Dropout) != reduces
+
+    result = search(callbacks=[watch])
+    assert not any(isinstance(module, nn.Dropout) for module in result.model(keep_weights=True).modules())
+
+
+def test_what_is_kept_in_the_run_directory(tmp_path):
+    result = search(tmp_path / "run")
+    run = tmp_path / "run"
+    for stage, left in ((1, 4), (2, 3), (3, 1)):
+        kept = json.loads((run / f"stages/stage-{stage}.json").read_text())
+        assert {len(names) for edges in kept["left"].values() for names in edges} == {left}
+        assert (run / f"stages/stage-{stage}.svg").read_text().startswith("<?xml")
+        for key, rows in kept["weights"].items():
+            for names, row in zip(kept["left"][key], rows, strict=True):
+                assert sum(row.values()) == pytest.approx(1, abs=1e-5)
+                dropped = [weight for name, weight in row.items() if name not in names and name != "none"]
+                assert max(dropped, default=0) <= min(row[name] for name in names)
+    genotypes = json.loads((run / "max-skips/genotypes.json").read_text())
+    assert list(genotypes) == ["4", "3", "2", "1", "0"]
+    for most in genotypes:
+        architecture = nasreg.Architecture.load(run / f"max-skips/{most}.json")
+        result.space.validate(architecture)
+    assert nasreg.Architecture.load(run / "max-skips/2.json") == result.architecture
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in lines if line["event"] == "stage"] == [1, 2, 3]
+    last = json.loads((run / "stages/stage-3.json").read_text())["left"]
+    del last  # what a node keeps may differ from it where skips are restricted
+    assert result.genotype.startswith("Genotype(normal=[")
+    assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("stop", [(0, 2), (1, 2), (2, 1), (3, 1), (4, 2)])
+def test_resumes_in_the_middle_of_any_stage(tmp_path, stop):
+    import os
+    import signal
+
+    whole = search(tmp_path / "whole")
+
+    def interrupt(event):
+        if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError):
+        search(tmp_path / "cut", callbacks=[interrupt])
+    resumed = search(tmp_path / "cut", resume=True)
+    assert resumed.architecture == whole.architecture
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut")]
+    for part in ("model", "mutator"):
+        assert all(torch.equal(value, states[1][part][name]) for name, value in states[0][part].items())
+    for name in ("stages/stage-1.json", "stages/stage-3.svg", "max-skips/genotypes.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.choice = LayerChoice([nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 3, padding=1)], key="a")
+
+    def forward(self, x):
+        return self.choice(x).mean((2, 3))
+
+
+@pytest.mark.parametrize("space", ["chain", Own()])
+def test_a_space_that_cannot_grow_is_refused_before_anything_is_written(tmp_path, space):
+    with pytest.raises(IncompatibleError, match="requires of a space: depth, edge_candidates"):
+        nasreg.search(space, images(), "pdarts", out=tmp_path / "run", trainer=TRAINER)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_shallow_a_first_stage_is_refused(tmp_path):
+    with pytest.raises(SpaceError, match=r"with 1 cells more .* raise space.cells"):
+        search(tmp_path / "run", space_options={**SPACE, "cells": 1})
+    assert not (tmp_path / "run").exists()
+
+
+def test_stages_must_agree():
+    with pytest.raises(ConfigError, match="3 stages, so that dropout must have 3 values and kept 2, not 3 and 1"):
+        search(trainer={**TRAINER, "kept": [4]})
+    stages = []
+    one = {**TRAINER, "added_cells": [0], "kept": [], "dropout": [0.0]}
+    search(trainer=one, callbacks=[lambda event: stages.append(event) if isinstance(event, StageStarted) else None])
+    assert len(stages) == 1

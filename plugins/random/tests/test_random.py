@@ -1,0 +1,117 @@
+"""Random search: distinct proposals, scores on held-out images, the best kept, resumed anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import nasreg
+from nasreg.errors import ConfigError, InterruptedRunError, UsageError
+from nasreg.events import StepEnded, TrialEnded
+from nasreg.nn import LayerChoice
+
+TRAINER = {"trials": 4, "epochs": 2, "batch_size": 32, "lr": 0.1}
+SPACE = {"blocks": 2, "channels": 2}
+DATA = {"alpha_fraction": 0.0, "validation_fraction": 0.25}
+
+
+def images() -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(80, 1, 8, 8, generator=generator)
+    x[1::2] += 1
+    return TensorDataset(x, torch.arange(80) % 2)
+
+
+def search(out=None, space="chain", space_options=SPACE, callbacks=(), **more):
+    arguments = {"trainer": TRAINER, "dataset_options": DATA, "seed": 1, "device": "cpu", **more}
+    return nasreg.search(
+        space, images(), "random", out=out, space_options=space_options, callbacks=callbacks, **arguments
+    )
+
+
+def test_the_best_of_different_trials_is_kept(tmp_path):
+    ended = []
+    result = search(tmp_path / "run", callbacks=[lambda e: ended.append(e) if isinstance(e, TrialEnded) else None])
+    assert [(event.trial, event.trials) for event in ended] == [(n, 4) for n in range(4)]
+    assert len({event.architecture.to_json() for event in ended}) == 4
+    best = max(ended, key=lambda event: event.score)
+    assert result.architecture == best.architecture
+    assert [trial["trial"] for trial in result.trials] == [1, 2, 3, 4]
+    assert [trial["score"] for trial in result.trials] == [event.score for event in ended]
+    assert all(trial["parameters"] > 0 and trial["seconds"] > 0 for trial in result.trials)
+    assert len(result.history) == 8
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["trial"] for line in lines if line["event"] == "trial"] == [1, 2, 3, 4]
+    # the score is the accuracy on the held-out part after a trial's last epoch
+    assert [event.score for event in ended] == [epoch["validation_accuracy"] for epoch in result.history[1::2]]
+    assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
+    with pytest.raises(UsageError, match="no supernet"):
+        result.model(keep_weights=True)
+
+
+def test_without_a_run_directory():
+    result = search()
+    assert result.run_dir is None
+    assert len(result.trials) == 4
+    assert search().architecture == result.architecture
+    assert [t["architecture"] for t in search(seed=2).trials] != [t["architecture"] for t in result.trials]
+
+
+@pytest.mark.parametrize("stop", [(0, 1), (1, 2), (2, 1), (5, 2)])
+def test_resumes_between_trials_and_within_one(tmp_path, stop):
+    whole = search(tmp_path / "whole")
+
+    def interrupt(event):
+        if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError):
+        search(tmp_path / "cut", callbacks=[interrupt])
+    resumed = search(tmp_path / "cut", resume=True)
+    assert resumed.architecture == whole.architecture
+    without_clock = [[{**trial, "seconds": 0} for trial in result.trials] for result in (whole, resumed)]
+    assert without_clock[0] == without_clock[1]
+    assert [epoch["train_loss"] for epoch in resumed.history] == [epoch["train_loss"] for epoch in whole.history]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = LayerChoice([nn.Conv2d(1, 2, k, padding=k // 2) for k in (1, 3, 5)], key="a")
+
+    def forward(self, x):
+        return self.conv(x).flatten(2).amax(2)
+
+
+def test_a_model_of_ones_own_starts_anew_in_each_trial():
+    net = Net()
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    result = search(space=net, space_options=None, trainer={**TRAINER, "trials": 3})
+    assert {trial["architecture"]["decisions"]["a"] for trial in result.trials} == {"0", "1", "2"}
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
+
+
+def test_more_trials_than_architectures_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"trainer.trials is 4, but the space has only 3 architectures"):
+        search(tmp_path / "run", space=Net(), space_options=None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_held_out_is_refused():
+    with pytest.raises(ConfigError, match=r"no image is held out .* set dataset.validation_fraction"):
+        search(dataset_options={"alpha_fraction": 0.0, "validation_fraction": 0.0})
+
+
+def test_accumulated_gradients():
+    losses = [
+        search(trainer={**TRAINER, "trials": 1, "accumulate": accumulate}, space=Net(), space_options=None).history
+        for accumulate in (1, 4)
+    ]
+    assert losses[0][-1]["train_loss"] == pytest.approx(losses[1][-1]["train_loss"], rel=1e-4)
