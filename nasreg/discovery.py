@@ -97,12 +97,28 @@ def load_plugin(
             record = replace(record, file=_file(plugin))
             entries = collect(plugin, record.name)
         _check_not_core(entries, set(core))
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # the others go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # sys.exit and a panic in Rust are no Exception; the others go on
         text = "".join(traceback.format_exception(error))
         file = record.file or _file_of(record.module)
         record = replace(record, status="failed", error=_root_cause(error), traceback=text, file=file)
         entries = []
     return replace(record, seconds=time.perf_counter() - began), entries
+
+
+@contextlib.contextmanager
+def importing(what: str) -> Iterator[None]:
+    """Guard the import of what a plugin names: what it prints goes to stderr, and it cannot end the process.
+
+    Raises:
+        PluginError: It exits.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield
+        except SystemExit as error:
+            raise PluginError(f"{what}: its code exits when it is imported (exit code {error.code})") from error
 
 
 def installed() -> Iterator[tuple[PluginRecord, importlib.metadata.EntryPoint]]:
@@ -111,26 +127,31 @@ def installed() -> Iterator[tuple[PluginRecord, importlib.metadata.EntryPoint]]:
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         distribution = entry_point.dist.name if entry_point.dist else "unknown"
         version = entry_point.dist.version if entry_point.dist else "unknown"
-        key = (re.sub(r"[-_.]+", "-", distribution).lower(), entry_point.name)
+        key = (_normal(distribution), entry_point.name)
         seen.setdefault(
             key, (PluginRecord(entry_point.name, distribution, version, module=entry_point.module), entry_point)
         )
     return (seen[key] for key in sorted(seen))
 
 
-def disabled(found: Iterable[tuple[PluginRecord, object]]) -> set[str]:
-    """Return the entry points that NASREG_PLUGINS leaves out or NASREG_DISABLE names."""
-    installed = {record.name for record, _ in found}
-    listed: dict[str, set[str] | None] = {}
-    for variable in ("NASREG_PLUGINS", "NASREG_DISABLE"):
-        text = os.environ.get(variable)
-        listed[variable] = None if text is None else {name.strip() for name in text.split(",")} - {""}
-        for name in sorted((listed[variable] or set()) - installed):
-            raise ConfigError(
-                f"{variable} names {name!r}, which is no installed plugin.{did_you_mean(name, installed)}"
-            )
-    allowed = listed["NASREG_PLUGINS"]
-    return (installed - allowed if allowed is not None else set()) | (listed["NASREG_DISABLE"] or set())
+def disabled(found: Iterable[tuple[PluginRecord, object]]) -> set[PluginRecord]:
+    """Return the plugins that NASREG_PLUGINS leaves out or NASREG_DISABLE names, by entry point or distribution.
+
+    Raises:
+        ConfigError: One of them names what is not installed.
+    """
+    names = {record: {_normal(record.name), _normal(record.distribution or "")} for record, _ in found}
+    listed: dict[str, set[PluginRecord]] = {"NASREG_PLUGINS": set(), "NASREG_DISABLE": set()}
+    for variable in listed:
+        words = {word.strip() for word in os.environ.get(variable, "").split(",")} - {""}
+        for word in sorted(words):
+            named = {record for record in names if _normal(word) in names[record]}
+            if not named:
+                hint = did_you_mean(word, set().union(*names.values()))
+                raise ConfigError(f"{variable} names {word!r}, which is no installed plugin.{hint}")
+            listed[variable] |= named
+    allowed = listed["NASREG_PLUGINS"] if "NASREG_PLUGINS" in os.environ else set(names)
+    return (set(names) - allowed) | listed["NASREG_DISABLE"]
 
 
 def collect(plugin: Any, name: str) -> list[Entry]:
@@ -198,6 +219,10 @@ def _check_not_core(entries: Iterable[Entry], core: set[tuple[Kind, str]]) -> No
             raise PluginError(f"{TITLES[kind]} {entry.name!r} belongs to nasreg itself: choose another name")
 
 
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _file(plugin: object) -> str | None:
     try:
         return inspect.getfile(plugin)  # type: ignore[arg-type]  # anything but a module or class raises TypeError
@@ -215,7 +240,14 @@ def _file_of(module: str | None) -> str | None:
 
 def _root_cause(error: BaseException) -> str:
     """Return the first line of what everything began with."""
+    seen: set[int] = set()  # "raise error from error" is its own cause
     while (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        if id(cause) in seen:
+            break
+        seen.add(id(cause))
         error = cause
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  # an error of a plugin's own class may fail even here
+        text = "(its message cannot be shown)"
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".removesuffix(": ")

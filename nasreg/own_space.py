@@ -43,7 +43,7 @@ def own_space(reference: str) -> SpaceComponent:
     try:
         factory = resolve(reference, "space")
     except PluginError as error:
-        raise SpaceError(str(error)) from error.__cause__
+        raise SpaceError(" ".join(str(error).split())) from error.__cause__
     except SystemExit as error:
         raise SpaceError(f"{where}: its module exits when it is imported (exit code {error.code})") from error
     config = _config(factory, where)
@@ -66,7 +66,7 @@ def _config(factory: Any, where: str) -> type[Config]:
     try:
         parameters = list(inspect.signature(factory, eval_str=True).parameters.values())
     except Exception as error:
-        raise SpaceError(f"{where} cannot be called: {type(error).__name__}: {error}") from error
+        raise SpaceError(f"{where} cannot be called: {type(error).__name__}: {' '.join(str(error).split())}") from error
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in positional:
         raise SpaceError(f"{where} must take the data's shape (a nasreg.specs.DataInfo) as its first parameter")

@@ -24,6 +24,7 @@ from nasreg.discovery import (
     check,
     collect,
     disabled,
+    importing,
     installed,
     kind_of,
     load_plugin,
@@ -97,7 +98,7 @@ class Registry:
         """Import every factory and every config class, which look-ups do not.
 
         Returns:
-            Name of a plugin -> what is wrong with it, one line each; what failed to load and clashes included.
+            ``PluginRecord.origin`` -> what is wrong with it, one line each; what failed to load and clashes included.
         """
         problems: dict[str, list[str]] = {}
         for record in self.plugins():
@@ -107,7 +108,7 @@ class Registry:
                 for name in getattr(record, f"{kind}s"):
                     found += _unresolved(kind, self._find(kind, name)[0])
             if found:
-                problems[record.name] = found
+                problems[record.origin] = found
         return problems
 
     def describe(self, name: str, kind: Kind | None = None) -> dict[Kind, dict[str, Any]]:
@@ -134,8 +135,10 @@ class Registry:
         described: dict[Kind, dict[str, Any]] = {}
         for each in kinds:
             entry, record = self._find(each, name)
+            with importing(f"{TITLES[each]} {name!r}"):
+                options = describe_entry(entry)
             described[each] = {
-                **describe_entry(entry),
+                **options,
                 "plugin": record.name,
                 "distribution": record.distribution,
                 "version": record.version,
@@ -195,17 +198,18 @@ class Registry:
             self._records.append(record)
 
     def unregister(self, *names: str) -> None:
-        """Remove what ``register`` added under these names, so that a notebook's cell can be run again.
+        """Remove what ``register`` added under these names, so that a notebook's cell can be run again; all or none.
 
         Raises:
             UnknownNameError: ``register`` added no such name.
         """
         kinds = self._discovered().values()
+        mine = [{name for name, (_, by) in kind.entries.items() if by.name == IN_PROCESS} for kind in kinds]
         for name in names:
-            holders = [kind for kind in kinds if name in kind.entries and kind.entries[name][1].name == IN_PROCESS]
-            if not holders:
+            if name not in set().union(*mine):
                 raise UnknownNameError(f"{name!r} was not registered in this process")
-            for kind in holders:
+        for kind, known in zip(kinds, mine, strict=True):
+            for name in known.intersection(names):
                 del kind.entries[name]
 
     # -- discovery -----------------------------------------------------------------------------------------------------
@@ -215,18 +219,23 @@ class Registry:
         if names is None:
             found = list(installed()) if self._entry_points else []
             left_out = disabled(found)  # raises before anything is loaded or kept
-            names = self._names = {kind: _Names() for kind in KINDS}
+            names = self._names = {kind: _Names() for kind in KINDS}  # now: a plugin may look things up on its own
             core = PluginRecord(CORE, CORE, nasreg.__version__)
-            self._add(names, core, functools.partial(importlib.import_module, "nasreg.builtins"))
-            for record, entry_point in found:
-                if record.name in left_out:
-                    self._records.append(replace(record, status="disabled"))
-                else:
-                    self._add(names, record, entry_point.load)
+            try:
+                self._add(names, core, functools.partial(importlib.import_module, "nasreg.builtins"))
+                for record, entry_point in found:
+                    if record in left_out:
+                        self._records.append(replace(record, status="disabled"))
+                    else:
+                        self._add(names, record, entry_point.load)
+            except KeyboardInterrupt:  # the next look-up begins anew, or it would miss the rest
+                self._names = None
+                self._records.clear()
+                raise
         return names
 
     def _add(self, names: dict[Kind, _Names], record: PluginRecord, load: Callable[[], Any]) -> None:
-        core = [(kind, name) for kind in KINDS for name, (_, by) in names[kind].entries.items() if by.name == CORE]
+        core = [(k, name) for k in KINDS for name, (_, by) in names[k].entries.items() if by.distribution == CORE]
         record, entries = load_plugin(record, load, core)
         self._records.append(record)
         for entry in entries:
@@ -291,7 +300,8 @@ def _unresolved(kind: Kind, entry: Entry) -> Iterator[str]:
     for component in components:
         for load in (component.load_factory, component.load_config):
             try:
-                load()
+                with importing(load.__name__.removeprefix("load_")):
+                    load()
             except PluginError as error:
                 yield f"{TITLES[kind]} {entry.name!r}: {' '.join(str(error).split())}"
 

@@ -98,14 +98,15 @@ def resolve_run(
         if layer.values.get("algorithm", algorithm) != algorithm:
             raise ConfigError(f"{layer.source} is for algorithm {layer.values['algorithm']!r}, not for {algorithm!r}")
 
-    space_name = space_object or _chosen(layers, "space") or spec.default_space
-    dataset_name = dataset_object or _chosen(layers, "dataset") or DEFAULT_DATASET
+    space_name = space_object or _chosen(layers, "space", spec.default_space)
+    dataset_name = dataset_object or _chosen(layers, "dataset", DEFAULT_DATASET)
     space_class = Config if space_object else space_component(registry, space_name).config
     preset_name = _last(layers, "preset")
     if preset_name is None and not dataset_object:
         preferred = registry.dataset(dataset_name).default_preset
         preset_name = preferred if preferred in spec.presets else None
-    preset_name = preset_name or spec.default_preset
+    if preset_name is None:
+        preset_name = spec.default_preset
     layers.insert(0, _preset_layer(spec, preset_name, space_name))
 
     classes: dict[str, type[Config]] = {
@@ -183,6 +184,8 @@ def _dataset_config(registry: Registry, name: str) -> type[DatasetConfig]:
 def _config_layer(config: Mapping[str, Any] | str | Path | None) -> _Layer:
     if config is None or isinstance(config, Mapping):
         return _layer("config", config or {})
+    if not isinstance(config, str | Path):
+        raise ConfigError(f"config: {config!r} is not right: expected a YAML file, or what one holds")
     try:
         text = Path(config).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -195,7 +198,8 @@ def _layer(source: str, given: Mapping[str, Any]) -> _Layer:
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in RunSpec.model_fields:
-            raise ConfigError(f"there is no option {key!r} (from {source}).{did_you_mean(key, RunSpec.model_fields)}")
+            hint = did_you_mean(str(key), RunSpec.model_fields)
+            raise ConfigError(f"there is no option {key!r} (from {source}).{hint}")
         if value is None:
             continue
         section = _selection(source, value) if key in _SELECTIONS and isinstance(value, str) else value
@@ -222,7 +226,11 @@ def _selection(source: str, name: str) -> dict[str, Any]:
     path = name.removeprefix("folder:")
     if not path:
         raise ConfigError(f"{name!r} is not right (from {source}): expected folder:PATH")
-    return {"name": "folder", "path": str(Path(path).expanduser().absolute())}  # a run is resumed from anywhere
+    try:
+        absolute = Path(path).expanduser().absolute()  # a run is resumed from anywhere
+    except RuntimeError as error:  # there is no such user, for a path that begins with ~USER
+        raise ConfigError(f"{name!r} is not right (from {source}): {error}") from error
+    return {"name": "folder", "path": str(absolute)}
 
 
 def _settings_layer(settings: Sequence[str]) -> _Layer:
@@ -256,9 +264,9 @@ def _last(layers: Sequence[_Layer], key: str) -> Any:
     return next((layer.values[key] for layer in reversed(layers) if key in layer.values), None)
 
 
-def _chosen(layers: Sequence[_Layer], section: str) -> str | None:
-    names = (layer.values.get(section, {}).get("name") for layer in reversed(layers))
-    return next((name for name in names if name), None)
+def _chosen(layers: Sequence[_Layer], section: str, default: str) -> str:
+    sections = (layer.values.get(section, {}) for layer in reversed(layers))
+    return next((options["name"] for options in sections if "name" in options), default)
 
 
 def _merge(layers: Sequence[_Layer], section: str, chosen: str | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -275,6 +283,9 @@ def _merge(layers: Sequence[_Layer], section: str, chosen: str | None) -> tuple[
 
 
 def _merged(weak: Any, strong: Any) -> Any:
-    if isinstance(weak, Mapping) and isinstance(strong, Mapping):
+    if not (isinstance(weak, Mapping) and isinstance(strong, Mapping)):
+        return strong
+    try:
         return {**weak, **{key: _merged(weak.get(key), value) for key, value in strong.items()}}
-    return strong
+    except RecursionError as error:  # a YAML alias can make a mapping hold itself
+        raise ConfigError("options are nested too deep, or hold themselves") from error

@@ -66,9 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it exits
         return 1
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # this is how typer ends where the reader has gone away
+            return 1
+        return _fail(f"code of a plugin or of your own exits (exit code {error.code}) where it must not", 1, debug)
     except Exception as error:  # noqa: BLE001  # the last line of defence, for a bug of ours or of a plugin
         hint = "" if debug else " (run again with --debug to see where)"
         return _fail(f"unexpected error: {type(error).__name__}: {error}{hint}", 1, debug)
+    if code == INTERRUPTED:  # some versions of typer make this of a KeyboardInterrupt
+        return _fail("interrupted", INTERRUPTED, debug=False)
     return code if isinstance(code, int) else 0
 
 

@@ -91,7 +91,7 @@ def plugins(
     records = registry.plugins()
     problems = registry.check() if check else {}
     if as_json:
-        _print_json([{**asdict(record), "problems": problems.get(record.name, [])} for record in records])
+        _print_json([{**asdict(record), "problems": problems.get(record.origin, [])} for record in records])
     else:
         render.plugins(records, problems, traceback)
     if problems:

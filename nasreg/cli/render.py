@@ -101,14 +101,14 @@ def plugins(records: Sequence[PluginRecord], problems: Mapping[str, Sequence[str
 
     Args:
         records: The plugins.
-        problems: Name of a plugin -> what else was found wrong with it.
+        problems: ``PluginRecord.origin`` -> what else was found wrong with it.
         with_traceback: Whether to print the traceback of each failed one.
     """
     titles = [f"{record.distribution or ''} {record.version or ''}" for record in records]
     rows = [(each.name, title, each.status, _outcome(each)) for each, title in zip(records, titles, strict=True)]
     table("plugins", rows)
     for record in records:
-        found = [*record.clashes, *(each for each in problems.get(record.name, ()) if each != record.error)]
+        found = [*record.clashes, *(each for each in problems.get(record.origin, ()) if each != record.error)]
         for problem in dict.fromkeys(found):
             typer.echo(f"{record.origin}: {problem}")
         if record.status == "failed":
@@ -132,3 +132,12 @@ def _outcome(record: PluginRecord) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def trials(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print the trials of a multi-trial search, the best first; see ``nasreg.callbacks.trial_record``."""
+    rows = [("trial", "score", "weights", "seconds")]
+    for each in sorted(records, key=lambda record: -record["score"]):
+        numbers = f"{each['score']:.1%}", f"{each['parameters']:,}", f"{each['seconds']:.1f}"
+        rows.append((str(each["trial"]), *numbers))
+    table("trials, the best first", rows)

@@ -72,8 +72,9 @@ def resolve(reference: str | Callable[..., Any], wanted_by: str) -> Any:
         found: Any = importlib.import_module(module_name)
         for name in path.split("."):
             found = getattr(found, name)
-    except Exception as error:
-        raise PluginError(f"{wanted_by}: cannot load {reference!r}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(f"{wanted_by}: cannot load {reference!r}: {reason}") from error
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,12 @@ FAILING = {
         "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise RuntimeError('wrapper') from e",
         "ZeroDivisionError",
     ),
+    "cause-of-itself": ("try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise e from e", "ZeroDivisionError"),
+    "unprintable": (
+        "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Odd",
+        "Odd: (its message cannot be shown)",
+    ),
+    "no-exception": ("class Panic(BaseException):\n    pass\nraise Panic('of its own')", "Panic: of its own"),
     "exits": ("import sys\nsys.exit(3)", "SystemExit: 3"),
     "hook-raises": (HOOK + "raise RuntimeError('in the hook')", "RuntimeError: in the hook"),
     "rubbish": (HOOK + "return 7", "nasreg_algorithms must return a list of AlgorithmSpec, but it returned int"),
@@ -55,6 +63,14 @@ WORKING = {
     "prints": "print('hello from import')\n" + HOOK + "print('and from the hook')\n    return [spec('printing')]",
     "slow": "import time\ntime.sleep(1.1)\n" + HOOK + "return [spec('slow')]",
     "unresolved": HOOK + "return [spec('unresolved', factory='nasreg_nowhere.trainer:Trainer')]",
+    "config-prints": "def __getattr__(name):\n    if name != 'Config':\n        raise AttributeError(name)\n"
+    "    print('hello from config')\n    from nasreg_darts.config import DartsTrainerConfig\n"
+    "    return DartsTrainerConfig\n" + HOOK + "return [spec('config-prints', config='nasreg_config_prints:Config')]",
+    "config-exits": "import sys\ndef __getattr__(name):\n    if name != 'Config':\n        raise AttributeError(name)\n"
+    "    sys.exit(0)\n" + HOOK + "return [spec('config-exits', config='nasreg_config_exits:Config')]",
+    "interrupted": "import os\nif os.environ.pop('INTERRUPT', None):\n    raise KeyboardInterrupt\n"
+    + HOOK
+    + "return [spec('interrupted')]",
     "clash-one": HOOK + "return [spec('contested'), spec('one')]",
     "clash-two": HOOK + "return [spec('contested', factory='nasreg_darts.mutator:DartsMutator'), spec('two')]",
     "found-twice": HOOK + "return [spec('found-twice')]",
@@ -104,6 +120,7 @@ def test_what_fails_is_left_out_and_told(venv, records, name):
 def test_the_others_go_on(venv, records):
     listed = venv.json("list", "algorithms")["algorithms"]
     expected = {"darts", "good", "printing", "slow", "unresolved", "one", "two", "found-twice"}
+    expected |= {"config-prints", "config-exits", "interrupted"}
     assert expected | {f"many{n}" for n in range(3000)} == set(listed)
     assert set(venv.json("list")["spaces"]) == {"darts", "chain"}
     assert {name for name, record in records.items() if record["status"] == "ok"} == {"nasreg", "darts", *WORKING}
@@ -120,8 +137,6 @@ def test_search_goes_on(venv, tmp_path):
 
 
 def test_python_goes_on(venv):
-    import subprocess
-
     code = "import nasreg; print('good' in nasreg.list_algorithms(), nasreg.get_algorithm('darts').name)"
     done = subprocess.run([venv.python, "-c", code], capture_output=True, text=True, check=True, cwd=venv.folder)
     assert done.stdout.strip() == "True darts"
@@ -159,6 +174,40 @@ def test_what_a_plugin_prints_goes_to_stderr(venv):
     assert "and from the hook" in done.stderr
 
 
+def test_what_a_config_class_prints_goes_to_stderr(venv):
+    assert venv.json("describe", "config-prints")["algorithm"]["name"] == "config-prints"
+    assert "hello from config" in venv.run("describe", "config-prints", "--json").stderr
+
+
+def test_a_config_class_that_exits_is_an_error(venv):
+    checked = {record["name"]: record["problems"] for record in venv.json("plugins", "--check")}
+    assert checked["config-exits"] == [
+        "algorithm 'config-exits': config: its code exits when it is imported (exit code 0)"
+    ]
+    done = venv.run("describe", "config-exits")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "algorithm 'config-exits': its code exits when it is imported (exit code 0)" in done.stderr
+    done = venv.run("run", "config-exits")
+    assert done.returncode == 1
+    assert "exit code 0" in done.stderr.splitlines()[-1]
+
+
+def test_an_interrupted_look_up_can_be_made_again(venv):
+    done = venv.run("list", env={"INTERRUPT": "1"})
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[-1]) == (130, "", "nasreg: error: interrupted")
+    code = """
+import nasreg
+try:
+    nasreg.list_algorithms()
+except KeyboardInterrupt:
+    print({"darts", "interrupted", "two"} <= set(nasreg.list_algorithms()))
+"""
+    words = [venv.python, "-c", code]
+    env = {**os.environ, "INTERRUPT": "1"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=venv.folder, env=env)
+    assert done.stdout.strip() == "True"
+
+
 def test_slow_plugins_are_named(venv, records):
     assert records["slow"]["seconds"] > 1
     assert "slow: it took 1." in venv.run("plugins").stdout
@@ -173,6 +222,21 @@ def test_two_that_claim_one_name_both_lose_it_and_keep_the_rest(venv, records):
     assert "plugin 'clash-one' (nasreg-clash-one 1.0) and plugin 'clash-two' (nasreg-clash-two 1.0)" in done.stderr
     done = venv.run("describe", "contested", env={"NASREG_DISABLE": "clash-two"})
     assert done.returncode == 0
+
+
+def test_two_distributions_with_one_entry_point_name_are_told_apart(wheels, tmp_path):
+    made = PluginVenv(tmp_path / "venv")
+    made.install(wheels["core"], wheels["darts"])
+    for name, factory in (("twin-a", "DartsTrainer"), ("twin-b", "Other")):
+        source = HOOK + f"return [spec('twin', factory='nasreg_darts.trainer:{factory}')]"
+        made.install(build(write_plugin(tmp_path / name, name, source, entry_point="twin"), tmp_path))
+    problems = {record["distribution"]: record["problems"] for record in made.json("plugins", "--check")}
+    assert problems["nasreg-twin-a"] == ["algorithm 'twin' is claimed by plugin 'twin' (nasreg-twin-b 1.0) too"]
+    assert problems["nasreg-twin-b"] == ["algorithm 'twin' is claimed by plugin 'twin' (nasreg-twin-a 1.0) too"]
+    for variable, value in (("NASREG_DISABLE", "nasreg_twin_b"), ("NASREG_PLUGINS", "nasreg-twin-a")):
+        described = made.json("describe", "twin", env={variable: value})
+        assert described["algorithm"]["distribution"] == "nasreg-twin-a"
+    assert "twin" not in made.json("list", env={"NASREG_DISABLE": "twin"})["algorithms"]
 
 
 def test_asking_for_what_a_failed_plugin_had_names_the_failure(venv):

@@ -85,8 +85,10 @@ def test_unregistering_makes_room_again(registry):
     registry.unregister("mine")
     registry.register(algorithm(summary="another"))
     assert registry.algorithm("mine").summary == "another"
-    with pytest.raises(UnknownNameError, match="'darts' was not registered in this process"):
-        registry.unregister("darts")
+    for names in (["darts"], ["mine", "darts"]):
+        with pytest.raises(UnknownNameError, match="'darts' was not registered in this process"):
+            registry.unregister(*names)
+    assert registry.algorithms() == ["mine"]
 
 
 def test_a_plugin_module_can_be_registered_whole(registry):
@@ -133,6 +135,11 @@ def test_describe_tells_every_option(registry):
             for option in described["options"]:
                 assert option["type"]
                 assert option["description"], (name, option["name"])
+    for name in nasreg.list_algorithms():
+        described = nasreg.describe(name, "algorithm")["algorithm"]
+        for option in described["mutator"]["options"] + described["trainer"]["options"]:
+            assert option["type"]
+            assert option["description"], (name, option["name"])
     cells = {option["name"]: option for option in registry.describe("darts")["space"]["options"]}["cells"]
     assert (cells["type"], cells["default"], cells["constraints"]) == ("int", 8, [">= 1", "<= 200"])
     with pytest.raises(UnknownNameError, match="nothing is called 'dart'"):
@@ -149,7 +156,7 @@ def test_check_imports_everything(registry):
     assert registry.check() == {}
     registry.register(algorithm())
     assert registry.check() == {
-        "(in process)": ["algorithm 'mine': factory: cannot load 'a:b': ModuleNotFoundError: No module named 'a'"] * 2
+        "this process": ["algorithm 'mine': factory: cannot load 'a:b': ModuleNotFoundError: No module named 'a'"] * 2
     }
 
 

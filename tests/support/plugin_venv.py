@@ -21,13 +21,15 @@ SPEC = """
 from nasreg.hookspecs import hookimpl
 from nasreg.specs import AlgorithmSpec, MutatorSpec, Preset, TrainerSpec
 
-def spec(name, plugin_api=1, factory="nasreg_darts.trainer:DartsTrainer"):
+def spec(
+    name, plugin_api=1, factory="nasreg_darts.trainer:DartsTrainer", config="nasreg_darts.config:DartsTrainerConfig"
+):
     return AlgorithmSpec(
         name=name, summary="for a test", plugin_api=plugin_api, family="one-shot", primitives={"cell", "layer"},
         mutator=MutatorSpec(
             factory="nasreg_darts.mutator:DartsMutator", config="nasreg_darts.config:DartsMutatorConfig"
         ),
-        trainer=TrainerSpec(factory=factory, config="nasreg_darts.config:DartsTrainerConfig"),
+        trainer=TrainerSpec(factory=factory, config=config),
         presets={"only": Preset(summary="the only one", trainer={"epochs": 1})}, default_preset="only",
     )
 """
@@ -42,7 +44,7 @@ def build(source: Path, wheels: Path) -> Path:
     return next(iter(set(wheels.glob("*.whl")) - before))
 
 
-def write_plugin(folder: Path, name: str, source: str, extra_entry_points: str = "", version: str = "1.0") -> Path:
+def write_plugin(folder: Path, name: str, source: str, entry_point: str | None = None) -> Path:
     """Write the source tree of ``nasreg-NAME``, whose module ``nasreg_NAME`` is ``source``."""
     module = f"nasreg_{name.replace('-', '_')}"
     folder.mkdir(parents=True)
@@ -54,10 +56,9 @@ requires = ["hatchling"]
 build-backend = "hatchling.build"
 [project]
 name = "nasreg-{name}"
-version = "{version}"
+version = "1.0"
 [project.entry-points.nasreg]
-{name} = "{module}"
-{extra_entry_points}
+{entry_point or name} = "{module}"
 [tool.hatch.build.targets.wheel]
 include = ["{module}.py"]
 """
