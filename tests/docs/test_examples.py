@@ -1,0 +1,27 @@
+"""The examples run, and are as short as they are said to be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_example_runs(example, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(example)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_own_model_and_data_take_less_than_20_lines():
+    lines = next(path for path in EXAMPLES if path.name == "own_model.py").read_text().splitlines()
+    code = [line for line in lines if line.strip() and not line.startswith(("import ", "from ", '"""', "print("))]
+    assert len(code) < 20
