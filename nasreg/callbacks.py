@@ -155,8 +155,8 @@ class TensorBoard:
         if isinstance(event, RunStarted):
             self._steps = event.steps
             first = event.first_epoch * event.steps + event.first_step
-            # What an interrupted run wrote after its last checkpoint is written again, so that it is purged here.
-            self._writer = self._make(str(self._log_dir), purge_step=first or None)
+            # What an interrupted run wrote after its last checkpoint is written again: this hides it from there on.
+            self._writer = self._make(str(self._log_dir), purge_step=first + 1 if first else None)
         if self._writer is None:
             return
         if isinstance(event, StepEnded):

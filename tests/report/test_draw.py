@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -18,7 +19,7 @@ from matplotlib.image import imread
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.text import Text
 
-from nasreg.draw import cells_figure, describe_architecture, draw_cells
+from nasreg.draw import cells_figure, describe_architecture, draw_candidates, draw_cells
 from nasreg.errors import ArchitectureError, ConfigError
 from nasreg.specs import CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
 from space_strategies import spaces
@@ -315,3 +316,18 @@ def test_what_cannot_be_drawn_is_said_in_one_line(tmp_path):
     with pytest.raises(ArchitectureError, match="does not belong to this search space"):
         describe_architecture(CHAIN, KNOWN)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_candidates_that_are_left_are_filled_and_the_others_are_not(tmp_path):
+    left = {key: [OPS[1:3] if edge % 2 else OPS[3:] for edge in range(14)] for key in ("normal", "reduce")}
+    weights = {key: [dict.fromkeys(OPS, 0.125)] * 14 for key in left}
+    path = draw_candidates(DARTS, tmp_path / "left.svg", left=left, weights=weights, title="after stage 1")
+    gids = set(re.findall(r'id="([^"]+)"', path.read_text()))
+    for key, edges in left.items():
+        for edge, names in enumerate(edges):
+            assert {name for name in OPS if f"{key}/{edge}/{name}/1" in gids} == set(names)
+            assert {name for name in OPS if f"{key}/{edge}/{name}/0" in gids} == set(OPS) - set(names)
+    again = draw_candidates(DARTS, tmp_path / "again.svg", left=left, weights=weights, title="after stage 1")
+    assert path.read_bytes() == again.read_bytes()
+    with pytest.raises(ConfigError, match="must end in"):
+        draw_candidates(DARTS, tmp_path / "left.pdf", left=left)

@@ -1,3 +1,5 @@
+"""What a user reads while a search runs, on a terminal and elsewhere."""
+
 from __future__ import annotations
 
 import io
@@ -21,7 +23,9 @@ from nasreg.events import (
     Notice,
     RunEnded,
     RunStarted,
+    StageStarted,
     StepEnded,
+    TrialEnded,
 )
 from nasreg.progress import PlainProgress, RichProgress, progress_for
 from nasreg.specs import Architecture, CellSpec, RunSpec, SearchSpaceSpec
@@ -363,3 +367,13 @@ def test_a_terminal_is_restored_after_an_error(error):
 def test_importing_it_is_light():
     code = "import sys, nasreg.progress; sys.exit(bool({'torch', 'matplotlib', 'rich'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_stages_and_trials_have_a_line_each():
+    stream = io.StringIO()
+    with PlainProgress(stream, Clock()) as progress:
+        progress(StageStarted(1, 3, 25, "6 cells added, 5 candidates an edge"))
+        progress(TrialEnded(0, 20, ARCHITECTURE, 0.9134, 12345, 3.25))
+    assert stream.getvalue() == (
+        "stage 2/3: 6 cells added, 5 candidates an edge\ntrial 1/20: score 91.3%, 12,345 weights, 3.2 s\n"
+    )

@@ -1,0 +1,133 @@
+"""What is kept of a run: JSON Lines that survive a kill, and TensorBoard files that survive a resume."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nasreg.callbacks import JsonLines, TensorBoard, read_metrics
+from nasreg.errors import RunDirectoryError
+from nasreg.events import EpochEnded, RunEnded, RunStarted, StageStarted, StepEnded, TrialEnded
+from nasreg.specs import Architecture, RunSpec, SearchSpaceSpec, Selection
+
+ARCHITECTURE = Architecture(fingerprint="f", decisions={"a": "b"})
+
+
+def step(epoch: int, number: int, loss: float = 1.0) -> StepEnded:
+    return StepEnded(epoch=epoch, step=number, steps=2, loss=loss, accuracy=0.5)
+
+
+def epoch(number: int) -> EpochEnded:
+    return EpochEnded(
+        epoch=number, epochs=2, seconds=1.5, metrics={"train_loss": 0.5}, architecture=ARCHITECTURE,
+        strengths={"normal": (0.25, 0.5)}, skips={"normal": 1},
+    )  # fmt: skip
+
+
+def started(first_epoch: int = 0) -> RunStarted:
+    empty = Selection(name="x")
+    spec = RunSpec(algorithm="a", space=empty, dataset=empty, mutator={}, trainer={})
+    return RunStarted(
+        spec=spec, space=SearchSpaceSpec(choices=()), device="cpu", parameters=1, epochs=2, steps=2,
+        first_epoch=first_epoch, first_step=0, run_dir=None,
+    )  # fmt: skip
+
+
+def test_a_line_for_each_step_epoch_stage_and_trial(tmp_path):
+    with JsonLines(tmp_path / "m.jsonl") as lines:
+        lines(started())
+        lines(StageStarted(0, 3, 0, "all candidates"))
+        lines(step(0, 1, float("nan")))
+        lines(epoch(0))
+        lines(TrialEnded(0, 2, ARCHITECTURE, 0.75, 10, 2.5))
+    assert read_metrics(tmp_path / "m.jsonl") == [
+        {"event": "stage", "stage": 1, "epoch": 1, "summary": "all candidates"},
+        {"event": "step", "epoch": 1, "step": 1, "loss": None, "accuracy": 0.5},
+        {
+            "event": "epoch",
+            "epoch": 1,
+            "train_loss": 0.5,
+            "seconds": 1.5,
+            "skips": {"normal": 1},
+            "strengths": {"normal": [0.25, 0.5]},
+        },
+        {
+            "event": "trial",
+            "trial": 1,
+            "score": 0.75,
+            "parameters": 10,
+            "seconds": 2.5,
+            "architecture": {"format": 1, "fingerprint": "f", "decisions": {"a": "b"}},
+        },
+    ]
+
+
+def test_lines_after_the_last_checkpoint_are_written_again(tmp_path):
+    path = tmp_path / "m.jsonl"
+    with JsonLines(path) as lines:
+        lines(step(0, 1))
+        position = lines.position()
+        lines(step(0, 2))
+    path.write_bytes(path.read_bytes() + b'{"event": "st')  # cut short by a kill
+    assert [line["step"] for line in read_metrics(path)] == [1, 2]
+    with JsonLines(path) as lines:
+        lines.truncate(position)
+        lines(step(0, 2, 7.0))
+    assert [line["loss"] for line in read_metrics(path)] == [1.0, 7.0]
+    with JsonLines(path) as lines, pytest.raises(RunDirectoryError, match="lost lines since the last checkpoint"):
+        lines.truncate(10_000)
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"a": 1}\nrubbish\n')
+    with pytest.raises(RunDirectoryError, match="line 2 is not JSON"):
+        read_metrics(tmp_path / "m.jsonl")
+    with pytest.raises(RunDirectoryError, match="cannot read"):
+        read_metrics(tmp_path / "none.jsonl")
+    with pytest.raises(RunDirectoryError, match="cannot write"):
+        JsonLines(tmp_path / "no/folder.jsonl")
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def test_tensorboard_has_each_step_once_also_after_a_resume(tmp_path):
+    board = TensorBoard(tmp_path)
+    for event in (started(), step(0, 1), step(0, 2), epoch(0), step(1, 1, 5.0)):
+        board(event)
+    board._writer.close()  # the process died here, after the checkpoint of the first epoch
+    board = TensorBoard(tmp_path)
+    for event in (started(first_epoch=1), step(1, 1, 6.0), step(1, 2), epoch(1), RunEnded(ARCHITECTURE, None, {})):
+        board(event)
+    found = scalars(tmp_path)
+    assert found["step/loss"] == [(1, 1.0), (2, 1.0), (3, 6.0), (4, 1.0)]
+    assert found["epoch/train_loss"] == [(2, 0.5), (4, 0.5)]
+    assert found["strength/normal/1"] == [(2, 0.5), (4, 0.5)]
+    assert found["skips/normal"] == [(2, 1.0), (4, 1.0)]
+
+
+def test_without_tensorboard_it_says_what_to_install(tmp_path):
+    code = f"""
+import sys
+sys.modules["tensorboard"] = None
+from nasreg.cli import main
+sys.exit(main(["run", "darts", "--tensorboard", "--out", {str(tmp_path / "run")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'nasreg: error: TensorBoard files need a package: pip install "nasreg[tensorboard]"\n'
+    assert not (tmp_path / "run").exists()
+
+
+def test_lines_are_json_by_any_reader(tmp_path):
+    with JsonLines(tmp_path / "m.jsonl") as lines:
+        lines(step(0, 1, float("inf")))
+    assert json.loads((tmp_path / "m.jsonl").read_text(), parse_constant=pytest.fail)["loss"] is None
