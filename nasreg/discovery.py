@@ -77,6 +77,11 @@ def kind_of(entry: Entry) -> Kind:
     return next(kind for kind, cls in KINDS.items() if isinstance(entry, cls))
 
 
+def printing_aside() -> contextlib.AbstractContextManager[object]:
+    """Return a context in which what a plugin prints goes to stderr: it must not get into ``--json``."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 def load_plugin(
     record: PluginRecord, load: Callable[[], Any], core: Iterable[tuple[Kind, str]]
 ) -> tuple[PluginRecord, list[Entry]]:
@@ -92,7 +97,7 @@ def load_plugin(
     """
     began = time.perf_counter()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not get into --json
+        with printing_aside():
             plugin = load()
             record = replace(record, file=_file(plugin))
             entries = collect(plugin, record.name)
@@ -105,20 +110,6 @@ def load_plugin(
         record = replace(record, status="failed", error=_root_cause(error), traceback=text, file=file)
         entries = []
     return replace(record, seconds=time.perf_counter() - began), entries
-
-
-@contextlib.contextmanager
-def importing(what: str) -> Iterator[None]:
-    """Guard the import of what a plugin names: what it prints goes to stderr, and it cannot end the process.
-
-    Raises:
-        PluginError: It exits.
-    """
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            yield
-        except SystemExit as error:
-            raise PluginError(f"{what}: its code exits when it is imported (exit code {error.code})") from error
 
 
 def installed() -> Iterator[tuple[PluginRecord, importlib.metadata.EntryPoint]]:

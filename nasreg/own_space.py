@@ -44,8 +44,6 @@ def own_space(reference: str) -> SpaceComponent:
         factory = resolve(reference, "space")
     except PluginError as error:
         raise SpaceError(" ".join(str(error).split())) from error.__cause__
-    except SystemExit as error:
-        raise SpaceError(f"{where}: its module exits when it is imported (exit code {error.code})") from error
     config = _config(factory, where)
 
     def build(info: Any, options: Mapping[str, Any]) -> Any:

@@ -24,10 +24,10 @@ from nasreg.discovery import (
     check,
     collect,
     disabled,
-    importing,
     installed,
     kind_of,
     load_plugin,
+    printing_aside,
 )
 from nasreg.errors import PluginError, UnknownNameError, did_you_mean
 from nasreg.specs.algorithm import AlgorithmSpec, Component, DatasetEntry, SpaceEntry
@@ -135,7 +135,7 @@ class Registry:
         described: dict[Kind, dict[str, Any]] = {}
         for each in kinds:
             entry, record = self._find(each, name)
-            with importing(f"{TITLES[each]} {name!r}"):
+            with printing_aside():
                 options = describe_entry(entry)
             described[each] = {
                 **options,
@@ -300,7 +300,7 @@ def _unresolved(kind: Kind, entry: Entry) -> Iterator[str]:
     for component in components:
         for load in (component.load_factory, component.load_config):
             try:
-                with importing(load.__name__.removeprefix("load_")):
+                with printing_aside():
                     load()
             except PluginError as error:
                 yield f"{TITLES[kind]} {entry.name!r}: {' '.join(str(error).split())}"

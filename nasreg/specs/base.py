@@ -72,7 +72,11 @@ def resolve(reference: str | Callable[..., Any], wanted_by: str) -> Any:
         found: Any = importlib.import_module(module_name)
         for name in path.split("."):
             found = getattr(found, name)
-    except (Exception, SystemExit) as error:
+    except SystemExit as error:
+        raise PluginError(
+            f"{wanted_by}: cannot load {reference!r}: it exits when it is imported (exit code {error.code})"
+        ) from error
+    except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PluginError(f"{wanted_by}: cannot load {reference!r}: {reason}") from error
     return found

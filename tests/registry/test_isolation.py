@@ -182,11 +182,12 @@ def test_what_a_config_class_prints_goes_to_stderr(venv):
 def test_a_config_class_that_exits_is_an_error(venv):
     checked = {record["name"]: record["problems"] for record in venv.json("plugins", "--check")}
     assert checked["config-exits"] == [
-        "algorithm 'config-exits': config: its code exits when it is imported (exit code 0)"
+        "algorithm 'config-exits': config: cannot load 'nasreg_config_exits:Config':"
+        " it exits when it is imported (exit code 0)"
     ]
     done = venv.run("describe", "config-exits")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "algorithm 'config-exits': its code exits when it is imported (exit code 0)" in done.stderr
+    assert "config: cannot load 'nasreg_config_exits:Config': it exits when it is imported (exit code 0)" in done.stderr
     done = venv.run("run", "config-exits")
     assert done.returncode == 1
     assert "exit code 0" in done.stderr.splitlines()[-1]
