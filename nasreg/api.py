@@ -29,9 +29,9 @@ from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
-from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, genotype_text
+from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
 from nasreg.trainers import SearchTask, SearchTrainer
-from nasreg.trainers.loop import Build, EdgeCandidates
+from nasreg.trainers.task import Build, EdgeCandidates
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -195,10 +195,10 @@ def run(
     spec = spec.model_copy(update={"device": str(device)})
     directory = None if out is None else _directory(Path(out), resume=resume)
     data = SearchData(dataset or _load(registry, spec, dataset_config), dataset_config, spec.seed, device)
-    build = _builder(registry, spec, data.info, model)
+    entry = None if ":" in spec.space.name else registry.space(spec.space.name)  # an own space has a colon
+    build = _builder(registry, spec, data.info, model, entry)
     with torch.random.fork_rng():
         space = extract_space(build())
-    entry = registry.space(spec.space.name) if _is_registered(spec.space.name) else None
     algorithm.check_space(spec.space.name, space, entry)
     make_mutator = algorithm.mutator.load_factory()
     task = SearchTask(
@@ -283,16 +283,13 @@ def _load(registry: Registry, spec: RunSpec, config: Any) -> LoadedDataset:
     return dataset
 
 
-def _is_registered(space: str) -> bool:
-    return ":" not in space
-
-
-def _builder(registry: Registry, spec: RunSpec, info: DataInfo, model: nn.Module | None) -> Build:
+def _builder(
+    registry: Registry, spec: RunSpec, info: DataInfo, model: nn.Module | None, entry: SpaceEntry | None
+) -> Build:
     """Return what builds the model; for an object it is the object each time."""
     name = spec.space.name
     if model is None and name.startswith(OBJECT):
         raise RunDirectoryError(_object_advice("model", name))
-    entry = registry.space(name) if _is_registered(name) else None
     component = space_component(registry, name) if model is None else None
 
     def build(

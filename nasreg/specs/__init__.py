@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nasreg.specs.genotype import genotype_text
     from nasreg.specs.run import RunSpec, Selection
     from nasreg.specs.schema import json_schema
-    from nasreg.specs.space import NONE, CellSpec, ChoiceSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+    from nasreg.specs.space import NONE, SKIP, CellSpec, ChoiceSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
 
 _HOMES = {
     "algorithm": (
@@ -44,13 +44,14 @@ _HOMES = {
     "genotype": ("genotype_text",),
     "run": ("RunSpec", "Selection"),
     "schema": ("json_schema",),
-    "space": ("NONE", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
+    "space": ("NONE", "SKIP", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NONE",
     "PLUGIN_API",
+    "SKIP",
     "AlgorithmSpec",
     "Architecture",
     "CellDecision",

@@ -21,6 +21,9 @@ from nasreg.specs.base import Spec
 NONE = "none"
 """The candidate of a cell that cuts the edge. It takes part in a relaxation but is never chosen."""
 
+SKIP = "skip_connect"
+"""The candidate of a cell that passes its input on; reports count it, since searches collapse into it."""
+
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_./-]+$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Reduction = Literal["sum", "mean", "concat", "none"]

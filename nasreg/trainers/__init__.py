@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 from nasreg.trainers.config import LoopConfig, OneShotTrainerConfig, TrialTrainerConfig
 
 if TYPE_CHECKING:
-    from nasreg.trainers.loop import Batch, SearchTask, SearchTrainer
+    from nasreg.data.parts import Batch
+    from nasreg.trainers.loop import SearchTrainer, cosine_rate
     from nasreg.trainers.one_shot import OneShotTrainer
+    from nasreg.trainers.task import SearchTask
     from nasreg.trainers.trials import TrialTrainer
 
 _HOME = {
-    "Batch": "nasreg.trainers.loop",
+    "Batch": "nasreg.data.parts",
     "OneShotTrainer": "nasreg.trainers.one_shot",
-    "SearchTask": "nasreg.trainers.loop",
+    "SearchTask": "nasreg.trainers.task",
     "SearchTrainer": "nasreg.trainers.loop",
     "TrialTrainer": "nasreg.trainers.trials",
+    "cosine_rate": "nasreg.trainers.loop",
 }
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "SearchTrainer",
     "TrialTrainer",
     "TrialTrainerConfig",
+    "cosine_rate",
 ]
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +22,8 @@ from torch import Tensor, nn
 from nasreg.device import is_out_of_memory, peak_memory, random_state, reproducible, set_random_state
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import (
-    Callback,
     CheckpointSaved,
     EpochEnded,
-    Event,
     MemoryMeasured,
     Notice,
     RunEnded,
@@ -33,63 +31,15 @@ from nasreg.events import (
     StepEnded,
 )
 from nasreg.mutators.base import Mutator
-from nasreg.runs import RunDirectory
 from nasreg.specs.architecture import Architecture, CellDecision
-from nasreg.specs.run import RunSpec
-from nasreg.specs.space import CellSpec, SearchSpaceSpec
+from nasreg.specs.space import SKIP, CellSpec, SearchSpaceSpec
 from nasreg.trainers.checkpoint import load_checkpoint, save_checkpoint
 from nasreg.trainers.config import LoopConfig
 from nasreg.trainers.interrupt import Interruption
+from nasreg.trainers.task import SearchTask
 
 if TYPE_CHECKING:
-    from nasreg.callbacks import JsonLines
-    from nasreg.data import Part, SearchData
-
-SKIP = "skip_connect"
-
-Batch = tuple[Tensor, Tensor]
-"""Images ``(B, C, H, W)`` and labels ``(B,)``."""
-
-
-EdgeCandidates = Mapping[str, Sequence[Sequence[str]]]
-"""Key of a cell -> names of the operations possible on each of its edges."""
-
-
-class Build(Protocol):
-    """Builds the model with its choices."""
-
-    def __call__(
-        self, *, retrain: bool = False, added_depth: int = 0, edge_candidates: EdgeCandidates | None = None
-    ) -> nn.Module:
-        """Build it.
-
-        Args:
-            retrain: In the form in which its paper retrains an architecture, where the space has one.
-            added_depth: Cells more than the space's own options say (an algorithm that *requires* ``depth``).
-            edge_candidates: Fewer operations than the space has (one that requires ``edge_candidates``).
-        """
-
-
-@dataclass
-class SearchTask:
-    """All that a trainer is given: what to search, on what, and where to tell of it."""
-
-    spec: RunSpec
-    space: SearchSpaceSpec
-    build: Build
-    mutator: Callable[[SearchSpaceSpec], Any]
-    """Makes the algorithm's mutator for a space."""
-    data: SearchData
-    device: torch.device
-    run: RunDirectory | None = None
-    """Where to keep the run; without one nothing is written and nothing can be resumed."""
-    metrics: JsonLines | None = None
-    callbacks: Sequence[Callback] = ()
-
-    def emit(self, event: Event) -> None:
-        """Tell all callbacks."""
-        for callback in self.callbacks:
-            callback(event)
+    from nasreg.data import Batch, Part
 
 
 @dataclass
@@ -405,6 +355,11 @@ class SearchTrainer(ABC):
             f"{', ' + size if size else ''}: lower one of them, or compute each batch in pieces"
             f" (--set trainer.accumulate={2 * self.options.accumulate})"
         )
+
+
+def cosine_rate(high: float, low: float, epoch: int, epochs: int) -> float:
+    """Return the learning rate of an epoch: a cosine from ``high`` in the first towards ``low`` after the last."""
+    return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
 def count_skips(

@@ -7,7 +7,6 @@ and within one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nasreg.data.parts import Batch
 from nasreg.errors import ConfigError
 from nasreg.events import TrialEnded
 from nasreg.mutators.trials import Trial, TrialMutator
 from nasreg.nn.freeze import freeze
 from nasreg.specs.architecture import Architecture
 from nasreg.trainers.config import TrialTrainerConfig
-from nasreg.trainers.loop import Batch, SearchTask, SearchTrainer
+from nasreg.trainers.loop import SearchTrainer, cosine_rate
+from nasreg.trainers.task import SearchTask
 
 
 class TrialTrainer(SearchTrainer):
@@ -71,8 +72,7 @@ class TrialTrainer(SearchTrainer):
         trial, within = divmod(epoch, self.options.epochs)
         if trial and within == 0 and self.position.step == 0:
             self._start_trial(self.mutator.propose())
-        low, high = self.options.lr_min, self.options.lr
-        rate = low + (high - low) * (1 + math.cos(math.pi * within / self.options.epochs)) / 2
+        rate = cosine_rate(self.options.lr, self.options.lr_min, within, self.options.epochs)
         self.optimizers["weights"].param_groups[0]["lr"] = rate
 
     def wants_alphas(self, epoch: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -110,7 +112,7 @@ class DartsMutator(OneShotMutator):
         return [row.tolist() for row in self.answer(choice)]
 
 
-def derive_cell(cell: CellSpec, weights: list[list[float]]) -> CellDecision:
+def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:
     """Keep the strongest edges of each node, and on each the strongest operation other than ``none``.
 
     Args:

@@ -7,7 +7,6 @@ second derivative can be taken exactly.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from nasreg.trainers import Batch, OneShotTrainer, SearchTask
+from nasreg.trainers import Batch, OneShotTrainer, SearchTask, cosine_rate
 from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
 
 
@@ -62,8 +61,7 @@ class BilevelTrainer(OneShotTrainer):
 
     def start_epoch(self, epoch: int) -> None:
         """Set the weights' learning rate: a cosine over the epochs."""
-        low, high = self.options.weights_lr_min, self.options.weights_lr
-        rate = low + (high - low) * (1 + math.cos(math.pi * epoch / self.options.epochs)) / 2
+        rate = cosine_rate(self.options.weights_lr, self.options.weights_lr_min, epoch, self.options.epochs)
         self.optimizers["weights"].param_groups[0]["lr"] = rate
 
     def train_step(self, weights: Batch, alphas: Batch | None) -> tuple[float, int]:

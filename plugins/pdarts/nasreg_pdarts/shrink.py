@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nasreg.specs import NONE, CellDecision, CellSpec
-
-SKIP = "skip_connect"
+from nasreg.specs import SKIP, CellDecision, CellSpec
+from nasreg_darts import mutator as darts
 
 Weights = Sequence[Sequence[float]]
 
@@ -21,25 +20,12 @@ def keep_strongest(names: Sequence[str], weights: Sequence[float], n: int) -> tu
 
 
 def derive_cell(cell: CellSpec, weights: Weights) -> CellDecision:
-    """Keep the strongest edges of each node, and on each the strongest operation; ``none`` counts nothing.
+    """Derive a cell as DARTS does: the strongest edges of each node, on each the strongest operation but ``none``.
 
     Returns:
         The decision; within a node edges are in the order of their sources, as in the authors' program.
     """
-    decision = []
-    for node in range(cell.nodes):
-        best = []
-        for source, edge in enumerate(cell.edges_into(node)):
-            pairs = zip(weights[edge], cell.candidates[edge], strict=True)
-            usable = [pair for pair in pairs if pair[1] != NONE]
-            if usable:
-                weight, name = max(usable, key=lambda pair: pair[0])
-                best.append((weight, name, source))
-        best.sort(key=lambda item: item[0], reverse=True)
-        decision.append(
-            tuple((name, source) for _, name, source in sorted(best[: cell.kept(node)], key=lambda b: b[2]))
-        )
-    return tuple(decision)
+    return tuple(tuple(sorted(kept, key=lambda edge: edge[1])) for kept in darts.derive_cell(cell, weights))
 
 
 def restrict_skips(cell: CellSpec, weights: Weights, most: int) -> CellDecision:

@@ -18,12 +18,11 @@ from nasreg.draw import draw_candidates
 from nasreg.errors import SpaceError
 from nasreg.events import StageStarted
 from nasreg.nn import Cell, extract_space
-from nasreg.specs import CellSpec, genotype_text
+from nasreg.specs import NONE, SKIP, CellSpec, genotype_text
 from nasreg.trainers import Batch, SearchTask
 from nasreg_darts.trainer import BilevelTrainer
 from nasreg_pdarts.config import PdartsTrainerConfig
 from nasreg_pdarts.mutator import PdartsMutator
-from nasreg_pdarts.shrink import SKIP
 
 Candidates = dict[str, tuple[tuple[str, ...], ...]]
 """Key of a cell -> names of the candidates on each edge."""
@@ -198,7 +197,7 @@ class PdartsTrainer(BilevelTrainer):
 
 
 def _without_none(pair: tuple[float, str]) -> float:
-    return -1.0 if pair[1] == "none" else pair[0]
+    return -1.0 if pair[1] == NONE else pair[0]
 
 
 def _skips(model: nn.Module) -> Iterator[tuple[nn.ModuleDict, str]]:

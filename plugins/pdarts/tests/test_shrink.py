@@ -12,10 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasreg.specs import NONE, CellSpec, SearchSpaceSpec
+from nasreg.specs import NONE, SKIP, CellSpec, SearchSpaceSpec
 from nasreg_pdarts.config import PdartsMutatorConfig
 from nasreg_pdarts.mutator import PdartsMutator
-from nasreg_pdarts.shrink import SKIP, derive_cell, restrict_skips
+from nasreg_pdarts.shrink import derive_cell, restrict_skips
 from nasreg_pdarts.trainer import dropout_rate
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/pdarts_shrink.json").read_text())
