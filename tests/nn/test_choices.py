@@ -71,7 +71,7 @@ def decided(model, architecture, soft=False):
     return model
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([None, 1, 2, 3]), st.sampled_from(["sum", "mean"]))
 def test_supernet_decided_supernet_weighted_and_frozen_model_agree(seed, n_chosen, reduction):
     torch.manual_seed(seed)

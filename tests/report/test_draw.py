@@ -171,7 +171,7 @@ def test_other_cells_are_readable_too(seed, inputs):
     check_true(space, architecture, figure)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(spaces(), st.integers())
 def test_any_space_can_be_drawn_and_described(space, seed):
     architecture = space.sample(random.Random(seed))

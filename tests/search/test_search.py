@@ -23,12 +23,12 @@ from nasreg.errors import (
 )
 from nasreg.events import CheckpointSaved, EpochEnded, MemoryMeasured, Notice, RunEnded, RunStarted, StepEnded
 from nasreg.nn import LayerChoice
-from run_contents import contents
-from tiny import DARTS_SPACE, TRAINER, Net, images
+from nasreg.testing import differences, toy_images
+from tiny import DARTS_SPACE, TRAINER, Net
 
 
 def search(out=None, space=None, data=None, trainer=TRAINER, **more):
-    return nasreg.search(space or Net(), data or images(), trainer=trainer, out=out, seed=1, device="cpu", **more)
+    return nasreg.search(space or Net(), data or toy_images(), trainer=trainer, out=out, seed=1, device="cpu", **more)
 
 
 def test_own_model_and_own_data():
@@ -39,7 +39,7 @@ def test_own_model_and_own_data():
     assert result.history[-1]["validation_accuracy"] > 0.9
     assert result.run_dir is None
     plain = result.model()
-    x = torch.randn(2, 1, 6, 6)
+    x = torch.randn(2, 1, 8, 8)
     assert plain(x).shape == (2, 2)
     assert not any(type(module).__module__.startswith("nasreg") for module in plain.modules())
     kept = result.model(keep_weights=True)
@@ -67,8 +67,8 @@ def test_the_users_random_state_is_left_alone():
 
 def test_same_seed_same_run_and_another_seed_another(tmp_path):
     runs = [search(tmp_path / name) for name in "ab"]
-    assert contents(runs[0].run_dir) == contents(runs[1].run_dir)
-    other = nasreg.search(Net(), images(), trainer=TRAINER, seed=2, device="cpu")
+    assert not differences(runs[0].run_dir, runs[1].run_dir)
+    other = nasreg.search(Net(), toy_images(), trainer=TRAINER, seed=2, device="cpu")
     assert [e["train_loss"] for e in other.history] != [e["train_loss"] for e in runs[0].history]
 
 
@@ -90,7 +90,7 @@ def test_interrupted_anywhere_and_resumed_is_the_same_run(tmp_path, workers):
         assert json.loads((tmp_path / "cut/status.json").read_text())["state"] == "interrupted"
         stop = next(stops, None)
     resumed = search(tmp_path / "cut", resume=True, **options)
-    assert contents(resumed.run_dir) == contents(whole.run_dir)
+    assert not differences(resumed.run_dir, whole.run_dir)
     assert resumed.architecture == whole.architecture
     assert len(resumed.history) == 3
 
@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_notice(tmp_path, damage):
     resumed = search(
         tmp_path / "cut", resume=True, callbacks=[lambda e: notices.append(e) if isinstance(e, Notice) else None]
     )
-    assert contents(resumed.run_dir) == contents(whole.run_dir)
+    assert not differences(resumed.run_dir, whole.run_dir)
     assert damage == "remove" or "going back to the one before" in notices[0].message
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_died_before_its_first_checkpoint_starts_again(tmp_path):
     with (tmp_path / "cut/metrics.jsonl").open("a") as file:
         file.write('{"event": "st')  # torn by the death
     resumed = search(tmp_path / "cut", resume=True)
-    assert contents(resumed.run_dir) == contents(whole.run_dir)
+    assert not differences(resumed.run_dir, whole.run_dir)
 
 
 def test_events_tell_the_story():
@@ -219,7 +219,7 @@ def test_resuming_needs_the_same_options_and_data(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"other options \(trainer\)"):
         search(tmp_path / "run", resume=True, trainer={**TRAINER, "epochs": 4})
     with pytest.raises(RunDirectoryError, match="is no longer what"):
-        search(tmp_path / "run", resume=True, data=images(seed=9))
+        search(tmp_path / "run", resume=True, data=toy_images(seed=9))
     with pytest.raises(RunDirectoryError, match="from Python with a data set of its own"):
         nasreg.resume(tmp_path / "run")
 
@@ -237,7 +237,7 @@ class Forbidden(Dataset):
 def test_the_test_set_takes_no_part():
     from nasreg.data import from_torch
 
-    data = from_torch(images())
+    data = from_torch(toy_images())
     loaded = type(data)(**{**vars(data), "test": Forbidden()})
     search(data=loaded)
 
@@ -253,7 +253,7 @@ def test_out_of_memory_says_what_to_lower():
     class Huge(nn.Module):
         def __init__(self):
             super().__init__()
-            self.choice = LayerChoice([nn.Linear(36, 2), nn.Linear(36, 2)], key="a")
+            self.choice = LayerChoice([nn.Linear(64, 2), nn.Linear(64, 2)], key="a")
 
         def forward(self, x):
             if x.shape[0] > 8:
@@ -292,7 +292,7 @@ def test_what_the_algorithm_cannot_handle_is_refused_before_anything_is_written(
     ],
 )
 def test_bad_arguments_give_one_line_and_leave_nothing(tmp_path, arguments, error, says):
-    given = {"space": Net(), "data": images(), "trainer": TRAINER, "out": tmp_path / "run", **arguments}
+    given = {"space": Net(), "data": toy_images(), "trainer": TRAINER, "out": tmp_path / "run", **arguments}
     with pytest.raises(error, match=says) as info:
         nasreg.search(**given)
     assert "\n" not in str(info.value)
@@ -301,6 +301,6 @@ def test_bad_arguments_give_one_line_and_leave_nothing(tmp_path, arguments, erro
 
 def test_space_by_dotted_name():
     result = nasreg.search(
-        "tiny:Own", images(), trainer={**TRAINER, "epochs": 1}, space_options={"width": 3}, device="cpu"
+        "tiny:Own", toy_images(), trainer={**TRAINER, "epochs": 1}, space_options={"width": 3}, device="cpu"
     )
     assert result.model().head.in_features == 3

@@ -1,4 +1,4 @@
-"""The smallest real things to search: images with something to learn, and a model with choices."""
+"""The smallest real things to search: models with choices, and options that make a search of them short."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from nasreg.nn import InputChoice, LayerChoice
 from nasreg.specs import DataInfo
@@ -18,15 +17,6 @@ DARTS_SPACE: dict[str, Any] = {
     "nodes": 2,
     "candidates": ["none", "skip_connect", "max_pool_3x3"],
 }
-
-
-def images(n: int = 96, side: int = 6, seed: int = 0) -> TensorDataset:
-    """Two classes: dark and bright."""
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.arange(n) % 2
-    x = torch.rand(n, 1, side, side, generator=generator)
-    x[y == 1] += 2
-    return TensorDataset(x, y)
 
 
 class Net(nn.Module):

@@ -1,4 +1,4 @@
-"""The stages of a P-DARTS search: what is built, who moves when, what is kept, and that it resumes in any of them."""
+"""The stages of a P-DARTS search: what is built, who moves when, and what is kept."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
 
 import nasreg
-from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError, SpaceError
+from nasreg.errors import ConfigError, IncompatibleError, SpaceError
 from nasreg.events import EpochEnded, StageStarted, StepEnded
 from nasreg.nn import Cell, LayerChoice
 from nasreg.registry import Registry
 from nasreg.resolve import resolve_run
+from nasreg.testing import toy_images
 from nasreg_pdarts import trainer as trainer_module
 
 SPACE = {
@@ -34,14 +34,9 @@ TRAINER = {
 }
 
 
-def images() -> TensorDataset:
-    generator = torch.Generator().manual_seed(0)
-    return TensorDataset(torch.rand(80, 1, 8, 8, generator=generator), torch.arange(80) % 2)
-
-
 def search(out=None, callbacks=(), **more):
     arguments = {"space_options": SPACE, "trainer": TRAINER, "seed": 1, "device": "cpu", **more}
-    return nasreg.search("darts", images(), "pdarts", out=out, callbacks=callbacks, **arguments)
+    return nasreg.search("darts", toy_images(80), "pdarts", out=out, callbacks=callbacks, **arguments)
 
 
 @pytest.fixture
@@ -172,32 +167,8 @@ def test_what_is_kept_in_the_run_directory(tmp_path):
     assert nasreg.Architecture.load(run / "max-skips/2.json") == result.architecture
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines if line["event"] == "stage"] == [1, 2, 3]
-    last = json.loads((run / "stages/stage-3.json").read_text())["left"]
-    del last  # what a node keeps may differ from it where skips are restricted
     assert result.genotype.startswith("Genotype(normal=[")
     assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
-
-
-@pytest.mark.parametrize("stop", [(0, 2), (1, 2), (2, 1), (3, 1), (4, 2)])
-def test_resumes_in_the_middle_of_any_stage(tmp_path, stop):
-    import os
-    import signal
-
-    whole = search(tmp_path / "whole")
-
-    def interrupt(event):
-        if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(InterruptedRunError):
-        search(tmp_path / "cut", callbacks=[interrupt])
-    resumed = search(tmp_path / "cut", resume=True)
-    assert resumed.architecture == whole.architecture
-    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "cut")]
-    for part in ("model", "mutator"):
-        assert all(torch.equal(value, states[1][part][name]) for name, value in states[0][part].items())
-    for name in ("stages/stage-1.json", "stages/stage-3.svg", "max-skips/genotypes.json"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
 class Own(nn.Module):
@@ -212,7 +183,7 @@ class Own(nn.Module):
 @pytest.mark.parametrize("space", ["chain", Own()])
 def test_a_space_that_cannot_grow_is_refused_before_anything_is_written(tmp_path, space):
     with pytest.raises(IncompatibleError, match="requires of a space: depth, edge_candidates"):
-        nasreg.search(space, images(), "pdarts", out=tmp_path / "run", trainer=TRAINER)
+        nasreg.search(space, toy_images(80), "pdarts", out=tmp_path / "run", trainer=TRAINER)
     assert not (tmp_path / "run").exists()
 
 

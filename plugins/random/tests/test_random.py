@@ -1,37 +1,28 @@
-"""Random search: distinct proposals, scores on held-out images, the best kept, resumed anywhere."""
+"""Random search: distinct proposals, scores on held-out images, the best kept."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
 
 import nasreg
-from nasreg.errors import ConfigError, InterruptedRunError, UsageError
-from nasreg.events import StepEnded, TrialEnded
+from nasreg.errors import ConfigError, UsageError
+from nasreg.events import TrialEnded
 from nasreg.nn import LayerChoice
+from nasreg.testing import toy_images
 
 TRAINER = {"trials": 4, "epochs": 2, "batch_size": 32, "lr": 0.1}
 SPACE = {"blocks": 2, "channels": 2}
 DATA = {"alpha_fraction": 0.0, "validation_fraction": 0.25}
 
 
-def images() -> TensorDataset:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(80, 1, 8, 8, generator=generator)
-    x[1::2] += 1
-    return TensorDataset(x, torch.arange(80) % 2)
-
-
 def search(out=None, space="chain", space_options=SPACE, callbacks=(), **more):
     arguments = {"trainer": TRAINER, "dataset_options": DATA, "seed": 1, "device": "cpu", **more}
     return nasreg.search(
-        space, images(), "random", out=out, space_options=space_options, callbacks=callbacks, **arguments
+        space, toy_images(80), "random", out=out, space_options=space_options, callbacks=callbacks, **arguments
     )
 
 
@@ -61,23 +52,6 @@ def test_without_a_run_directory():
     assert len(result.trials) == 4
     assert search().architecture == result.architecture
     assert [t["architecture"] for t in search(seed=2).trials] != [t["architecture"] for t in result.trials]
-
-
-@pytest.mark.parametrize("stop", [(0, 1), (1, 2), (2, 1), (5, 2)])
-def test_resumes_between_trials_and_within_one(tmp_path, stop):
-    whole = search(tmp_path / "whole")
-
-    def interrupt(event):
-        if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(InterruptedRunError):
-        search(tmp_path / "cut", callbacks=[interrupt])
-    resumed = search(tmp_path / "cut", resume=True)
-    assert resumed.architecture == whole.architecture
-    without_clock = [[{**trial, "seconds": 0} for trial in result.trials] for result in (whole, resumed)]
-    assert without_clock[0] == without_clock[1]
-    assert [epoch["train_loss"] for epoch in resumed.history] == [epoch["train_loss"] for epoch in whole.history]
 
 
 class Net(nn.Module):

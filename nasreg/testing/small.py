@@ -1,0 +1,53 @@
+"""The smallest real search there is, for any algorithm and any space: a few images, little room, few epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import TensorDataset
+
+import nasreg
+
+SHORT = {"epochs": 2, "batch_size": 16, "trials": 2, "warmup_epochs": 1}
+SMALL = {"cells": 3, "blocks": 2, "channels": 2, "nodes": 2}
+
+
+def short_options(algorithm: str) -> dict[str, Any]:
+    """Return options of an algorithm's trainer that make its search short.
+
+    They are those of ``epochs`` (two), ``trials``, ``batch_size`` and ``warmup_epochs`` that it has.
+
+    Args:
+        algorithm: Its name.
+    """
+    return _known(SHORT, nasreg.describe(algorithm, "algorithm")["algorithm"]["trainer"]["options"])
+
+
+def small_options(space: str) -> dict[str, Any]:
+    """Return options that make a space small: those of ``cells``, ``blocks``, ``channels`` and ``nodes`` that it has.
+
+    Args:
+        space: Its name.
+    """
+    return _known(SMALL, nasreg.describe(space, "space")["space"]["options"])
+
+
+def _known(wanted: dict[str, int], options: list[dict[str, Any]]) -> dict[str, Any]:
+    names = {option["name"] for option in options}
+    return {name: value for name, value in wanted.items() if name in names}
+
+
+def toy_images(n: int = 96, side: int = 8, seed: int = 0) -> TensorDataset:
+    """Return a data set that anything can learn: dark and bright images ``(1, side, side)`` of two classes.
+
+    Args:
+        n: Number of images.
+        side: Height and width, in pixels.
+        seed: Seed of the noise in them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 2
+    x = torch.rand(n, 1, side, side, generator=generator)
+    x[y == 1] += 2
+    return TensorDataset(x, y)
