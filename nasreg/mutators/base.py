@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.errors import IncompatibleError
@@ -32,6 +34,10 @@ class Mutator(ABC):
     @abstractmethod
     def architecture(self) -> Architecture:
         """Return the architecture that the mutator holds to be best now."""
+
+    def rng(self) -> random.Random:
+        """Return a generator that is seeded anew from torch's, whose state is a part of every checkpoint."""
+        return random.Random(int(torch.randint(2**62, ())))
 
     def strengths(self) -> Mapping[str, tuple[float, ...]]:
         """Return how strong each edge (cell) or the best candidate (layer, input) is held to be; for reports."""

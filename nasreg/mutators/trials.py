@@ -6,12 +6,9 @@ and Bayesian optimisation differ only in here.
 
 from __future__ import annotations
 
-import random
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from nasreg.mutators.base import Mutator
 from nasreg.specs.architecture import Architecture
@@ -66,10 +63,6 @@ class TrialMutator(Mutator):
 
     def _observe(self, trial: Trial) -> None:  # nothing to do is a good default
         """Take note of a score, beyond ``trials``."""
-
-    def rng(self) -> random.Random:
-        """Return a generator that is seeded anew from torch's, whose state is a part of every checkpoint."""
-        return random.Random(int(torch.randint(2**62, ())))
 
     @property
     def best(self) -> Trial | None:

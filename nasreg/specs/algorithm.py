@@ -19,6 +19,9 @@ RegistryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pat
 Capability = Literal["depth", "edge_candidates"]
 """What an algorithm may require of a space: that it can be built deeper, or with fewer operations on each edge."""
 
+Family = Literal["one-shot", "multi-trial"]
+"""One supernet with shared weights, or one training a trial."""
+
 Primitive = Literal["layer", "input", "input/sum", "input/mean", "input/concat", "input/none", "cell"]
 
 
@@ -79,9 +82,7 @@ class AlgorithmSpec(_Entry):
 
     plugin_api: int = Field(description="the PLUGIN_API that it was written for")
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
-    family: Literal["one-shot", "multi-trial"] = Field(
-        description="one supernet with shared weights, or one training a trial"
-    )
+    family: Family = Field(description="one supernet with shared weights, or one training a trial")
     primitives: frozenset[Primitive] = Field(min_length=1, description="kinds of choices that it can handle")
     requires: frozenset[Capability] = Field(
         default=frozenset(), description="what a space must be able to do for it; see SpaceEntry.capabilities"

@@ -267,6 +267,33 @@ class SearchTrainer(ABC):
         n = min(self.options.accumulate, len(y))
         return [(a, b, len(b) / len(y)) for a, b in zip(x.chunk(n), y.chunk(n), strict=True)]
 
+    def descend(self, batch: Batch, optimizer: torch.optim.Optimizer, grad_clip: float) -> tuple[float, int]:
+        """Move the weights of the model by one step of gradient descent.
+
+        Args:
+            batch: Images ``(B, C, H, W)`` and labels ``(B,)``.
+            optimizer: That of the weights.
+            grad_clip: Largest norm of their gradient.
+
+        Returns:
+            Mean loss and number of right answers, as ``train_step`` returns them.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        optimizer.zero_grad()
+        mean, correct = 0.0, 0
+        for x, y, share in self.pieces(batch):
+            with self.autocast():
+                logits = self.model(x)
+            loss = F.cross_entropy(logits.float(), y)
+            torch.autograd.backward(loss * share)
+            mean += self.check_finite(loss.detach(), "training") * share
+            correct += int((logits.argmax(1) == y).sum())
+        nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip)
+        optimizer.step()
+        return mean, correct
+
     def check_finite(self, mean: Tensor, what: str) -> float:
         """Return a loss as a number that is finite.
 

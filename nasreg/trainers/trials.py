@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from nasreg.data.parts import Batch
 from nasreg.errors import ConfigError
@@ -83,19 +81,7 @@ class TrialTrainer(SearchTrainer):
     def train_step(self, weights: Batch, alphas: Batch | None) -> tuple[float, int]:
         """Move the weights of the present trial."""
         del alphas
-        optimizer = self.optimizers["weights"]
-        optimizer.zero_grad()
-        mean, correct = 0.0, 0
-        for x, y, share in self.pieces(weights):
-            with self.autocast():
-                logits = self.model(x)
-            loss = F.cross_entropy(logits.float(), y)
-            torch.autograd.backward(loss * share)
-            mean += self.check_finite(loss.detach(), "training") * share
-            correct += int((logits.argmax(1) == y).sum())
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.options.grad_clip)
-        optimizer.step()
-        return mean, correct
+        return self.descend(weights, self.optimizers["weights"], self.options.grad_clip)
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Let the mutator observe the score at the end of a trial."""

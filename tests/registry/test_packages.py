@@ -23,13 +23,15 @@ def test_wheel_and_sdist(name, tmp_path):
     words = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(source)]
     subprocess.run(words, check=True, capture_output=True)  # the wheel is made from the sdist
     wheel, sdist = next(tmp_path.glob("*.whl")), next(tmp_path.glob("*.tar.gz"))
-    modules = {str(path.relative_to(source)) for path in (source / name).rglob("*.py")}
+    inside = [path for path in (source / name).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = {str(path.relative_to(source)) for path in inside}
+    assert f"{name}/py.typed" in files
     with zipfile.ZipFile(wheel) as archive:
-        files = set(archive.namelist())
-    info = {path for path in files if ".dist-info/" in path}
-    assert files - info == modules | {f"{name}/py.typed"}
+        packed = set(archive.namelist())
+    info = {path for path in packed if ".dist-info/" in path}
+    assert packed - info == files
     assert any(path.endswith("licenses/LICENSE") for path in info)
     with tarfile.open(sdist) as archive:
-        inside = {str(Path(*Path(path).parts[1:])) for path in archive.getnames()}
-    assert modules | {f"{name}/py.typed", "pyproject.toml", "README.md", "LICENSE"} <= inside
-    assert not any(part.startswith("runs") or "__pycache__" in part for part in inside)
+        source_files = {str(Path(*Path(path).parts[1:])) for path in archive.getnames()}
+    assert files | {"pyproject.toml", "README.md", "LICENSE"} <= source_files
+    assert not any(part.startswith("runs") or "__pycache__" in part for part in source_files)

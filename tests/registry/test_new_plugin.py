@@ -1,0 +1,121 @@
+"""What ``nasreg new-plugin`` writes installs, shows up, runs and passes its own tests and linters as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasreg.cli import main
+from nasreg.errors import ConfigError
+from nasreg.registry import Registry
+from nasreg.scaffold import LONGEST, new_plugin
+from plugin_venv import ROOT, PluginVenv, build
+
+FAMILIES = ("one-shot", "multi-trial")
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory) -> PluginVenv:
+    """nasreg alone."""
+    made = PluginVenv(tmp_path_factory.mktemp("venv"))
+    made.install(build(ROOT, tmp_path_factory.mktemp("wheels")))
+    return made
+
+
+def check(*words: object, cwd: Path) -> None:
+    done = subprocess.run([*map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_installs_runs_and_passes_its_own_tests_and_linters(venv, tmp_path, family):
+    name = f"my-{family}"
+    done = venv.run("new-plugin", name, "--family", family, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / f"nasreg-{name}"
+    assert (
+        done.stdout.splitlines()[-1] == f'next: python -m pip install -e "./{folder.name}[test]" && nasreg run {name}'
+    )
+    written = {line.removeprefix("wrote ") for line in done.stdout.splitlines()[:-1]}
+    assert written == {str(path.relative_to(tmp_path)) for path in folder.rglob("*") if path.is_file()}
+
+    venv.install(build(folder, tmp_path))
+    assert name in venv.json("list", "algorithms")["algorithms"]
+    assert venv.run("plugins", "--check").returncode == 0
+    settings = ["trainer.epochs=2", "space.channels=2", "dataset.limit=200"]
+    settings += ["trainer.trials=2"] if family == "multi-trial" else []
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = venv.run("run", name, *words, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
+
+    done = subprocess.run(
+        [venv.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "10 passed" in done.stdout
+    check(sys.executable, "-m", "ruff", "check", ".", cwd=folder)
+    check(sys.executable, "-m", "ruff", "format", "--check", ".", cwd=folder)
+    check(
+        sys.executable,
+        "-m",
+        "mypy",
+        "--python-executable",
+        venv.python,
+        "--cache-dir",
+        venv.folder / "mypy",
+        cwd=folder,
+    )
+
+
+words = st.text("abcxyz019", min_size=1, max_size=12)
+names = st.lists(words, min_size=1, max_size=5).map("-".join).filter(lambda name: name[0].isalpha())
+
+
+@settings(max_examples=15)
+@given(name=names.filter(lambda name: len(name) <= LONGEST), family=st.sampled_from(FAMILIES))
+def test_linters_are_content_with_any_name(name, family, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plugin") / "out"
+    new_plugin(name, family, folder, Registry(entry_points=False))
+    check(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=folder)
+    check(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("My Algo", "cannot be the name of a plugin"),
+        ("9a", "cannot be the name of a plugin"),
+        ("a_b", "cannot be the name of a plugin"),
+        ("a" * (LONGEST + 1), f"at most {LONGEST} lower-case letters"),
+        ("../a", "cannot be the name of a plugin"),
+        ("nasreg-a", "leave out 'nasreg-'"),
+        ("darts", "is installed already"),
+    ],
+)
+def test_names_that_cannot_be(tmp_path, name, told):
+    with pytest.raises(ConfigError, match=told):
+        new_plugin(name, "one-shot", tmp_path / "out", Registry())
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["new-plugin", "fresh", "--out", str(tmp_path)]) == 2
+    assert "is not empty: choose another folder with --out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert main(["new-plugin", "fresh", "--out", str(tmp_path / "notes.txt")]) == 2
+    assert "cannot write to" in capsys.readouterr().err
