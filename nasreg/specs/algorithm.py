@@ -149,7 +149,7 @@ class SpaceEntry(_Entry):
 
 
 class DatasetEntry(_Entry):
-    """A data set in the registry. The factory is called as ``factory(config)`` and gives a ``nasreg.data.Dataset``."""
+    """A data set in the registry. ``factory(config)`` gives a ``nasreg.data.LoadedDataset``."""
 
     factory: Reference = Field(description="'package.module:name' of what loads it")
     config: Reference = Field(

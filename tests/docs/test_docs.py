@@ -18,8 +18,8 @@ import yaml
 
 from nasreg.registry import default_registry
 from nasreg.specs import json_schema
+from plugin_venv import ROOT, PluginVenv, build
 
-ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -87,6 +87,11 @@ def own_registry():
 def test_blocks_run(document, tmp_path, monkeypatch):
     """In order, in one folder; the Python blocks of a document share their names."""
     monkeypatch.chdir(tmp_path)
+    variables = environment()
+    if "pip install" in "".join(text for _, text in blocks(document) if "-m venv" not in text):
+        venv = PluginVenv(tmp_path / "venv")  # what a document installs harms no other
+        venv.install(build(ROOT, tmp_path))
+        variables = venv.environment()
     names = {"__name__": "__main__"}
     for number, (language, text) in enumerate(blocks(document)):
         if "-m venv" in text:
@@ -95,7 +100,7 @@ def test_blocks_run(document, tmp_path, monkeypatch):
             exec(compile(text, f"{name(document)}, block {number}", "exec"), names)  # noqa: S102  # our own documents
         elif language == "bash":
             words = ["bash", "-euo", "pipefail", "-c", text]
-            done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+            done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"block {number}:\n{text}\n{done.stdout}\n{done.stderr}"
         else:
             assert language == "toml", f"block {number} has no language that is run"

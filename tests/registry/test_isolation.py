@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -278,3 +279,13 @@ def test_a_plugin_that_was_uninstalled_is_named_by_its_run(wheels, tmp_path):
     assert "nasreg-darts 0.1.0" in done.stderr
     assert made.run("show", "done").returncode == 0
     assert made.json("list", "algorithms")["algorithms"] == {}
+
+
+def test_the_documentation_says_what_is_printed(venv):
+    """Each row of the table in docs/contract.md: the plugin is named, and what is said of it."""
+    rows = re.findall(r"^\| .* \| `([\w-]+)` \| `(.*)` \|$", (ROOT / "docs/contract.md").read_text(), re.MULTILINE)
+    assert len(rows) > 20
+    printed = venv.run("plugins", "--check").stdout.splitlines()
+    for name, told in rows:
+        about = [line for line in printed if re.match(rf"(  {name} |plugin '{name}' )", line)]
+        assert any(told in line for line in about), (name, told, about)

@@ -96,17 +96,21 @@ class PluginVenv:
         words = ["-m", "pip", "--python", str(self.python), "uninstall", "--quiet", "--yes", name]
         subprocess.run([sys.executable, *words], check=True)
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables of a shell in which it is activated."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("NASREG", "PYTHONPATH"))}
+        return {**clean, "PATH": f"{self.folder / 'bin'}{os.pathsep}{clean['PATH']}", "VIRTUAL_ENV": str(self.folder)}
+
     def run(
         self, *words: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the installed ``nasreg`` command."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("NASREG", "PYTHONPATH"))}
         return subprocess.run(
             [str(self.folder / "bin/nasreg"), *map(str, words)],
             capture_output=True,
             text=True,
             check=False,
-            env={**clean, **(env or {})},
+            env={**self.environment(), **(env or {})},
             cwd=cwd or self.folder,
         )
 
