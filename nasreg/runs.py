@@ -73,7 +73,10 @@ class RunDirectory:
         """
         path = self.path
         if path.is_dir() and any(path.iterdir()):
-            hint = f", or go on with: nasreg resume {path}" if (path / "run.yaml").exists() else ""
+            hint = ""
+            if (path / "run.yaml").exists():
+                done = self.status["state"] == "done"
+                hint = f", or see what was found with: nasreg show {path}" if done else f", or: nasreg resume {path}"
             raise RunDirectoryError(f"run directory {path} is not empty: choose another with --out{hint}")
         parent = next(folder for folder in [path, *path.parents] if folder.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK):
