@@ -165,7 +165,9 @@ def test_the_traceback_is_shown_only_when_asked_for(tmp_path):
         assert ("Traceback" in failed.stderr) == expected
 
 
-def test_out_must_be_free(tmp_path, capsys):
+def test_out_must_be_free(finished, tmp_path, capsys):
+    assert main(["run", "darts", "--out", str(finished[0])]) == 2
+    assert f"or see what was found with: nasreg show {finished[0]}" in capsys.readouterr().err
     (tmp_path / "file").write_text("mine")
     assert main(["run", "darts", "--out", str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err
