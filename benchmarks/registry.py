@@ -1,7 +1,7 @@
 """What many plugins cost: ``python benchmarks/registry.py``.
 
-Installs 300 plugins of 5 algorithms each into a folder (as pip leaves them: a module and a ``.dist-info``), and compares
-commands and look-ups with the same ones without any plugin, interleaved in one run.
+Installs 300 plugins of 5 algorithms each into a folder (as pip leaves them: a module and a ``.dist-info``), and
+compares commands and look-ups with the same ones without any plugin, interleaved in one run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PLUGIN = '''
+PLUGIN = """
 from nasreg.hookspecs import hookimpl
 from nasreg.specs import AlgorithmSpec, MutatorSpec, Preset, TrainerSpec
 
@@ -42,7 +42,7 @@ def nasreg_algorithms():
         )
         for part in range({algorithms})
     ]
-'''
+"""
 
 LOOK_UPS = """
 import time

@@ -1,4 +1,4 @@
-"""The core's own plugin module: its search spaces and data sets use the same hooks as anybody else's. No torch."""
+"""The core's own plugin module: its entries come through the same hooks as anybody else's. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from nasreg.data.entries import DATASETS
 from nasreg.hookspecs import hookimpl
 from nasreg.spaces.entries import SPACES
-from nasreg.specs.algorithm import DatasetEntry, SpaceEntry
+from nasreg.spaces.genotypes import GENOTYPES
+from nasreg.specs.algorithm import DatasetEntry, GenotypeEntry, SpaceEntry
 
 
 @hookimpl
@@ -20,3 +21,9 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:
 def nasreg_datasets() -> Iterable[DatasetEntry]:
     """Return the built-in data sets."""
     return DATASETS
+
+
+@hookimpl
+def nasreg_genotypes() -> Iterable[GenotypeEntry]:
+    """Return the published architectures of the built-in spaces."""
+    return GENOTYPES

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic_core import to_jsonable_python
 
-from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, SpaceEntry
+from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, SpaceEntry
 from nasreg.specs.base import Config
 
 _CONSTRAINTS = {
@@ -24,7 +24,7 @@ _CONSTRAINTS = {
 }
 
 
-def describe_entry(entry: AlgorithmSpec | SpaceEntry | DatasetEntry) -> dict[str, Any]:
+def describe_entry(entry: AlgorithmSpec | SpaceEntry | DatasetEntry | GenotypeEntry) -> dict[str, Any]:
     """Return the fields of an entry and, in place of each config class, every option of it.
 
     Raises:
@@ -35,7 +35,7 @@ def describe_entry(entry: AlgorithmSpec | SpaceEntry | DatasetEntry) -> dict[str
         described["primitives"] = sorted(entry.primitives)
         for part, component in (("mutator", entry.mutator), ("trainer", entry.trainer)):
             described[part]["options"] = describe_options(component.load_config())
-    else:
+    elif not isinstance(entry, GenotypeEntry):
         described["options"] = describe_options(entry.component.load_config())
     return described
 

@@ -24,7 +24,7 @@ import pluggy
 import nasreg
 from nasreg import hookspecs
 from nasreg.errors import ConfigError, PluginError, did_you_mean
-from nasreg.specs.algorithm import PLUGIN_API, AlgorithmSpec, DatasetEntry, SpaceEntry
+from nasreg.specs.algorithm import PLUGIN_API, AlgorithmSpec, DatasetEntry, GenotypeEntry, SpaceEntry
 
 ENTRY_POINT_GROUP = "nasreg"
 CORE = "nasreg"
@@ -35,11 +35,21 @@ MOST_ENTRIES = 10_000
 SLOW = 1.0
 """Seconds of loading from which on ``nasreg plugins`` speaks of them."""
 
-Kind = Literal["algorithm", "space", "dataset"]
-Entry = AlgorithmSpec | SpaceEntry | DatasetEntry
+Kind = Literal["algorithm", "space", "dataset", "genotype"]
+Entry = AlgorithmSpec | SpaceEntry | DatasetEntry | GenotypeEntry
 
-KINDS: dict[Kind, type[Entry]] = {"algorithm": AlgorithmSpec, "space": SpaceEntry, "dataset": DatasetEntry}
-TITLES: dict[Kind, str] = {"algorithm": "algorithm", "space": "search space", "dataset": "data set"}
+KINDS: dict[Kind, type[Entry]] = {
+    "algorithm": AlgorithmSpec,
+    "space": SpaceEntry,
+    "dataset": DatasetEntry,
+    "genotype": GenotypeEntry,
+}
+TITLES: dict[Kind, str] = {
+    "algorithm": "algorithm",
+    "space": "search space",
+    "dataset": "data set",
+    "genotype": "genotype",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class PluginRecord:
     algorithms: tuple[str, ...] = ()
     spaces: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+    genotypes: tuple[str, ...] = ()
     clashes: tuple[str, ...] = ()
     """Names that another plugin claims too, one line each; nobody has them."""
 

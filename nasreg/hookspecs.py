@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, SpaceEntry
+from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, SpaceEntry
 
 hookspec = pluggy.HookspecMarker("nasreg")
 hookimpl = pluggy.HookimplMarker("nasreg")
@@ -35,3 +35,8 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:  # type: ignore[empty-body]
 @hookspec
 def nasreg_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
     """Return the data sets of this plugin. Called once, at the first look-up."""
+
+
+@hookspec
+def nasreg_genotypes() -> Iterable[GenotypeEntry]:  # type: ignore[empty-body]
+    """Return the published architectures of this plugin. Called once, at the first look-up."""

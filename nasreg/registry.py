@@ -1,4 +1,4 @@
-"""The registry: algorithms, search spaces and data sets by name, from plugins and from this process.
+"""The registry: algorithms, search spaces, data sets and genotypes by name, from plugins and from this process.
 
 Imports no torch; plugins are looked for at the first look-up.
 """
@@ -29,8 +29,8 @@ from nasreg.discovery import (
     load_plugin,
     printing_aside,
 )
-from nasreg.errors import PluginError, UnknownNameError, did_you_mean
-from nasreg.specs.algorithm import AlgorithmSpec, Component, DatasetEntry, SpaceEntry
+from nasreg.errors import ArchitectureError, PluginError, UnknownNameError, did_you_mean
+from nasreg.specs.algorithm import AlgorithmSpec, Component, DatasetEntry, GenotypeEntry, SpaceEntry
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Names:
 
 
 class Registry:
-    """Algorithms, search spaces and data sets by name.
+    """Algorithms, search spaces, data sets and published genotypes by name.
 
     Args:
         entry_points: Whether to look for installed plugins. The core's own entries are there in any case.
@@ -73,6 +73,10 @@ class Registry:
         """Return a data set; raises as ``algorithm`` does."""
         return cast("DatasetEntry", self._find("dataset", name)[0])
 
+    def genotype(self, name: str) -> GenotypeEntry:
+        """Return a published genotype; raises as ``algorithm`` does."""
+        return cast("GenotypeEntry", self._find("genotype", name)[0])
+
     def algorithms(self) -> list[str]:
         """Return the sorted names of the algorithms."""
         return sorted(self._discovered()["algorithm"].entries)
@@ -84,6 +88,10 @@ class Registry:
     def datasets(self) -> list[str]:
         """Return the sorted names of the data sets."""
         return sorted(self._discovered()["dataset"].entries)
+
+    def genotypes(self) -> list[str]:
+        """Return the sorted names of the published genotypes."""
+        return sorted(self._discovered()["genotype"].entries)
 
     def plugins(self) -> list[PluginRecord]:
         """Return what became of each plugin: the core, then those installed, then what was registered in process."""
@@ -115,7 +123,7 @@ class Registry:
         """Return all there is to know of a name, as JSON-able data.
 
         Args:
-            name: Name of an algorithm, a search space or a data set; it may be several of them at once.
+            name: Name of an algorithm, a search space, a data set or a genotype; it may be several of them at once.
             kind: Only that kind.
 
         Returns:
@@ -284,17 +292,35 @@ def get_dataset(name: str) -> DatasetEntry:
     return default_registry().dataset(name)
 
 
+def list_genotypes() -> list[str]:
+    """Return the names of the published genotypes that are installed here."""
+    return default_registry().genotypes()
+
+
+def get_genotype(name: str) -> GenotypeEntry:
+    """Return a published genotype; raises as ``Registry.genotype`` does."""
+    return default_registry().genotype(name)
+
+
 def describe(name: str, kind: Kind | None = None) -> dict[Kind, dict[str, Any]]:
     """Return all there is to know of a name, every option included, as ``Registry.describe`` does."""
     return default_registry().describe(name, kind)
 
 
 def register(*things: Entry | ModuleType) -> None:
-    """Add algorithms, search spaces, data sets or plugin modules in this process, as ``Registry.register`` does."""
+    """Add entries or plugin modules in this process, as ``Registry.register`` does."""
     default_registry().register(*things)
 
 
 def _unresolved(kind: Kind, entry: Entry) -> Iterator[str]:
+    if isinstance(entry, GenotypeEntry):
+        from nasreg.specs.genotype import parse_genotype
+
+        try:
+            parse_genotype(entry.genotype, f"{TITLES[kind]} {entry.name!r}")
+        except ArchitectureError as error:
+            yield str(error)
+        return
     components: tuple[Component, ...]
     components = (entry.mutator, entry.trainer) if isinstance(entry, AlgorithmSpec) else (entry.component,)
     for component in components:

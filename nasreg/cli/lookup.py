@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, SpaceEntry
+    from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, SpaceEntry
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -20,6 +20,7 @@ class KindName(str, Enum):
     algorithm = "algorithm"
     space = "space"
     dataset = "dataset"
+    genotype = "genotype"
 
 
 class KindNames(str, Enum):
@@ -28,6 +29,7 @@ class KindNames(str, Enum):
     algorithms = "algorithms"
     spaces = "spaces"
     datasets = "datasets"
+    genotypes = "genotypes"
 
 
 def list_(
@@ -36,15 +38,16 @@ def list_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the algorithms, search spaces and data sets, each with one line about it."""
+    """List the algorithms, search spaces, data sets and published genotypes, each with one line about it."""
     from nasreg.cli import render
     from nasreg.registry import default_registry
 
     registry = default_registry()
-    groups: dict[KindNames, list[AlgorithmSpec | SpaceEntry | DatasetEntry]] = {
+    groups: dict[KindNames, list[AlgorithmSpec | SpaceEntry | DatasetEntry | GenotypeEntry]] = {
         KindNames.algorithms: [registry.algorithm(name) for name in registry.algorithms()],
         KindNames.spaces: [registry.space(name) for name in registry.spaces()],
         KindNames.datasets: [registry.dataset(name) for name in registry.datasets()],
+        KindNames.genotypes: [registry.genotype(name) for name in registry.genotypes()],
     }
     wanted = {key.value: {entry.name: entry.summary for entry in groups[key]} for key in groups if kind in (None, key)}
     if as_json:
@@ -58,7 +61,9 @@ def list_(
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="Name of an algorithm, search space or data set.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="Name of an algorithm, search space, data set or genotype.", show_default=False)
+    ],
     kind: Annotated[KindName | None, typer.Option(help="Only this kind, where a name stands for several.")] = None,
     as_json: Json = False,
 ) -> None:

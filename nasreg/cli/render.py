@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from nasreg.discovery import SLOW, PluginRecord
+from nasreg.discovery import KINDS, SLOW, PluginRecord
 
 _PRESET_PARTS = ("seed", "mutator", "trainer", "spaces", "dataset")
 
@@ -52,7 +52,8 @@ def description(kind: str, described: dict[str, Any]) -> None:
             ("paper", described.get("paper")),
             ("family", described.get("family")),
             ("handles", ", ".join(described.get("primitives", ()))),
-            ("space", described.get("default_space")),
+            ("space", described.get("default_space") or described.get("space")),
+            ("genotype", described.get("genotype")),
             ("preset", described.get("default_preset")),
             ("from", f"{described['distribution']} {described['version']}"),
         )
@@ -65,7 +66,7 @@ def description(kind: str, described: dict[str, Any]) -> None:
         table(f"preset {name}: {preset['summary']}", lines or [("(defaults)", "")])
     if "options" in described:
         _options(kind, described["options"])
-    else:
+    elif "mutator" in described:
         _options("mutator", described["mutator"]["options"])
         _options("trainer", described["trainer"]["options"])
 
@@ -123,7 +124,7 @@ def plugins(records: Sequence[PluginRecord], problems: Mapping[str, Sequence[str
 def _outcome(record: PluginRecord) -> str:
     if record.error:
         return record.error
-    provided = {"algorithms": record.algorithms, "spaces": record.spaces, "datasets": record.datasets}
+    provided = {f"{kind}s": getattr(record, f"{kind}s") for kind in KINDS}
     parts = [f"{kind}: {_some(names)}" for kind, names in provided.items() if names]
     if record.seconds >= SLOW:
         parts.append(f"slow: it took {record.seconds:.1f} s to load")

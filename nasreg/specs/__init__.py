@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         AlgorithmSpec,
         Component,
         DatasetEntry,
+        GenotypeEntry,
         MutatorSpec,
         Preset,
         SpaceEntry,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
     from nasreg.specs.base import Config, Spec
     from nasreg.specs.data import DataInfo
-    from nasreg.specs.genotype import genotype_text
+    from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
     from nasreg.specs.run import RunSpec, Selection
     from nasreg.specs.schema import json_schema
     from nasreg.specs.space import NONE, SKIP, CellSpec, ChoiceSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
@@ -33,6 +34,7 @@ _HOMES = {
         "AlgorithmSpec",
         "Component",
         "DatasetEntry",
+        "GenotypeEntry",
         "MutatorSpec",
         "Preset",
         "SpaceEntry",
@@ -41,7 +43,7 @@ _HOMES = {
     "architecture": ("Architecture", "CellDecision", "Decision", "Edge", "InputDecision"),
     "base": ("Config", "Spec"),
     "data": ("DataInfo",),
-    "genotype": ("genotype_text",),
+    "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
     "run": ("RunSpec", "Selection"),
     "schema": ("json_schema",),
     "space": ("NONE", "SKIP", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
@@ -63,6 +65,7 @@ __all__ = [
     "DatasetEntry",
     "Decision",
     "Edge",
+    "GenotypeEntry",
     "InputChoiceSpec",
     "InputDecision",
     "LayerChoiceSpec",
@@ -74,8 +77,10 @@ __all__ = [
     "SpaceEntry",
     "Spec",
     "TrainerSpec",
+    "genotype_architecture",
     "genotype_text",
     "json_schema",
+    "parse_genotype",
 ]
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PLUGIN_API = 1
 """The version of the contract between core and plugins; an AlgorithmSpec says for which it was written."""
 
+GenotypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""Published genotypes keep the names that they were published under."""
+
 RegistryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Capability = Literal["depth", "edge_candidates"]
 """What an algorithm may require of a space: that it can be built deeper, or with fewer operations on each edge."""
@@ -163,3 +166,13 @@ class DatasetEntry(_Entry):
     def component(self) -> Component:
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
+
+
+class GenotypeEntry(Spec):
+    """A published architecture in the registry."""
+
+    name: GenotypeName = Field(description="the name it is looked up by")
+    summary: str = Field(min_length=1, description="what it is, in one line")
+    paper: str | None = Field(default=None, description="title, authors and address of the paper")
+    space: RegistryName = Field(default="darts", description="the search space that it belongs to")
+    genotype: str = Field(description="Genotype(normal=[...], ...), as the authors' programs write it")
