@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from nasreg.specs.base import Config
 
@@ -55,6 +55,25 @@ class DartsSpaceConfig(Config):
         default="search",
         description="search: BatchNorm without scale and shift, also after pools; retrain: with both, not after pools",
     )
+
+    auxiliary: bool = Field(
+        default=False,
+        description="retrain only: a second classifier after the cell at two thirds of the depth;"
+        " the network then gives its logits and those of the second one",
+    )
+    features_only: bool = Field(
+        default=False,
+        description="retrain only: no classifier; the network gives its last feature map of each size, largest first",
+    )
+
+    @model_validator(mode="after")
+    def _retrain_only(self) -> DartsSpaceConfig:
+        for name in ("auxiliary", "features_only"):
+            if getattr(self, name) and self.phase != "retrain":
+                raise ValueError(f"{name} is for phase='retrain' only")
+        if self.auxiliary and self.features_only:
+            raise ValueError("auxiliary and features_only exclude each other: it has no classifier then")
+        return self
 
     @field_validator("candidates")
     @classmethod

@@ -1,15 +1,20 @@
 """The DARTS cell space: a stem, a stack of cells, a classifier (Liu, Simonyan, Yang, arXiv 1806.09055).
 
 All normal cells share one decision (key ``normal``), all reduction cells another (``reduce``). Reduction cells sit at
-one and two thirds of the depth. What differs from the paper: stem and number of reductions adapt to small images.
+one and two thirds of the depth. What differs from the paper: stem, number of reductions and auxiliary head adapt to the
+size of the images.
+
+In the phase ``retrain`` each operation but a skip connection of stride 1 is followed by a ``StochasticDepth`` per image
+(the papers' drop-path) with a rate of 0, which whoever trains the network may raise.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from nasreg.errors import SpaceError
 from nasreg.nn.cell import Cell
@@ -49,7 +54,10 @@ class DartsCell(nn.Module):
         self.preprocess1 = relu_conv_bn(c_p, channels, 1, affine=affine)
 
         def make(name: str, source: int, node: int) -> nn.Module:
-            return OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, affine=affine)
+            operation = OPERATIONS[name](channels, 2 if reduction and source < 2 else 1, affine=affine)
+            if config.phase == "search" or isinstance(operation, nn.Identity):
+                return operation
+            return nn.Sequential(operation, StochasticDepth(0.0, mode="row"))
 
         key: Literal["normal", "reduce"] = "reduce" if reduction else "normal"
         self.cell = Cell(
@@ -68,8 +76,45 @@ class DartsCell(nn.Module):
         return out
 
 
+def auxiliary_head(channels: int, sides: tuple[int, int], classes: int, *, imagenet: bool) -> nn.Sequential:
+    """Return a second classifier on a feature map in the middle of the network, as the authors' program has it.
+
+    ``(B, C, H, W)`` to ``(B, classes)``. The program is for maps of 8x8 (CIFAR) or 7x7 (ImageNet); maps of other sizes
+    are pooled to the 2x2 that its last convolution takes.
+
+    Args:
+        channels: Of the map.
+        sides: Height and width of the map.
+        classes: Number of classes.
+        imagenet: Whether it is the one for ImageNet: other stride, and no BatchNorm after the last convolution.
+    """
+    stride = 2 if imagenet else 3
+    pools: list[nn.Module] = []
+    if min(sides) >= 5:
+        pools.append(nn.AvgPool2d(5, stride, padding=0, count_include_pad=False))
+        sides = ((sides[0] - 5) // stride + 1, (sides[1] - 5) // stride + 1)
+    if sides != (2, 2):
+        pools.append(nn.AdaptiveAvgPool2d(2))
+    return nn.Sequential(
+        nn.ReLU(),
+        *pools,
+        nn.Conv2d(channels, 128, 1, bias=False),
+        nn.BatchNorm2d(128),
+        nn.ReLU(),
+        nn.Conv2d(128, 768, 2, bias=False),
+        *([] if imagenet else [nn.BatchNorm2d(768)]),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(768, classes),
+    )
+
+
 class DartsNetwork(nn.Module):
-    """Stem, cells, global average pooling, linear classifier: ``(B, C, H, W)`` images to ``(B, classes)`` logits."""
+    """Stem, cells, global average pooling, linear classifier.
+
+    ``(B, C, H, W)`` images to ``(B, classes)`` logits; with the auxiliary head to a pair of them, with
+    ``features_only`` to a list of feature maps.
+    """
 
     def __init__(self, info: DataInfo, config: DartsSpaceConfig) -> None:
         super().__init__()
@@ -91,7 +136,12 @@ class DartsNetwork(nn.Module):
                 nn.BatchNorm2d(c_p),
             )
             self.stem1 = nn.Identity()
+        sides = (info.height, info.width)
+        for _ in range(3 if imagenet else 0):
+            sides = _halved(sides)
         self.cells = nn.ModuleList()
+        self.auxiliary_at = 2 * config.cells // 3 if config.auxiliary else None
+        self.reductions = tuple(reductions)
         after_reduction = imagenet  # its two stem outputs differ in size as after a reduction
         for number in range(config.cells):
             reduction = number in reductions
@@ -99,18 +149,29 @@ class DartsNetwork(nn.Module):
             self.cells.append(
                 DartsCell(config, c_pp, c_p, channels, reduction=reduction, after_reduction=after_reduction)
             )
+            sides = _halved(sides) if reduction else sides
             c_pp, c_p = c_p, config.nodes * channels
             after_reduction = reduction
-        self.classifier = nn.Linear(c_p, info.n_classes)
+            if number == self.auxiliary_at:
+                self.auxiliary_head = auxiliary_head(c_p, sides, info.n_classes, imagenet=imagenet)
+        self.classifier = None if config.features_only else nn.Linear(c_p, info.n_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify ``(B, C, H, W)`` images: ``(B, classes)`` logits."""
+    def forward(self, x: Tensor) -> Any:
+        """Compute logits, a pair of logits, or feature maps, of ``(B, C, H, W)`` images."""
         s0 = self.stem0(x)
         s1 = self.stem1(s0)
-        for cell in self.cells:
+        maps: list[Tensor] = []
+        auxiliary: Tensor | None = None
+        for number, cell in enumerate(self.cells):
+            if number in self.reductions:
+                maps.append(s1)
             s0, s1 = s1, cell(s0, s1)
-        logits: Tensor = self.classifier(s1.mean((2, 3)))
-        return logits
+            if number == self.auxiliary_at:
+                auxiliary = self.auxiliary_head(s1)
+        if self.classifier is None:
+            return [*maps, s1]
+        logits = self.classifier(s1.mean((2, 3)))
+        return logits if auxiliary is None else (logits, auxiliary)
 
 
 def build(info: DataInfo, config: DartsSpaceConfig) -> DartsNetwork:
@@ -120,6 +181,10 @@ def build(info: DataInfo, config: DartsSpaceConfig) -> DartsNetwork:
         SpaceError: The image is too small for the depth, or there are too few cells for the reductions.
     """
     return DartsNetwork(info, config)
+
+
+def _halved(sides: tuple[int, int]) -> tuple[int, int]:
+    return (-(-sides[0] // 2), -(-sides[1] // 2))
 
 
 def _stem(info: DataInfo, config: DartsSpaceConfig) -> str:

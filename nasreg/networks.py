@@ -1,0 +1,159 @@
+"""Networks of architectures, to be trained and used: from a run, a file, a published name or a genotype. Imports torch.
+
+What comes out is a plain module (``torch.fx.GraphModule``): it is saved, loaded, exported and trained as any other,
+also where nasreg is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from nasreg.errors import RunDirectoryError, UnknownNameError
+from nasreg.nn import extract_space, freeze
+from nasreg.registry import Registry, default_registry
+from nasreg.resolve import OBJECT, space_component
+from nasreg.runs import RunDirectory
+from nasreg.specs import (
+    NONE,
+    Architecture,
+    CellDecision,
+    CellSpec,
+    DataInfo,
+    SearchSpaceSpec,
+    genotype_architecture,
+    parse_genotype,
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An architecture, and the space that it is of."""
+
+    title: str
+    """Where it is from, in a few words."""
+    space: str
+    """Name of the space."""
+    options: Mapping[str, Any]
+    """Those of the space that it was searched with."""
+    architecture: Architecture | None
+    genotype: str | None
+    """Where there is no architecture: what makes one, once the space is known."""
+    run: RunDirectory | None = None
+
+    def decide(self, space: SearchSpaceSpec) -> Architecture:
+        """Return the architecture.
+
+        Raises:
+            ArchitectureError: It is none of the space.
+        """
+        if self.architecture is None:
+            assert self.genotype is not None  # noqa: S101  # one of the two is there
+            return genotype_architecture(space, self.genotype, self.title)
+        space.validate(self.architecture)
+        return self.architecture
+
+
+def find_source(
+    source: str | Path | Architecture, *, space: str | None = None, registry: Registry | None = None
+) -> Source:
+    """Find an architecture.
+
+    Args:
+        source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
+            an ``Architecture``.
+        space: Name of its space, where the source does not say (an architecture by itself; ``darts`` by default).
+        registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        ArchitectureError: It is no architecture, or no genotype.
+        RunDirectoryError: It is a run that has none yet, or one of a model of a user's own.
+        UnknownNameError: There is nothing of that name.
+    """
+    registry = registry or default_registry()
+    if isinstance(source, Architecture):
+        return Source("the architecture", space or "darts", {}, source, None)
+    text, path = str(source), Path(source)
+    if "Genotype(" in text:
+        return _of_genotype("the genotype", text, space or "darts")
+    if path.is_dir() or (path.is_file() and (path.parent / "run.yaml").is_file()):
+        directory = RunDirectory(path if path.is_dir() else path.parent)
+        architecture = directory.architecture if path.is_dir() else Architecture.load(path)
+        selection = directory.spec.space
+        if selection.name.startswith(OBJECT):
+            raise RunDirectoryError(
+                f"{directory.path} searched a model given from Python ({selection.name.removeprefix(OBJECT)}): build it"
+                " there, and make its network with nasreg.freeze(model, architecture)"
+            )
+        return Source(str(path), selection.name, selection.options, architecture, None, directory)
+    if path.is_file() or path.suffix == ".json":
+        return Source(text, space or "darts", {}, Architecture.load(path), None)
+    try:
+        entry = registry.genotype(text)
+    except UnknownNameError as error:
+        hint = "It is no run directory and no architecture.json either." if "/" not in text else ""
+        raise UnknownNameError(f"{error} {hint}".strip()) from error
+    return _of_genotype(entry.name, entry.genotype, entry.space)
+
+
+def _of_genotype(title: str, text: str, space: str) -> Source:
+    edges = next(iter(parse_genotype(text, title).values())).edges
+    return Source(title, space, {"nodes": max(len(edges) // 2, 1)} if space == "darts" else {}, None, text)
+
+
+def build_network(
+    source: str | Path | Architecture | Source,
+    info: DataInfo,
+    options: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+) -> nn.Module:
+    """Build the network of an architecture, with new weights.
+
+    Args:
+        source: See ``find_source``, which can also be called before.
+        info: The images and classes that it is for.
+        options: Options of the space: how deep and wide (``cells``, ``channels``), and what more it offers.
+        registry: Where names are looked up.
+
+    Returns:
+        A plain module: ``(B, C, H, W)`` images to ``(B, classes)`` logits, where the options do not say otherwise.
+
+    Raises:
+        ArchitectureError: The architecture is none of the space.
+        ConfigError: An option does not exist or cannot take its value.
+        SpaceError: The images are too small for it, or the space cannot be built.
+        UnknownNameError: There is no such source or space.
+    """
+    registry = registry or default_registry()
+    found = source if isinstance(source, Source) else find_source(source, registry=registry)
+    component = space_component(registry, found.space)
+    entry = None if ":" in found.space else registry.space(found.space)
+    values = {**found.options, **(entry.retrain if entry else {}), **(options or {})}
+    restrict = entry.capabilities.get("edge_candidates") if entry else None
+    if restrict is None:
+        model = component.build(info, values)
+        return freeze(model, found.decide(extract_space(model)))
+    with torch.device("meta"):  # no memory, no time
+        space = extract_space(component.build(info, values))
+    architecture = found.decide(space)
+    # Only what was chosen is built: the supernet would be some ten times as large.
+    model = component.build(info, {**values, restrict: _only(space, architecture)})
+    return freeze(model, extract_space(model).architecture(architecture.decisions))
+
+
+def _only(space: SearchSpaceSpec, architecture: Architecture) -> dict[str, list[list[str]]]:
+    """Return the operation on each edge of each cell, or none."""
+    left: dict[str, list[list[str]]] = {}
+    for cell in space.choices:
+        if isinstance(cell, CellSpec):
+            left[cell.key] = [[NONE] for _ in range(cell.n_edges)]
+            for node, kept in enumerate(cast("CellDecision", architecture.decisions[cell.key])):
+                for operation, source in kept:
+                    left[cell.key][cell.edges_into(node)[source]] = [operation]
+    return left
