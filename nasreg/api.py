@@ -31,6 +31,7 @@ from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
 from nasreg.trainers import SearchTask, SearchTrainer
+from nasreg.trainers.loop import Loop
 from nasreg.trainers.task import Build, EdgeCandidates
 
 INTERRUPTED = InterruptedRunError.exit_code
@@ -214,7 +215,7 @@ def run(
     remembered: list[Event] = []
     task.callbacks = [*callbacks, partial(_remember, remembered)]
     if directory is None:
-        architecture = trainer.fit()
+        trainer.fit()
         history = [epoch_record(event) for event in remembered if isinstance(event, EpochEnded)]
         trials = [trial_record(event) for event in remembered if isinstance(event, TrialEnded)]
     else:
@@ -223,14 +224,14 @@ def run(
                 _check_same(directory, spec, data.describe())
             else:
                 directory.create(spec, space, data.describe())
-            architecture = _fit(trainer, directory, environment(registry))
-            _write_result(directory, trainer, space, architecture)
+            _fit(trainer, directory, environment(registry))
+            _write_result(directory, trainer, space)
         lines = read_metrics(directory.path / "metrics.jsonl")
         kinds = [line.pop("event", None) for line in lines]
         history = [line for line, kind in zip(lines, kinds, strict=True) if kind == "epoch"]
         trials = [line for line, kind in zip(lines, kinds, strict=True) if kind == "trial"]
     return SearchResult(
-        architecture=architecture,
+        architecture=trainer.mutator.architecture(),
         space=space,
         history=history,
         trials=trials,
@@ -344,7 +345,7 @@ def _check_same(directory: RunDirectory, spec: RunSpec, data: dict[str, Any]) ->
         )
 
 
-def _fit(trainer: SearchTrainer, directory: RunDirectory, environment: dict[str, Any]) -> Architecture:
+def _fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> None:
     task = trainer.task
     resumed = (directory.path / "environment.json").exists()
     if resumed:
@@ -360,16 +361,15 @@ def _fit(trainer: SearchTrainer, directory: RunDirectory, environment: dict[str,
     with JsonLines(directory.path / "metrics.jsonl") as metrics:
         task.run, task.metrics, task.callbacks = directory, metrics, [metrics, *task.callbacks]
         try:
-            return trainer.fit()
+            trainer.fit()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
             directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
             raise
 
 
-def _write_result(
-    directory: RunDirectory, trainer: SearchTrainer, space: SearchSpaceSpec, architecture: Architecture
-) -> None:
+def _write_result(directory: RunDirectory, trainer: SearchTrainer, space: SearchSpaceSpec) -> None:
+    architecture = trainer.mutator.architecture()
     strengths = trainer.mutator.strengths()
     title = f"{trainer.task.spec.algorithm} on {trainer.task.spec.dataset.name}"
     draw_cells(space, architecture, directory.path / "cells.svg", strengths=strengths, title=title)

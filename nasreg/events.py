@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
 
@@ -23,11 +24,11 @@ class Event:
 class RunStarted(Event):
     """Sent once, after everything is built and before the first step."""
 
-    spec: RunSpec
+    spec: RunSpec | RetrainSpec
     space: SearchSpaceSpec
     device: str
     parameters: int
-    """Weights of the supernet, in numbers."""
+    """Weights of what is trained, in numbers."""
     epochs: int
     steps: int
     """Steps of an epoch."""

@@ -26,6 +26,7 @@ from nasreg.events import (
     StepEnded,
     TrialEnded,
 )
+from nasreg.specs.run import RunSpec
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -36,7 +37,8 @@ PLAIN_SECONDS = 30.0
 REFRESH_SECONDS = 0.1
 """``RichProgress`` redraws its bar at most this often."""
 
-_KNOWN = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+_PARTS = ("train", "validation", "test")
+_KNOWN = tuple(f"{part}_{what}" for part in _PARTS for what in ("loss", "accuracy"))
 
 
 def progress_for(stream: TextIO) -> AbstractContextManager[Callback]:
@@ -223,10 +225,10 @@ class RichProgress(_Progress, AbstractContextManager[Callback]):
 
 def _start_lines(event: RunStarted) -> list[str]:
     spec = event.spec
+    architectures = f"{_count(event.space.size())} architectures, " if isinstance(spec, RunSpec) else ""
     lines = [
-        f"{spec.algorithm}: space {spec.space.name}, data set {spec.dataset.name}, device {event.device}",
-        f"{event.parameters:,} weights, {_count(event.space.size())} architectures,"
-        f" {event.epochs} epochs of {event.steps} steps",
+        f"{spec.title}, device {event.device}",
+        f"{event.parameters:,} weights, {architectures}{event.epochs} epochs of {event.steps} steps",
     ]
     if event.run_dir is not None:
         lines.append(f"run directory {event.run_dir}")
@@ -239,7 +241,7 @@ def _start_lines(event: RunStarted) -> list[str]:
 
 def _epoch_line(event: EpochEnded) -> str:
     metrics = event.metrics
-    parts = [_part("train", metrics), _part("validation", metrics), f"{event.seconds:.1f} s"]
+    parts = [*(_part(name, metrics) for name in _PARTS), f"{event.seconds:.1f} s"]
     parts += [f"{name} {value:.4g}" for name, value in metrics.items() if name not in _KNOWN]
     parts.append("skips " + ", ".join(f"{key} {count}" for key, count in event.skips.items()) if event.skips else "")
     return f"epoch {event.epoch + 1}/{event.epochs}: {'; '.join(filter(None, parts))}"

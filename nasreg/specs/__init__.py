@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nasreg.specs.base import Config, Spec
     from nasreg.specs.data import DataInfo
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
+    from nasreg.specs.retrain import RetrainSpec
     from nasreg.specs.run import RunSpec, Selection
     from nasreg.specs.schema import json_schema
     from nasreg.specs.space import NONE, SKIP, CellSpec, ChoiceSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
@@ -44,6 +45,7 @@ _HOMES = {
     "base": ("Config", "Spec"),
     "data": ("DataInfo",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
+    "retrain": ("RetrainSpec",),
     "run": ("RunSpec", "Selection"),
     "schema": ("json_schema",),
     "space": ("NONE", "SKIP", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
@@ -71,6 +73,7 @@ __all__ = [
     "LayerChoiceSpec",
     "MutatorSpec",
     "Preset",
+    "RetrainSpec",
     "RunSpec",
     "SearchSpaceSpec",
     "Selection",

@@ -37,6 +37,11 @@ class RunSpec(Spec):
     seed: int = Field(default=0, ge=0, lt=2**32, description="seed of everything that is random")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
 
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        return f"{self.algorithm}: space {self.space.name}, data set {self.dataset.name}"
+
     def to_yaml(self) -> str:
         """Return the YAML text."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

@@ -6,14 +6,20 @@ from typing import Any
 
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Spec
+from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
 
-SCHEMAS: dict[str, type[Spec]] = {"architecture": Architecture, "search-space": SearchSpaceSpec, "run": RunSpec}
+SCHEMAS: dict[str, type[Spec]] = {
+    "architecture": Architecture,
+    "search-space": SearchSpaceSpec,
+    "run": RunSpec,
+    "retrain": RetrainSpec,
+}
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of ``architecture``, ``search-space`` or ``run``.
+    """Return the JSON Schema (2020-12) of ``architecture``, ``search-space``, ``run`` or ``retrain``.
 
     Raises:
         KeyError: There is no schema of that name.

@@ -9,8 +9,9 @@ from nasreg.trainers.config import LoopConfig, OneShotTrainerConfig, TrialTraine
 
 if TYPE_CHECKING:
     from nasreg.data.parts import Batch
-    from nasreg.trainers.loop import SearchTrainer, cosine_rate
+    from nasreg.trainers.loop import cosine_rate
     from nasreg.trainers.one_shot import OneShotTrainer
+    from nasreg.trainers.search import SearchTrainer
     from nasreg.trainers.task import SearchTask
     from nasreg.trainers.trials import TrialTrainer
 
@@ -18,7 +19,7 @@ _HOME = {
     "Batch": "nasreg.data.parts",
     "OneShotTrainer": "nasreg.trainers.one_shot",
     "SearchTask": "nasreg.trainers.task",
-    "SearchTrainer": "nasreg.trainers.loop",
+    "SearchTrainer": "nasreg.trainers.search",
     "TrialTrainer": "nasreg.trainers.trials",
     "cosine_rate": "nasreg.trainers.loop",
 }

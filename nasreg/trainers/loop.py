@@ -1,4 +1,4 @@
-"""The loop of every search: epochs, steps, validation, checkpoints, events. A family of algorithms fills it in.
+"""The loop of every training: epochs, steps, validation, checkpoints, events. Searches and retraining fill it in.
 
 Everything that decides what comes next is in the checkpoint or a pure function of the seed and the position, so that a
 resumed run continues bit for bit.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,22 +21,12 @@ from torch import Tensor, nn
 
 from nasreg.device import is_out_of_memory, peak_memory, random_state, reproducible, set_random_state
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
-from nasreg.events import (
-    CheckpointSaved,
-    EpochEnded,
-    MemoryMeasured,
-    Notice,
-    RunEnded,
-    RunStarted,
-    StepEnded,
-)
-from nasreg.mutators.base import Mutator
-from nasreg.specs.architecture import Architecture, CellDecision
-from nasreg.specs.space import SKIP, CellSpec, SearchSpaceSpec
+from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, StepEnded
 from nasreg.trainers.checkpoint import load_checkpoint, save_checkpoint
 from nasreg.trainers.config import LoopConfig
 from nasreg.trainers.interrupt import Interruption
-from nasreg.trainers.task import SearchTask
+from nasreg.trainers.scores import score
+from nasreg.trainers.task import Task
 
 if TYPE_CHECKING:
     from nasreg.data import Batch, Part
@@ -55,26 +45,22 @@ class Position:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-class SearchTrainer(ABC):
-    """Trains a model, epoch by epoch, and has a mutator that knows an architecture at any time.
-
-    Authors derive from ``OneShotTrainer`` or ``TrialTrainer``.
+class Loop(ABC):
+    """Trains a model, epoch by epoch, in a way that can be interrupted anywhere.
 
     Args:
-        task: What to search.
+        task: What to train on, and where to keep it.
         config: Options.
 
     Attributes:
         model: What is trained, after ``setup``.
-        mutator: Decides the choices.
         optimizers: By name; all of them are part of the checkpoint.
         position: How far the run has come.
     """
 
     model: nn.Module
-    mutator: Mutator
 
-    def __init__(self, task: SearchTask, config: LoopConfig) -> None:
+    def __init__(self, task: Task, config: LoopConfig) -> None:
         self.task = task
         self.options = config
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -83,11 +69,11 @@ class SearchTrainer(ABC):
     @property
     @abstractmethod
     def epochs(self) -> int:
-        """All epochs of the search."""
+        """All epochs of the run."""
 
     @abstractmethod
     def setup(self) -> None:
-        """Make the mutator, the model and the optimisers. Called once, with torch's generators seeded."""
+        """Make the model, the optimisers, and in a search the mutator. Called once, with torch's generators seeded."""
 
     def start_epoch(self, epoch: int) -> None:  # noqa: B027  # nothing to do is a good default
         """Called before the first step of an epoch, also when it is resumed in its middle: set learning rates here."""
@@ -111,12 +97,20 @@ class SearchTrainer(ABC):
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:  # noqa: B027
         """Called after each epoch, when it was validated and before its checkpoint."""
 
-    def supernet(self) -> nn.Module | None:
-        """Return the trained supernet with its choices undecided again; None in a family that has none."""
-        return None
+    @abstractmethod
+    def started(self, steps: int) -> Event:
+        """Return the event that tells what begins; an epoch has so many steps."""
 
-    def fit(self) -> Architecture:
-        """Search to the end, from the last checkpoint on where the run directory has one.
+    @abstractmethod
+    def epoch_ended(self, metrics: dict[str, float], began: float) -> None:
+        """Tell of an epoch that began at that time, after ``end_epoch``."""
+
+    @abstractmethod
+    def ended(self) -> Event:
+        """Return the event that tells what came out."""
+
+    def fit(self) -> None:
+        """Train to the end, from the last checkpoint on where the run directory has one.
 
         Raises:
             InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint was written.
@@ -133,26 +127,12 @@ class SearchTrainer(ABC):
                 if is_out_of_memory(error):
                     raise TrainingError(self._memory_advice()) from error
                 raise
-        architecture = self.mutator.architecture()
-        self.task.emit(RunEnded(architecture, self._run_path, self.position.metrics))
-        return architecture
+        self.task.emit(self.ended())
 
     def _run(self, interruption: Interruption) -> None:
         parts, options = self.task.data.parts, self.options
         steps = parts["weights"].steps(options.batch_size)
-        self.task.emit(
-            RunStarted(
-                spec=self.task.spec,
-                space=self.task.space,
-                device=str(self.task.device),
-                parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-                epochs=self.epochs,
-                steps=steps,
-                first_epoch=self.position.epoch,
-                first_step=self.position.step,
-                run_dir=self._run_path,
-            )
-        )
+        self.task.emit(self.started(steps))
         measured = False
         saved = time.monotonic()
         while self.position.epoch < self.epochs:
@@ -207,55 +187,27 @@ class SearchTrainer(ABC):
 
     def _end_epoch(self, began: float) -> None:
         ended = self.position
-        loss, accuracy = self.evaluate()
         metrics = {
             "train_loss": ended.loss_sum / ended.seen,
             "train_accuracy": ended.correct / ended.seen,
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
+            **self.measure(),
         }
         self.end_epoch(ended.epoch, metrics)
-        architecture = self.mutator.architecture()
-        skips, collapsed = count_skips(self.task.space, architecture)
-        if self.task.run:
-            self.task.run.write_text(f"architectures/epoch-{ended.epoch + 1:04}.json", architecture.to_json())
-        self.task.emit(
-            EpochEnded(
-                epoch=ended.epoch,
-                epochs=self.epochs,
-                seconds=time.monotonic() - began,
-                metrics=metrics,
-                architecture=architecture,
-                strengths=self.mutator.strengths(),
-                skips=skips,
-            )
-        )
-        for key, (count, kept) in collapsed.items():
-            self.task.emit(
-                Notice(
-                    f"cell {key!r} collapses into skip connections: {count} of {kept} kept edges are {SKIP}."
-                    " Such architectures rarely retrain well; fewer epochs or another seed may help"
-                )
-            )
+        self.epoch_ended(metrics, began)
         self.position = Position(epoch=ended.epoch + 1, metrics=metrics)
         self._save()
 
-    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Return what is measured after an epoch, beside loss and accuracy of the training itself."""
+        loss, accuracy = self.evaluate()
+        return {"validation_loss": loss, "validation_accuracy": accuracy}
+
     def evaluate(self) -> tuple[float, float]:
         """Return mean loss and accuracy on the validation part, or on the alphas' part where none is held out."""
-        parts = self.task.data.parts
-        part = next(parts[name] for name in ("validation", "alphas", "weights") if len(parts[name]))
-        self.model.eval()
-        total, right, seen = 0.0, 0, 0
+        part = next(part for name in ("validation", "alphas", "weights") if len(part := self.task.data.parts[name]))
         piece = -(-self.options.batch_size // self.options.accumulate)
-        for x, y in part.batches(batch_size=piece, epoch=0, train=False):
-            with self.autocast():
-                logits = self.model(x)
-            total += float(F.cross_entropy(logits.float(), y, reduction="sum"))
-            right += int((logits.argmax(1) == y).sum())
-            seen += len(y)
-        self.model.train()
-        return total / seen, right / seen
+        scores = score(self.model, part, piece, self.autocast)
+        return scores.loss, scores.accuracy
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass: mixed precision where it is wanted."""
@@ -285,14 +237,19 @@ class SearchTrainer(ABC):
         mean, correct = 0.0, 0
         for x, y, share in self.pieces(batch):
             with self.autocast():
-                logits = self.model(x)
-            loss = F.cross_entropy(logits.float(), y)
+                output = self.model(x)
+            loss, logits = self.criterion(output, y)
             torch.autograd.backward(loss * share)
             mean += self.check_finite(loss.detach(), "training") * share
             correct += int((logits.argmax(1) == y).sum())
         nn.utils.clip_grad_norm_(self.model.parameters(), grad_clip)
         optimizer.step()
         return mean, correct
+
+    def criterion(self, output: Any, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of what the model gave, and the logits in it."""
+        logits = output.float()
+        return F.cross_entropy(logits, y), logits
 
     def check_finite(self, mean: Tensor, what: str) -> float:
         """Return a loss as a number that is finite.
@@ -319,19 +276,18 @@ class SearchTrainer(ABC):
         """Return everything that training changes, except the position and torch's generators."""
         return {
             "model": self.model.state_dict(),
-            "mutator": self.mutator.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set what ``state_dict`` returned."""
         self.model.load_state_dict(state["model"])
-        self.mutator.load_state_dict(state["mutator"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
 
     @property
-    def _run_path(self) -> Path | None:
+    def run_path(self) -> Path | None:
+        """The run directory, where there is one."""
         return self.task.run.path if self.task.run else None
 
     def _save(self) -> None:
@@ -387,22 +343,3 @@ class SearchTrainer(ABC):
 def cosine_rate(high: float, low: float, epoch: int, epochs: int) -> float:
     """Return the learning rate of an epoch: a cosine from ``high`` in the first towards ``low`` after the last."""
     return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
-
-
-def count_skips(
-    space: SearchSpaceSpec, architecture: Architecture
-) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
-    """Count the skip connections that an architecture keeps.
-
-    Returns:
-        Key of each cell -> number of ``skip_connect``; and key -> (number, kept edges) of each normal cell where they
-        are more than half (the collapse that P-DARTS, arXiv 1904.12760, section 3.3, describes).
-    """
-    skips, collapsed = {}, {}
-    for cell in space.choices:
-        if isinstance(cell, CellSpec):
-            kept = [edge for node in cast("CellDecision", architecture.decisions[cell.key]) for edge in node]
-            skips[cell.key] = sum(operation == SKIP for operation, _ in kept)
-            if not cell.reduction and 2 * skips[cell.key] > len(kept):
-                collapsed[cell.key] = (skips[cell.key], len(kept))
-    return skips, collapsed

@@ -7,7 +7,7 @@ from torch import nn
 from nasreg.mutators.base import OneShotMutator
 from nasreg.nn.extract import extract_space
 from nasreg.trainers.config import OneShotTrainerConfig
-from nasreg.trainers.loop import SearchTrainer
+from nasreg.trainers.search import SearchTrainer
 
 
 class OneShotTrainer(SearchTrainer):

@@ -11,6 +11,7 @@ from torch import nn
 
 from nasreg.events import Callback, Event
 from nasreg.runs import RunDirectory
+from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
 
@@ -37,15 +38,11 @@ class Build(Protocol):
         """
 
 
-@dataclass
-class SearchTask:
-    """All that a trainer is given: what to search, on what, and where to tell of it."""
+@dataclass(kw_only=True)
+class Task:
+    """What every training is given: on what, where to keep it, and whom to tell of it."""
 
-    spec: RunSpec
-    space: SearchSpaceSpec
-    build: Build
-    mutator: Callable[[SearchSpaceSpec], Any]
-    """Makes the algorithm's mutator for a space."""
+    spec: RunSpec | RetrainSpec
     data: SearchData
     device: torch.device
     run: RunDirectory | None = None
@@ -57,3 +54,14 @@ class SearchTask:
         """Tell all callbacks."""
         for callback in self.callbacks:
             callback(event)
+
+
+@dataclass(kw_only=True)
+class SearchTask(Task):
+    """All that the trainer of a search is given."""
+
+    spec: RunSpec
+    space: SearchSpaceSpec
+    build: Build
+    mutator: Callable[[SearchSpaceSpec], Any]
+    """Makes the algorithm's mutator for a space."""

@@ -19,7 +19,8 @@ from nasreg.mutators.trials import Trial, TrialMutator
 from nasreg.nn.freeze import freeze
 from nasreg.specs.architecture import Architecture
 from nasreg.trainers.config import TrialTrainerConfig
-from nasreg.trainers.loop import SearchTrainer, cosine_rate
+from nasreg.trainers.loop import cosine_rate
+from nasreg.trainers.search import SearchTrainer
 from nasreg.trainers.task import SearchTask
 
 
