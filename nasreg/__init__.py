@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nasreg.api import SearchResult, resume, search
     from nasreg.errors import NasregError
     from nasreg.hookspecs import hookimpl
+    from nasreg.networks import build_network
     from nasreg.nn import extract_space, freeze
     from nasreg.registry import (
         Registry,
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
         list_spaces,
         register,
     )
-    from nasreg.specs import AlgorithmSpec, Architecture, RunSpec, SearchSpaceSpec
+    from nasreg.retraining.api import RetrainResult, retrain
+    from nasreg.retraining.evaluation import evaluate
+    from nasreg.specs import AlgorithmSpec, Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
+    from nasreg.weights import load_network
 
 __version__ = "0.1.0"
 
@@ -48,7 +52,11 @@ _HOMES = {
         "register",
     ),
     "nasreg.api": ("SearchResult", "resume", "search"),
-    "nasreg.specs": ("AlgorithmSpec", "Architecture", "RunSpec", "SearchSpaceSpec"),
+    "nasreg.networks": ("build_network",),
+    "nasreg.retraining.api": ("RetrainResult", "retrain"),
+    "nasreg.retraining.evaluation": ("evaluate",),
+    "nasreg.specs": ("AlgorithmSpec", "Architecture", "RetrainSpec", "RunSpec", "SearchSpaceSpec"),
+    "nasreg.weights": ("load_network",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -57,10 +65,14 @@ __all__ = [
     "Architecture",
     "NasregError",
     "Registry",
+    "RetrainResult",
+    "RetrainSpec",
     "RunSpec",
     "SearchResult",
     "SearchSpaceSpec",
+    "build_network",
     "describe",
+    "evaluate",
     "extract_space",
     "freeze",
     "get_algorithm",
@@ -72,8 +84,10 @@ __all__ = [
     "list_datasets",
     "list_genotypes",
     "list_spaces",
+    "load_network",
     "register",
     "resume",
+    "retrain",
     "search",
 ]
 

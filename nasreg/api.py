@@ -5,36 +5,29 @@ The command line calls exactly this. Importing this module imports torch.
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from nasreg.callbacks import JsonLines, epoch_record, read_metrics, trial_record
-from nasreg.data import LoadedDataset, SearchData, from_torch
+from nasreg.callbacks import epoch_record, read_metrics, trial_record
+from nasreg.data import LoadedDataset, SearchData
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
-from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
-from nasreg.events import Callback, EpochEnded, Event, Notice, TrialEnded
+from nasreg.errors import RunDirectoryError, SpaceError, UnknownNameError, UsageError
+from nasreg.events import Callback, EpochEnded, Event, TrialEnded
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
-from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
+from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, load_dataset, object_advice
+from nasreg.specs import Architecture, DataInfo, RetrainSpec, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
 from nasreg.trainers import SearchTask, SearchTrainer
-from nasreg.trainers.loop import Loop
 from nasreg.trainers.task import Build, EdgeCandidates
-
-INTERRUPTED = InterruptedRunError.exit_code
 
 
 @dataclass(frozen=True)
@@ -150,19 +143,11 @@ def search(
         spec,
         registry=registry,
         model=space if isinstance(space, nn.Module) else None,
-        dataset=None if named_data else _as_dataset(data),
+        dataset=None if named_data else as_dataset(data),
         out=out,
         resume=resume,
         callbacks=callbacks,
     )
-
-
-def _as_dataset(data: Any) -> LoadedDataset:
-    if isinstance(data, LoadedDataset):
-        return data
-    if isinstance(data, tuple):
-        return from_torch(*data)
-    return from_torch(data)
 
 
 def run(
@@ -194,8 +179,10 @@ def run(
     mutator_config, trainer_config, dataset_config = configs(registry, spec)
     device = resolve_device(spec.device)
     spec = spec.model_copy(update={"device": str(device)})
-    directory = None if out is None else _directory(Path(out), resume=resume)
-    data = SearchData(dataset or _load(registry, spec, dataset_config), dataset_config, spec.seed, device)
+    directory = None if out is None else claim_directory(Path(out), resume=resume)
+    data = SearchData(
+        dataset or load_dataset(registry, spec.dataset.name, dataset_config), dataset_config, spec.seed, device
+    )
     entry = None if ":" in spec.space.name else registry.space(spec.space.name)  # an own space has a colon
     build = _builder(registry, spec, data.info, model, entry)
     with torch.random.fork_rng():
@@ -221,10 +208,10 @@ def run(
     else:
         with directory.lock():
             if resume:
-                _check_same(directory, spec, data.describe())
+                check_same(directory, spec, data.describe())
             else:
                 directory.create(spec, space, data.describe())
-            _fit(trainer, directory, environment(registry))
+            fit(trainer, directory, environment(registry))
             _write_result(directory, trainer, space)
         lines = read_metrics(directory.path / "metrics.jsonl")
         kinds = [line.pop("event", None) for line in lines]
@@ -258,6 +245,8 @@ def resume(
     """
     directory = RunDirectory(run_dir)
     spec = directory.spec
+    if isinstance(spec, RetrainSpec):
+        raise RunDirectoryError(f"{directory.path} is a retraining: use nasreg.retraining.api.resume")
     try:
         return run(spec, registry=registry or default_registry(), out=directory.path, resume=True, callbacks=callbacks)
     except UnknownNameError as error:
@@ -266,31 +255,13 @@ def resume(
         raise UnknownNameError(f"{error} The run was made with: {before}.") from error
 
 
-def _directory(path: Path, *, resume: bool) -> RunDirectory:
-    directory = RunDirectory(path)
-    if not resume:
-        directory.check_free()
-    elif directory.status["state"] == "done":
-        raise RunDirectoryError(f"{directory.path} has finished: its result is architecture.json in it")
-    return directory
-
-
-def _load(registry: Registry, spec: RunSpec, config: Any) -> LoadedDataset:
-    if spec.dataset.name.startswith(OBJECT):
-        raise RunDirectoryError(_object_advice("data set", spec.dataset.name))
-    dataset = registry.dataset(spec.dataset.name).component.load_factory()(config)
-    if not isinstance(dataset, LoadedDataset):
-        raise PluginError(f"data set {spec.dataset.name!r} gave a {type(dataset).__name__}, not a LoadedDataset")
-    return dataset
-
-
 def _builder(
     registry: Registry, spec: RunSpec, info: DataInfo, model: nn.Module | None, entry: SpaceEntry | None
 ) -> Build:
     """Return what builds the model; for an object it is the object each time."""
     name = spec.space.name
     if model is None and name.startswith(OBJECT):
-        raise RunDirectoryError(_object_advice("model", name))
+        raise RunDirectoryError(object_advice("model", name))
     component = space_component(registry, name) if model is None else None
 
     def build(
@@ -314,58 +285,9 @@ def _builder(
     return build
 
 
-def _object_advice(what: str, name: str) -> str:
-    return (
-        f"this run was started from Python with a {what} of its own ({name.removeprefix(OBJECT)}):"
-        " go on with it by nasreg.search(..., out=..., resume=True) and the same arguments"
-    )
-
-
 def _remember(remembered: list[Event], event: Event) -> None:
     if isinstance(event, EpochEnded | TrialEnded):
         remembered.append(event)
-
-
-def _check_same(directory: RunDirectory, spec: RunSpec, data: dict[str, Any]) -> None:
-    """Refuse to resume what would not be the same run.
-
-    Raises:
-        RunDirectoryError: Other options, or other data.
-    """
-    before, now = directory.spec.model_dump(mode="json"), spec.model_dump(mode="json")
-    if before != now:
-        differing = ", ".join(name for name in now if before[name] != now[name])
-        raise RunDirectoryError(
-            f"{directory.path} is a run with other options ({differing}): resume it with the same ones"
-        )
-    if directory.read_json("data.json")["fingerprint"] != data["fingerprint"]:
-        raise RunDirectoryError(
-            f"the data set {spec.dataset.name!r} is no longer what {directory.path} was started with:"
-            " put the same images back, or start a new run"
-        )
-
-
-def _fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> None:
-    task = trainer.task
-    resumed = (directory.path / "environment.json").exists()
-    if resumed:
-        before = directory.read_json("environment.json")
-        changed = [name for name in ("versions", "machine", "threads") if before.get(name) != environment[name]]
-        if changed:
-            task.emit(
-                Notice(f"resumed with other {' and '.join(changed)} than before: the result may differ in its bits")
-            )
-    else:
-        directory.write_json("environment.json", environment)
-    directory.set_status("running", resumed=directory.status["resumed"] + resumed)
-    with JsonLines(directory.path / "metrics.jsonl") as metrics:
-        task.run, task.metrics, task.callbacks = directory, metrics, [metrics, *task.callbacks]
-        try:
-            trainer.fit()
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
-            directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
-            raise
 
 
 def _write_result(directory: RunDirectory, trainer: SearchTrainer, space: SearchSpaceSpec) -> None:
@@ -378,20 +300,3 @@ def _write_result(directory: RunDirectory, trainer: SearchTrainer, space: Search
         directory.write_text("genotype.txt", genotype + "\n")
     directory.write_text("architecture.json", architecture.to_json())
     directory.set_status("done", error=None, metrics=trainer.position.metrics)
-
-
-def environment(registry: Registry) -> dict[str, Any]:
-    """Return what a run depends on beside its RunSpec: versions, machine, threads, command."""
-    plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
-    names = ("nasreg", "torch", "torchvision")
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in names},
-            **plugins,
-        },
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
-        "threads": torch.get_num_threads(),
-        "command": sys.argv,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }

@@ -6,7 +6,8 @@ also where nasreg is not installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from nasreg.errors import RunDirectoryError, UnknownNameError
+from nasreg.errors import RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, space_component
@@ -66,7 +67,7 @@ def find_source(
 
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
-            an ``Architecture``.
+            a file of it (``.txt``), or an ``Architecture``.
         space: Name of its space, where the source does not say (an architecture by itself; ``darts`` by default).
         registry: Where names are looked up; by default what is installed.
 
@@ -74,13 +75,27 @@ def find_source(
         ArchitectureError: It is no architecture, or no genotype.
         RunDirectoryError: It is a run that has none yet, or one of a model of a user's own.
         UnknownNameError: There is nothing of that name.
+        UsageError: It is of another space than the one that was named.
     """
     registry = registry or default_registry()
     if isinstance(source, Architecture):
         return Source("the architecture", space or "darts", {}, source, None)
-    text, path = str(source), Path(source)
+    found = _find(str(source), space or "darts", registry)
+    if space not in (None, found.space):
+        raise UsageError(f"{found.title} is an architecture of the search space {found.space!r}, not of {space!r}")
+    return found
+
+
+def _find(text: str, space: str, registry: Registry) -> Source:
     if "Genotype(" in text:
-        return _of_genotype("the genotype", text, space or "darts")
+        return _of_genotype("the genotype", text, space)
+    path = Path(text)
+    if not os.path.exists(path):  # Path.exists() raises for a name that is too long
+        if path.suffix == ".json":
+            Architecture.load(path)  # says what is wrong with it
+        return _published(text, registry)
+    if path.suffix == ".txt":
+        return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space)
     if path.is_dir() or (path.is_file() and (path.parent / "run.yaml").is_file()):
         directory = RunDirectory(path if path.is_dir() else path.parent)
         architecture = directory.architecture if path.is_dir() else Architecture.load(path)
@@ -91,19 +106,58 @@ def find_source(
                 " there, and make its network with nasreg.freeze(model, architecture)"
             )
         return Source(str(path), selection.name, selection.options, architecture, None, directory)
-    if path.is_file() or path.suffix == ".json":
-        return Source(text, space or "darts", {}, Architecture.load(path), None)
+    return Source(text, space, {}, Architecture.load(path), None)
+
+
+def _published(name: str, registry: Registry) -> Source:
     try:
-        entry = registry.genotype(text)
+        entry = registry.genotype(name)
     except UnknownNameError as error:
-        hint = "It is no run directory and no architecture.json either." if "/" not in text else ""
-        raise UnknownNameError(f"{error} {hint}".strip()) from error
+        raise UnknownNameError(f"{error} It is no run directory and no architecture.json either.") from error
     return _of_genotype(entry.name, entry.genotype, entry.space)
 
 
 def _of_genotype(title: str, text: str, space: str) -> Source:
     edges = next(iter(parse_genotype(text, title).values())).edges
     return Source(title, space, {"nodes": max(len(edges) // 2, 1)} if space == "darts" else {}, None, text)
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network that can be built any number of times."""
+
+    space: SearchSpaceSpec
+    """The search space of its architecture."""
+    architecture: Architecture
+    build: Callable[[], nn.Module]
+    """Builds it with new weights."""
+
+
+def plan_network(
+    source: str | Path | Architecture | Source,
+    info: DataInfo,
+    options: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+) -> NetworkPlan:
+    """Find out all about the network of an architecture that can be wrong; takes and raises as ``build_network``."""
+    registry = registry or default_registry()
+    found = source if isinstance(source, Source) else find_source(source, registry=registry)
+    component = space_component(registry, found.space)
+    entry = None if ":" in found.space else registry.space(found.space)
+    values = {**found.options, **(entry.retrain if entry else {}), **(options or {})}
+    restrict = entry.capabilities.get("edge_candidates") if entry else None
+    with torch.random.fork_rng(), torch.device("meta" if restrict else "cpu"):  # meta: no memory, no time
+        space = extract_space(component.build(info, values))
+    architecture = found.decide(space)
+    if restrict:  # only what was chosen is built: the supernet would be some ten times as large
+        values[restrict] = _only(space, architecture)
+
+    def build() -> nn.Module:
+        model = component.build(info, values)
+        return freeze(model, extract_space(model).architecture(architecture.decisions))
+
+    return NetworkPlan(space, architecture, build)
 
 
 def build_network(
@@ -130,21 +184,7 @@ def build_network(
         SpaceError: The images are too small for it, or the space cannot be built.
         UnknownNameError: There is no such source or space.
     """
-    registry = registry or default_registry()
-    found = source if isinstance(source, Source) else find_source(source, registry=registry)
-    component = space_component(registry, found.space)
-    entry = None if ":" in found.space else registry.space(found.space)
-    values = {**found.options, **(entry.retrain if entry else {}), **(options or {})}
-    restrict = entry.capabilities.get("edge_candidates") if entry else None
-    if restrict is None:
-        model = component.build(info, values)
-        return freeze(model, found.decide(extract_space(model)))
-    with torch.device("meta"):  # no memory, no time
-        space = extract_space(component.build(info, values))
-    architecture = found.decide(space)
-    # Only what was chosen is built: the supernet would be some ten times as large.
-    model = component.build(info, {**values, restrict: _only(space, architecture)})
-    return freeze(model, extract_space(model).architecture(architecture.decisions))
+    return plan_network(source, info, options, registry=registry).build()
 
 
 def _only(space: SearchSpaceSpec, architecture: Architecture) -> dict[str, list[list[str]]]:

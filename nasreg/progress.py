@@ -38,7 +38,7 @@ REFRESH_SECONDS = 0.1
 """``RichProgress`` redraws its bar at most this often."""
 
 _PARTS = ("train", "validation", "test")
-_KNOWN = tuple(f"{part}_{what}" for part in _PARTS for what in ("loss", "accuracy"))
+_KNOWN = tuple(f"{part}_{what}" for part in _PARTS for what in ("loss", "accuracy", "top5"))
 
 
 def progress_for(stream: TextIO) -> AbstractContextManager[Callback]:
@@ -248,10 +248,11 @@ def _epoch_line(event: EpochEnded) -> str:
 
 
 def _part(name: str, metrics: Mapping[str, float]) -> str:
-    loss, accuracy = metrics.get(f"{name}_loss"), metrics.get(f"{name}_accuracy")
+    loss, accuracy, top5 = (metrics.get(f"{name}_{what}") for what in ("loss", "accuracy", "top5"))
     words = [
         f"loss {loss:.3f}" if loss is not None else "",
         f"accuracy {accuracy:.1%}" if accuracy is not None else "",
+        f"top-5 {top5:.1%}" if top5 is not None else "",
     ]
     return f"{name} {', '.join(filter(None, words))}" if any(words) else ""
 

@@ -7,24 +7,22 @@ where a stronger layer names another one, they do not apply. Imports no torch, e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import ConfigError, PluginError, SpaceError, UnknownNameError, did_you_mean
+from nasreg.layers import Layer, chosen_name, combine, config_layer, last, make_layer, settings_layer
 from nasreg.own_space import SpaceComponent, own_space
 from nasreg.registry import Registry
 from nasreg.specs.algorithm import AlgorithmSpec, Preset
 from nasreg.specs.base import Config, parse
-from nasreg.specs.run import RunSpec, load_yaml, read_yaml
+from nasreg.specs.run import RunSpec
 
 DEFAULT_DATASET = "digits"
 OBJECT = "python:"
 """Prefix of the name of a space or data set that was given as a Python object, and cannot be found by name."""
-
-_SELECTIONS = ("space", "dataset")
-_SECTIONS = (*_SELECTIONS, "mutator", "trainer")
 
 
 class RunConfigs(NamedTuple):
@@ -33,12 +31,6 @@ class RunConfigs(NamedTuple):
     mutator: Config
     trainer: Config
     dataset: DatasetConfig
-
-
-class _Layer(NamedTuple):
-    source: str
-    values: dict[str, Any]
-    """As a RunSpec, any part missing; the sections are mappings."""
 
 
 def resolve_run(
@@ -93,15 +85,15 @@ def resolve_run(
         "dataset": {"name": dataset, **(dataset_options or {})},
     }
     plain = {"preset": preset, "seed": seed, "device": device, "mutator": mutator, "trainer": trainer}
-    layers = [_config_layer(config), _layer("the arguments", {**arguments, **plain}), _settings_layer(settings)]
+    layers = [config_layer(config), make_layer("the arguments", {**arguments, **plain}), settings_layer(settings)]
     for layer in layers:
         if layer.values.get("algorithm", algorithm) != algorithm:
             raise ConfigError(f"{layer.source} is for algorithm {layer.values['algorithm']!r}, not for {algorithm!r}")
 
-    space_name = space_object or _chosen(layers, "space", spec.default_space)
-    dataset_name = dataset_object or _chosen(layers, "dataset", DEFAULT_DATASET)
+    space_name = space_object or chosen_name(layers, "space", spec.default_space)
+    dataset_name = dataset_object or chosen_name(layers, "dataset", DEFAULT_DATASET)
     space_class = Config if space_object else space_component(registry, space_name).config
-    preset_name = _last(layers, "preset")
+    preset_name = last(layers, "preset")
     if preset_name is None and not dataset_object:
         preferred = registry.dataset(dataset_name).default_preset
         preset_name = preferred if preferred in spec.presets else None
@@ -111,24 +103,12 @@ def resolve_run(
 
     classes: dict[str, type[Config]] = {
         "space": space_class,
-        "dataset": _dataset_config(registry, dataset_name),
+        "dataset": dataset_config(registry, dataset_name),
         "mutator": spec.mutator.load_config(),
         "trainer": spec.trainer.load_config(),
     }
     chosen = {"space": space_name, "dataset": dataset_name}
-    resolved: dict[str, Any] = {"algorithm": algorithm, "preset": preset_name}
-    for section, model in classes.items():
-        values, sources = _merge(layers, section, chosen.get(section))
-        options = parse(model, values, section, sources).model_dump(mode="json")
-        resolved[section] = {"name": chosen[section], **options} if section in chosen else options
-    top = {
-        key: (layer.values[key], layer.source)
-        for layer in layers
-        for key in ("format", "seed", "device")
-        if key in layer.values
-    }
-    resolved |= {key: value for key, (value, _) in top.items()}
-    return parse(RunSpec, resolved, "", {key: source for key, (_, source) in top.items()})
+    return combine(RunSpec, layers, classes, chosen, {"algorithm": algorithm, "preset": preset_name})
 
 
 def space_component(registry: Registry, name: str) -> SpaceComponent:
@@ -168,11 +148,17 @@ def configs(registry: Registry, spec: RunSpec) -> RunConfigs:
     return RunConfigs(
         parse(algorithm.mutator.load_config(), spec.mutator, "mutator"),
         parse(algorithm.trainer.load_config(), spec.trainer, "trainer"),
-        parse(_dataset_config(registry, spec.dataset.name), spec.dataset.options, "dataset"),
+        parse(dataset_config(registry, spec.dataset.name), spec.dataset.options, "dataset"),
     )
 
 
-def _dataset_config(registry: Registry, name: str) -> type[DatasetConfig]:
+def dataset_config(registry: Registry, name: str) -> type[DatasetConfig]:
+    """Return the class of a data set's options; that of one given as an object is ``DatasetConfig``.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+        PluginError: Its class cannot be loaded, or is no ``DatasetConfig``.
+    """
     if name.startswith(OBJECT):
         return DatasetConfig
     config = registry.dataset(name).component.load_config()
@@ -181,111 +167,14 @@ def _dataset_config(registry: Registry, name: str) -> type[DatasetConfig]:
     return config
 
 
-def _config_layer(config: Mapping[str, Any] | str | Path | None) -> _Layer:
-    if config is None or isinstance(config, Mapping):
-        return _layer("config", config or {})
-    if not isinstance(config, str | Path):
-        raise ConfigError(f"config: {config!r} is not right: expected a YAML file, or what one holds")
-    try:
-        text = Path(config).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read config file {config}: {error}") from error
-    return _layer(str(config), load_yaml(text, str(config)))
-
-
-def _layer(source: str, given: Mapping[str, Any]) -> _Layer:
-    """Check the shape of a layer; what is None was not said."""
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in RunSpec.model_fields:
-            hint = did_you_mean(str(key), RunSpec.model_fields)
-            raise ConfigError(f"there is no option {key!r} (from {source}).{hint}")
-        if value is None:
-            continue
-        section = _selection(source, value) if key in _SELECTIONS and isinstance(value, str) else value
-        if key in _SECTIONS:
-            if not isinstance(section, Mapping) or not all(isinstance(name, str) for name in section):
-                raise ConfigError(
-                    f"{key}: {value!r} is not right (from {source}): expected options by name, such as {key}.X"
-                )
-            section = dict(section)
-            if key in _SELECTIONS and isinstance(section.get("name"), str):
-                section |= _selection(source, section["name"])
-            elif key in _SELECTIONS and section.pop("name", None) is not None:
-                raise ConfigError(f"{key}.name: {value['name']!r} is not right (from {source}): expected a name")
-        elif key in ("algorithm", "preset") and not isinstance(value, str):
-            raise ConfigError(f"{key}: {value!r} is not right (from {source}): expected a name")
-        values[key] = section
-    return _Layer(source, values)
-
-
-def _selection(source: str, name: str) -> dict[str, Any]:
-    """Read the short form of a selection: a name, or ``folder:PATH``."""
-    if not name.startswith("folder:"):
-        return {"name": name}
-    path = name.removeprefix("folder:")
-    if not path:
-        raise ConfigError(f"{name!r} is not right (from {source}): expected folder:PATH")
-    try:
-        absolute = Path(path).expanduser().absolute()  # a run is resumed from anywhere
-    except RuntimeError as error:  # there is no such user, for a path that begins with ~USER
-        raise ConfigError(f"{name!r} is not right (from {source}): {error}") from error
-    return {"name": "folder", "path": str(absolute)}
-
-
-def _settings_layer(settings: Sequence[str]) -> _Layer:
-    values: dict[str, Any] = {}
-    for setting in settings:
-        path, equals, text = setting.partition("=")
-        keys = path.strip().split(".")
-        if not equals or not all(keys):
-            raise ConfigError(f"--set {setting!r} is not right: expected KEY=VALUE, such as trainer.epochs=50")
-        value = read_yaml(text, f"the value of --set {path}")
-        for key in reversed(keys[1:]):
-            value = {key: value}
-        here = values.get(keys[0])
-        if isinstance(here, str):  # space=darts, then space.cells=5
-            here = {"name": here}
-        if isinstance(value, str) and isinstance(here, Mapping):
-            value = {"name": value}
-        values[keys[0]] = _merged(here, value)
-    return _layer("--set", values)
-
-
-def _preset_layer(spec: AlgorithmSpec, name: str, space: str) -> _Layer:
+def _preset_layer(spec: AlgorithmSpec, name: str, space: str) -> Layer:
     if name not in spec.presets:
         raise UnknownNameError(f"algorithm {spec.name!r} has no preset {name!r}.{did_you_mean(name, spec.presets)}")
-    preset: Preset = spec.presets[name]
+    return preset_layer(name, spec.presets[name], space)
+
+
+def preset_layer(name: str, preset: Preset, space: str, known: Collection[str] = tuple(RunSpec.model_fields)) -> Layer:
+    """Return what a preset says, where the space is that one."""
     parts = {"mutator": preset.mutator, "trainer": preset.trainer, "dataset": preset.dataset, "seed": preset.seed}
-    return _layer(f"preset {name!r}", {**parts, "space": preset.spaces.get(space)})
-
-
-def _last(layers: Sequence[_Layer], key: str) -> Any:
-    return next((layer.values[key] for layer in reversed(layers) if key in layer.values), None)
-
-
-def _chosen(layers: Sequence[_Layer], section: str, default: str) -> str:
-    sections = (layer.values.get(section, {}) for layer in reversed(layers))
-    return next((options["name"] for options in sections if "name" in options), default)
-
-
-def _merge(layers: Sequence[_Layer], section: str, chosen: str | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """Lay the options of a section over each other; also return where each came from."""
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for layer in layers:
-        options = dict(layer.values.get(section, {}))
-        if chosen is not None and options.pop("name", chosen) != chosen:
-            continue
-        values = _merged(values, options)
-        sources |= dict.fromkeys(options, layer.source)
-    return values, sources
-
-
-def _merged(weak: Any, strong: Any) -> Any:
-    if not (isinstance(weak, Mapping) and isinstance(strong, Mapping)):
-        return strong
-    try:
-        return {**weak, **{key: _merged(weak.get(key), value) for key, value in strong.items()}}
-    except RecursionError as error:  # a YAML alias can make a mapping hold itself
-        raise ConfigError("options are nested too deep, or hold themselves") from error
+    given = {**parts, "space": preset.spaces.get(space)}
+    return make_layer(f"preset {name!r}", {key: value for key, value in given.items() if key in known}, known)

@@ -2,7 +2,7 @@
 
 ::
 
-    run.yaml            the RunSpec, nothing left out
+    run.yaml            the RunSpec or RetrainSpec, nothing left out
     environment.json    versions, machine, command
     data.json           sizes of the parts, normalisation, fingerprint of the data
     space.json          the SearchSpaceSpec
@@ -11,6 +11,7 @@
     architectures/      what would have been derived after each epoch
     checkpoint.pt       the last whole checkpoint; checkpoint.previous.pt the one before
     architecture.json   the result, with genotype.txt (cell spaces) and cells.svg
+    best.safetensors    of a retraining: the weights of its best epoch; last.safetensors those of the last
     tensorboard/        where it was asked for
     lock                held by the process that works on the run
 """
@@ -27,7 +28,8 @@ from typing import IO, Any
 
 from nasreg.errors import RunDirectoryError
 from nasreg.specs.architecture import Architecture
-from nasreg.specs.run import RunSpec
+from nasreg.specs.retrain import RetrainSpec
+from nasreg.specs.run import RunSpec, load_yaml
 from nasreg.specs.space import SearchSpaceSpec
 
 fcntl: ModuleType | None
@@ -82,7 +84,7 @@ class RunDirectory:
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise RunDirectoryError(f"cannot make {path} in {parent}: choose another directory with --out")
 
-    def create(self, spec: RunSpec, space: SearchSpaceSpec, data: dict[str, Any]) -> None:
+    def create(self, spec: RunSpec | RetrainSpec, space: SearchSpaceSpec, data: dict[str, Any]) -> None:
         """Write what a new run starts with; ``run.yaml`` comes last and makes it a run."""
         self.write_json("status.json", {"state": "running", "resumed": 0})
         self.write_text("space.json", space.to_json())
@@ -152,15 +154,17 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path} is not a run directory: it has no run.yaml")
 
     @property
-    def spec(self) -> RunSpec:
-        """The RunSpec.
+    def spec(self) -> RunSpec | RetrainSpec:
+        """What determines the run: a search, or a retraining.
 
         Raises:
             RunDirectoryError: The directory is missing or no run.
             ConfigError: The file is malformed.
         """
         self._check_is_run()
-        return RunSpec.from_yaml(self.read_text("run.yaml"), str(self.path / "run.yaml"))
+        text, source = self.read_text("run.yaml"), str(self.path / "run.yaml")
+        model = RetrainSpec if load_yaml(text, source).get("kind") == "retrain" else RunSpec
+        return model.from_yaml(text, source)
 
     @property
     def space(self) -> SearchSpaceSpec:

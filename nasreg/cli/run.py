@@ -65,7 +65,16 @@ def run(
 
 
 def resume(run_dir: Annotated[Path, typer.Argument(help="Directory of a run that was interrupted")]) -> None:
-    """Go on with an interrupted run, as if it had not been."""
+    """Go on with an interrupted search or retraining, as if it had not been."""
+    from nasreg.retraining import REPEATS
+    from nasreg.runs import RunDirectory
+    from nasreg.specs import RetrainSpec
+
+    if (run_dir / REPEATS).is_file() or isinstance(RunDirectory(run_dir).spec, RetrainSpec):
+        from nasreg.cli import retrain
+
+        retrain.resume(run_dir)
+        return
 
     def work(callbacks: list[Callback]) -> SearchResult:
         from nasreg import api
@@ -92,8 +101,8 @@ def _work(work: Callable[[list[Callback]], SearchResult], tensorboard: Path | No
     typer.echo(f"\n{describe_architecture(result.space, result.architecture)}\n")
     for name in ("architecture.json", "genotype.txt", "cells.svg"):
         if (result.run_dir / name).exists():
-            typer.echo(f"wrote {_short(result.run_dir / name)}")
-    typer.echo(f"next: nasreg show {_short(result.run_dir)}")
+            typer.echo(f"wrote {short(result.run_dir / name)}")
+    typer.echo(f"next: nasreg show {short(result.run_dir)}")
 
 
 def show(
@@ -127,7 +136,7 @@ def show(
         typer.echo(f"\nwrote {out}")
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """Return a path as short as it is still right from here."""
     try:
         return str(path.relative_to(Path.cwd()))

@@ -38,6 +38,13 @@ class DatasetConfig(Config):
         default=0, ge=0, le=1024, description="random crops of the image padded with so many black pixels; 0 for none"
     )
     flip: bool = Field(default=False, description="flip images from left to right at random")
+    cutout: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="side in pixels of a square that is blanked at a random place of each image (arXiv 1708.04552);"
+        " 0 for none",
+    )
     in_memory: Literal["auto", "yes", "no"] = Field(
         default="auto",
         description="whether images are read once and held as tensors; auto: where they take at most 512 MiB",

@@ -85,7 +85,10 @@ class Part:
         stop = start + (self.steps(batch_size) - start if steps is None else steps)
         read_batches = self._read(self._plan(batch_size, epoch, range(start, stop)))
         for step, (images, labels) in zip(range(start, stop), read_batches, strict=True):
-            yield self._normalized(self._augmented(images, epoch, step)), labels
+            normalized = self._normalized(self._augmented(images, epoch, step))
+            if self._config.cutout:
+                normalized = cut_out(normalized, self._config.cutout, self._generator("cutout", epoch, step))
+            yield normalized, labels
 
     def _read(self, plan: Any) -> Iterator[tuple[Tensor, Tensor]]:
         if self._stream is None:
@@ -130,18 +133,40 @@ class Part:
         return torch.Generator().manual_seed(self._seed_of(*what))
 
 
+def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Set a square of each image to 0 (DeVries and Taylor, arXiv 1708.04552).
+
+    Its centre is anywhere in the image, so that a part of it may lie outside; no transform of torchvision does that.
+
+    Args:
+        images: ``(B, C, H, W)``, normalised: 0 is the mean.
+        side: Of the square, in pixels.
+        generator: Where the places are drawn from.
+    """
+    masks = []
+    for length in images.shape[2:]:
+        first = torch.randint(length, (len(images), 1), generator=generator) - side // 2
+        places = torch.arange(length)
+        masks.append((places >= first) & (places < first + side))
+    inside = masks[0][:, None, :, None] & masks[1][:, None, None, :]
+    return images.masked_fill(inside.to(images.device), 0.0)
+
+
 class SearchData:
-    """A data set as a search uses it: ``weights``, ``alphas`` and ``validation``, each stratified. No test set.
+    """A data set as a search uses it: ``weights``, ``alphas`` and ``validation``, each stratified.
+
+    The test set is read only where it is asked for: no search does that.
 
     Args:
         dataset: The data set.
         config: How to split, read and augment it.
         seed: Seed of the split, the order and the augmentation.
         device: Where batches go.
+        test: Whether there is to be a part ``test``.
 
     Attributes:
         info: Shape of the images and the classes.
-        parts: ``weights``, ``alphas``, ``validation``; the last two may be empty.
+        parts: ``weights``, ``alphas``, ``validation``, of which the last two may be empty, and ``test`` where wanted.
         mean: Mean of each channel in 0..1, which is subtracted; None for floating-point images, which stay as they are.
         std: Standard deviation of each channel, which is divided by.
 
@@ -149,7 +174,9 @@ class SearchData:
         DataError: The data set cannot be used as it is.
     """
 
-    def __init__(self, dataset: LoadedDataset, config: DatasetConfig, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: LoadedDataset, config: DatasetConfig, seed: int, device: torch.device, *, test: bool = False
+    ) -> None:
         options: dict[str, Any] = {
             "size": config.image_size,
             "in_memory": config.in_memory,
@@ -183,6 +210,12 @@ class SearchData:
         self.parts = {
             name: Part(name, images, some, config, seed, train.moments) for name, (images, some) in chosen.items()
         }
+        if test:
+            if dataset.test is None:
+                raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
+            images = read(dataset.test(), "test", **options)
+            _check("test", images, train, classes)
+            self.parts["test"] = Part("test", images, list(range(len(images))), config, seed, train.moments)
         if len(self.parts["weights"]) < 2:
             raise DataError("fewer than 2 images are left to learn the weights on: lower dataset.alpha_fraction")
 

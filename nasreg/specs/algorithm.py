@@ -19,8 +19,8 @@ GenotypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pat
 """Published genotypes keep the names that they were published under."""
 
 RegistryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Capability = Literal["depth", "edge_candidates"]
-"""What an algorithm may require of a space: that it can be built deeper, or with fewer operations on each edge."""
+Capability = Literal["depth", "edge_candidates", "auxiliary"]
+"""What a space may be able to do: to be built deeper, with fewer operations on each edge, with an auxiliary head."""
 
 Family = Literal["one-shot", "multi-trial"]
 """One supernet with shared weights, or one training a trial."""
@@ -138,8 +138,9 @@ class SpaceEntry(_Entry):
     config: Reference = Field(description="'package.module:Class' of its options")
     capabilities: dict[Capability, str] = Field(
         default_factory=dict,
-        description="name of the option for depth (its number of cells or blocks)"
-        " and for edge_candidates (key of a cell -> names of the operations possible on each edge)",
+        description="name of the option for depth (its number of cells or blocks), for edge_candidates (key of a cell"
+        " -> names of the operations possible on each edge), and for auxiliary (whether the network to retrain gives"
+        " the logits of an auxiliary head, too)",
     )
     retrain: dict[str, Any] = Field(
         default_factory=dict, description="options that make it build the network to retrain instead of the supernet"

@@ -1,0 +1,99 @@
+"""Measuring a trained network on a test set. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nasreg.data import DatasetConfig, LoadedDataset
+from nasreg.data.parts import Part
+from nasreg.data.reading import read
+from nasreg.device import resolve_device
+from nasreg.errors import DataError, UsageError
+from nasreg.registry import Registry, default_registry
+from nasreg.resolve import OBJECT, dataset_config
+from nasreg.retraining.trainer import LAST
+from nasreg.session import load_dataset
+from nasreg.specs import Selection
+from nasreg.specs.base import parse
+from nasreg.trainers.scores import Scores, score
+from nasreg.weights import NetworkCard, load_network
+
+
+def evaluate(
+    weights: str | Path,
+    data: Any = None,
+    *,
+    dataset_options: Mapping[str, Any] | None = None,
+    batch_size: int = 128,
+    device: str = "auto",
+    registry: Registry | None = None,
+) -> Scores:
+    """Measure a trained network on the test set of a data set.
+
+    Args:
+        weights: A file of weights of a retraining, or its run directory, of which the last epoch counts.
+        data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; or a
+            ``LoadedDataset``. By default that which it was trained on.
+        dataset_options: Options of the data set.
+        batch_size: Images in a batch.
+        device: Where.
+        registry: Where names are looked up.
+
+    Raises:
+        CheckpointError: The weights cannot be read.
+        DataError: The images or classes are others than the network's, or there is no test set.
+        NasregError: As ``retrain``.
+    """
+    registry, path = registry or default_registry(), Path(weights)
+    network, card = load_network(path / LAST if path.is_dir() else path, registry)
+    place = resolve_device(device)
+    loaded, config = _test_data(card, data, dataset_options or {}, registry)
+    if loaded.test is None:
+        raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
+    images = read(
+        loaded.test(),
+        "test",
+        size=config.image_size or card.dataset.options.get("image_size"),
+        in_memory=config.in_memory,
+        raw=loaded.raw,
+        workers=config.workers,
+        device=place,
+    )
+    info = card.info
+    if images.shape != (info.channels, info.height, info.width):
+        raise DataError(
+            f"the test set has images {images.shape}, but the network is for"
+            f" {(info.channels, info.height, info.width)}; set dataset.image_size={info.height}"
+        )
+    classes = loaded.classes or info.classes
+    if tuple(classes) != info.classes or int(images.labels.max()) >= len(info.classes):
+        raise DataError(
+            f"the test set has other classes than the network: {', '.join(classes[:6])}... instead of"
+            f" {', '.join(info.classes[:6])}..."
+        )
+    moments = None if card.mean is None or card.std is None else (card.mean, card.std)
+    part = Part("test", images, list(range(len(images))), config, 0, moments)
+    return score(network.to(place), part, batch_size)
+
+
+def _test_data(
+    card: NetworkCard, data: Any, options: Mapping[str, Any], registry: Registry
+) -> tuple[LoadedDataset, DatasetConfig]:
+    if data is not None and not isinstance(data, str):
+        loaded = data if isinstance(data, LoadedDataset) else LoadedDataset(data, test=lambda: data)
+        return loaded, parse(dataset_config(registry, OBJECT), options, "dataset")
+    if data is None:
+        selection = card.dataset
+    elif data.startswith("folder:"):
+        selection = Selection.model_validate({"name": "folder", "path": data.removeprefix("folder:")})
+    else:
+        selection = Selection(name=data)
+    if selection.name.startswith(OBJECT):
+        raise UsageError(
+            f"the network was trained on data from Python ({selection.name}): name a data set with --dataset"
+        )
+    merged = {**selection.options, **options}
+    config = parse(dataset_config(registry, selection.name), merged, "dataset")
+    return load_dataset(registry, selection.name, config), config

@@ -1,0 +1,137 @@
+"""What a search and a retraining share around their loop: data, run directory, status, environment. Imports torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nasreg.callbacks import JsonLines
+from nasreg.data import LoadedDataset, from_torch
+from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError
+from nasreg.events import Notice
+from nasreg.registry import Registry
+from nasreg.resolve import OBJECT
+from nasreg.runs import RunDirectory
+from nasreg.specs import RetrainSpec, RunSpec
+from nasreg.trainers.loop import Loop
+
+INTERRUPTED = InterruptedRunError.exit_code
+
+
+def as_dataset(data: Any) -> LoadedDataset:
+    """Take what ``search`` and ``retrain`` are given as data."""
+    if isinstance(data, LoadedDataset):
+        return data
+    if isinstance(data, tuple):
+        return from_torch(*data)
+    return from_torch(data)
+
+
+def load_dataset(registry: Registry, name: str, config: Any) -> LoadedDataset:
+    """Load a data set by name.
+
+    Raises:
+        RunDirectoryError: It was an object.
+        NasregError: It cannot be loaded.
+    """
+    if name.startswith(OBJECT):
+        raise RunDirectoryError(object_advice("data set", name))
+    dataset = registry.dataset(name).component.load_factory()(config)
+    if not isinstance(dataset, LoadedDataset):
+        raise PluginError(f"data set {name!r} gave a {type(dataset).__name__}, not a LoadedDataset")
+    return dataset
+
+
+def object_advice(what: str, name: str) -> str:
+    """Say how to go on with a run whose model or data set was an object of the Python program."""
+    return (
+        f"this run was started from Python with a {what} of its own ({name.removeprefix(OBJECT)}):"
+        " go on with it by nasreg.search(..., out=..., resume=True) and the same arguments"
+    )
+
+
+def claim_directory(path: Path, *, resume: bool) -> RunDirectory:
+    """Return a run directory that is free, or with ``resume`` one that can be gone on with.
+
+    Raises:
+        RunDirectoryError: It is neither.
+    """
+    directory = RunDirectory(path)
+    if not resume:
+        directory.check_free()
+    elif directory.status["state"] == "done":
+        raise RunDirectoryError(f"{directory.path} has finished: its result is architecture.json in it")
+    return directory
+
+
+def check_same(directory: RunDirectory, spec: RunSpec | RetrainSpec, data: dict[str, Any]) -> None:
+    """Refuse to resume what would not be the same run.
+
+    Raises:
+        RunDirectoryError: Other options, or other data.
+    """
+    before, now = directory.spec.model_dump(mode="json"), spec.model_dump(mode="json")
+    if before != now:
+        differing = ", ".join(name for name in now if before[name] != now[name])
+        raise RunDirectoryError(
+            f"{directory.path} is a run with other options ({differing}): resume it with the same ones"
+        )
+    if directory.read_json("data.json")["fingerprint"] != data["fingerprint"]:
+        raise RunDirectoryError(
+            f"the data set {spec.dataset.name!r} is no longer what {directory.path} was started with:"
+            " put the same images back, or start a new run"
+        )
+
+
+def fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> None:
+    """Train, and keep in the run how it stands.
+
+    Args:
+        trainer: What trains.
+        directory: Its run, which is locked.
+        environment: What ``environment`` returns.
+    """
+    task = trainer.task
+    resumed = (directory.path / "environment.json").exists()
+    if resumed:
+        before = directory.read_json("environment.json")
+        changed = [name for name in ("versions", "machine", "threads") if before.get(name) != environment[name]]
+        if changed:
+            task.emit(
+                Notice(f"resumed with other {' and '.join(changed)} than before: the result may differ in its bits")
+            )
+    else:
+        directory.write_json("environment.json", environment)
+    directory.set_status("running", resumed=directory.status["resumed"] + resumed)
+    with JsonLines(directory.path / "metrics.jsonl") as metrics:
+        task.run, task.metrics, task.callbacks = directory, metrics, [metrics, *task.callbacks]
+        try:
+            trainer.fit()
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
+            directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            raise
+
+
+def environment(registry: Registry) -> dict[str, Any]:
+    """Return what a run depends on beside its RunSpec: versions, machine, threads, command."""
+    plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
+    names = ("nasreg", "torch", "torchvision")
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in names},
+            **plugins,
+        },
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
