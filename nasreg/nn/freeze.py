@@ -55,7 +55,7 @@ def _plain(module: nn.Module, chosen: dict[Choice, nn.Module], done: dict[nn.Mod
             if child is not None:
                 module.add_module(name, _plain(child, chosen, done))
         if _is_ours(module):
-            plain = fx.GraphModule(module, _Tracer().trace(module), type(module).__name__)
+            plain = fx.GraphModule(module, _trace(module), type(module).__name__)
     done[module] = plain
     return plain
 
@@ -64,9 +64,12 @@ def _is_ours(module: nn.Module) -> bool:
     return type(module).__module__.partition(".")[0] == "nasreg"
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not _is_ours(m)
+def _trace(module: nn.Module) -> fx.Graph:
+    class Tracer(fx.Tracer):  # in here, since fx writes a tracer with a name of its own into pickles of the module
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return not _is_ours(m)
+
+    return Tracer().trace(module)
 
 
 def _reset(model: nn.Module) -> None:

@@ -1,0 +1,320 @@
+"""Retraining: recipes, what is kept, interruption, repeats, evaluation, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+from torchvision.ops import StochasticDepth
+
+import nasreg
+from nasreg.cli import main
+from nasreg.data import from_torch
+from nasreg.errors import CheckpointError, ConfigError, DataError, InterruptedRunError, RunDirectoryError, UsageError
+from nasreg.events import EpochEnded, Notice, StepEnded
+from nasreg.registry import default_registry
+from nasreg.retraining import trainer as trainer_module
+from nasreg.retraining.api import resolve, resume, run
+from nasreg.retraining.config import RetrainConfig
+from nasreg.retraining.repeats import repeat, resume_repeats
+from nasreg.retraining.trainer import learning_rate
+from nasreg.testing import differences, short_options, toy_images
+from tiny import Net
+
+TINY = {"cells": 3, "channels": 4}
+TRAINER = {"epochs": 3, "batch_size": 16, "lr": 0.1}
+
+
+def data():
+    return from_torch(toy_images(48), test=toy_images(32, seed=1))
+
+
+def train(out=None, source="DARTS_V2", dataset=None, trainer=TRAINER, **more):
+    arguments = {"space_options": TINY, "seed": 1, "device": "cpu", "preset": "demo", **more}
+    return nasreg.retrain(source, dataset or data(), trainer=trainer, out=out, **arguments)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The trainer, for looking into while it runs."""
+    found = []
+    original = trainer_module.RetrainTrainer.setup
+
+    def setup(self):
+        found.append(self)
+        original(self)
+
+    monkeypatch.setattr(trainer_module.RetrainTrainer, "setup", setup)
+    return found
+
+
+def test_the_default_recipe_is_that_of_darts():
+    spec, _ = resolve(default_registry(), "DARTS_V2", "cifar10")
+    assert spec.preset == "cifar"
+    assert spec.trainer == {
+        "batch_size": 96,
+        "accumulate": 1,
+        "precision": "float32",
+        "deterministic": True,
+        "checkpoint_minutes": 10.0,
+        "epochs": 600,
+        "lr": 0.025,
+        "lr_min": 0.0,
+        "schedule": "cosine",
+        "lr_decay": 0.97,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
+        "grad_clip": 5.0,
+        "label_smoothing": 0.0,
+        "drop_path": 0.2,
+        "auxiliary_weight": 0.4,
+        "ema": 0.0,
+        "channels_last": False,
+    }
+    assert (spec.space.options["cells"], spec.space.options["channels"]) == (20, 36)
+    options = spec.dataset.options
+    assert (options["cutout"], options["crop_padding"], options["flip"], options["alpha_fraction"]) == (16, 4, True, 0)
+    pdarts, _ = resolve(default_registry(), "PDARTS", "cifar10", preset="cifar-pdarts")
+    assert pdarts.trainer == {**spec.trainer, "batch_size": 128, "drop_path": 0.3}
+    imagenet, _ = resolve(default_registry(), "PDARTS", "cifar10", preset="imagenet")
+    changed = {"epochs": 250, "batch_size": 128, "lr": 0.1, "weight_decay": 3e-5, "label_smoothing": 0.1}
+    assert imagenet.trainer == {**spec.trainer, **changed, "schedule": "exponential", "drop_path": 0.0}
+    assert (imagenet.space.options["cells"], imagenet.space.options["channels"]) == (14, 48)
+    assert resolve(default_registry(), "PDARTS", "digits")[0].preset == "demo"
+
+
+def test_learning_rates():
+    cosine = RetrainConfig(epochs=10, lr=1.0)
+    assert [learning_rate(cosine, epoch) for epoch in (0, 5)] == pytest.approx([1.0, 0.5])
+    linear = RetrainConfig(epochs=10, lr=1.0, schedule="linear")
+    assert [learning_rate(linear, epoch) for epoch in (0, 5, 9)] == pytest.approx([1.0, 0.5, 0.1])
+    exponential = RetrainConfig(epochs=10, lr=1.0, schedule="exponential")
+    assert [learning_rate(exponential, epoch) for epoch in (0, 2)] == pytest.approx([1.0, 0.97**2])
+
+
+def test_it_learns_and_keeps_what_it_takes_to_use_the_network(tmp_path):
+    result = train(tmp_path / "run")
+    assert result.metrics["test_accuracy"] > 0.9
+    assert len(result.history) == 3
+    assert [set(line) >= {"train_loss", "test_accuracy", "test_loss"} for line in result.history] == [True] * 3
+    network, card = nasreg.load_network(tmp_path / "run/last.safetensors")
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(network(x), result.network(x))
+    assert card.metrics["test_accuracy"] == result.metrics["test_accuracy"]
+    assert (card.info.classes, card.space.options["channels"]) == (("0", "1"), 4)
+    best = max(line["test_accuracy"] for line in result.history)
+    assert nasreg.load_network(tmp_path / "run/best.safetensors")[1].metrics["test_accuracy"] == best
+    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
+    assert scores.accuracy == result.metrics["test_accuracy"]
+    assert scores.loss == pytest.approx(result.metrics["test_loss"])
+    for name in ("architecture.json", "genotype.txt", "cells.svg", "space.json", "run.yaml", "environment.json"):
+        assert (tmp_path / "run" / name).exists()
+    assert nasreg.RetrainSpec.from_yaml((tmp_path / "run/run.yaml").read_text()).source == "DARTS_V2"
+
+
+def test_drop_path_rises_and_the_rate_falls(seen):
+    rates = []
+
+    def watch(event):
+        if isinstance(event, StepEnded) and event.step == 1:
+            model = seen[0].model
+            drops = {module.p for module in model.modules() if isinstance(module, StochasticDepth)}
+            rates.append((sorted(drops), seen[0].optimizers["weights"].param_groups[0]["lr"]))
+
+    train(trainer={**TRAINER, "drop_path": 0.3}, callbacks=[watch])
+    assert [drops for drops, _ in rates] == [[0.0], pytest.approx([0.1]), pytest.approx([0.2])]
+    assert [rate for _, rate in rates] == pytest.approx([0.1, 0.075, 0.025])
+
+
+def test_the_loss_has_that_of_the_auxiliary_head_in_it():
+    options = {"epochs": 1, "batch_size": 48, "drop_path": 0.0}
+    losses = [
+        train(trainer={**TRAINER, **options, "auxiliary_weight": weight}).history[0]["train_loss"]
+        for weight in (0.2, 0.4, 0.8)
+    ]
+    assert losses[2] - losses[1] == pytest.approx(2 * (losses[1] - losses[0]), rel=1e-3)
+    assert losses[1] > losses[0] + 0.05
+
+
+VARIANTS = {
+    "average": {"ema": 0.9},
+    "smoothing": {"label_smoothing": 0.1},
+    "pieces": {"accumulate": 2},
+    "mixed": {"precision": "bfloat16"},
+    "layout": {"channels_last": True},
+    "no-head": {"auxiliary_weight": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
+    trainer = {**TRAINER, "drop_path": 0.2, **VARIANTS[name]}
+    augmented = {"cutout": 3, "crop_padding": 1, "flip": True, "validation_fraction": 0.25}
+    options = {"trainer": trainer, "dataset_options": augmented}
+    whole = train(tmp_path / "whole", **options)
+    for number, stop in enumerate([(0, 1), (1, 2), (2, 1)]):
+
+        def interrupt(event, stop=stop):
+            if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(InterruptedRunError):
+            train(tmp_path / "cut", callbacks=[interrupt], resume=number > 0, **options)
+    resumed = train(tmp_path / "cut", resume=True, **options)
+    assert not differences(tmp_path / "whole", tmp_path / "cut")
+    for file in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "cut" / file).read_bytes()
+    assert resumed.metrics == whole.metrics
+
+
+def test_the_average_is_what_is_measured_and_kept(tmp_path, seen):
+    result = train(tmp_path / "run", trainer={**TRAINER, "ema": 0.9})
+    trained = dict(seen[0].model.named_parameters())
+    averaged = dict(result.network.named_parameters())
+    assert not any(torch.equal(trained[name], value) for name, value in averaged.items())
+    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
+    assert scores.accuracy == result.metrics["test_accuracy"]
+
+
+def test_a_run_is_retrained_on_its_own_data_and_space(tmp_path, capsys):
+    search = tmp_path / "search"
+    options = {"trainer": short_options("darts"), "space_options": {**TINY, "nodes": 2}, "out": search}
+    nasreg.search("darts", "digits", "darts", dataset_options={"limit": 100}, device="cpu", **options)
+    words = ["trainer.epochs=1", "space.channels=4", "space.cells=3", "dataset.limit=100"]
+    settings = [word for setting in words for word in ("--set", setting)]
+    assert main(["retrain", str(search), *settings, "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert f"retrain {search}: space darts, data set digits, device cpu" in told
+    assert "test accuracy" in told
+    assert main(["evaluate", str(tmp_path / "run/best.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 360
+    assert main(["show", str(tmp_path / "run")]) == 0
+    assert "node 1 = " in capsys.readouterr().out
+    assert main(["resume", str(tmp_path / "run")]) == 2
+    again = ["retrain", str(search), "--config", str(tmp_path / "run/run.yaml"), "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    assert not differences(tmp_path / "run", tmp_path / "again")
+
+
+def test_repeats_give_mean_and_deviation_and_go_on_after_an_interruption(tmp_path, capsys):
+    spec, _ = resolve(
+        default_registry(),
+        "PDARTS",
+        "digits",
+        trainer={"epochs": 2, "batch_size": 32},
+        space_options=TINY,
+        dataset_options={"limit": 80},
+        device="cpu",
+    )
+    ended = []
+
+    def interrupt(event):
+        ended.append(event) if isinstance(event, EpochEnded) else None
+        if isinstance(event, StepEnded) and len(ended) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError):
+        repeat(spec, [0, 5], tmp_path / "runs", callbacks=[interrupt])
+    assert main(["resume", str(tmp_path / "runs")]) == 0
+    assert "mean" in capsys.readouterr().out
+    result = resume_repeats(tmp_path / "runs")
+    alone = run(spec.model_copy(update={"seed": 5}), registry=default_registry())
+    assert result.seeds == (0, 5)
+    assert result.accuracies[1] == alone.metrics["test_accuracy"]
+    assert result.mean == pytest.approx(sum(result.accuracies) / 2)
+    assert result.std == pytest.approx(abs(result.accuracies[0] - result.accuracies[1]) / 2**0.5)
+    summary = json.loads((tmp_path / "runs/summary.json").read_text())
+    assert (summary["mean"], summary["std"]) == (result.mean, result.std)
+    with pytest.raises(RunDirectoryError, match="with other options"):
+        repeat(spec, [0, 6], tmp_path / "runs")
+    for seeds in ([], [1, 1]):
+        with pytest.raises(UsageError, match="seeds must be different numbers"):
+            repeat(spec, seeds, tmp_path / "none")
+
+
+def test_other_spaces_retrain_too():
+    notices = []
+    found = nasreg.search("chain", toy_images(48), "random", trainer={"trials": 1, "epochs": 1}, device="cpu")
+    arguments = {"space": "chain", "space_options": {}}
+    result = train(
+        source=found.architecture,
+        callbacks=[lambda event: notices.append(event.message) if isinstance(event, Notice) else None],
+        **arguments,
+    )
+    assert result.metrics["test_accuracy"] > 0.9
+    assert notices == ["space 'chain' has no auxiliary head: trainer.auxiliary_weight is not used"]
+
+
+def test_the_network_of_a_users_own_model(tmp_path):
+    found = nasreg.search(Net(), toy_images(48), "darts", trainer=short_options("darts"), device="cpu")
+    result = train(tmp_path / "run", source=found, space_options=None)
+    assert result.metrics["test_accuracy"] > 0.9
+    with pytest.raises(RunDirectoryError, match="has finished"):
+        train(tmp_path / "run", source=found, space_options=None, resume=True)
+
+
+def test_what_cannot_be_resumed(tmp_path):
+    train(tmp_path / "run")
+    with pytest.raises(RunDirectoryError, match="started from Python with a data set of its own|has finished"):
+        resume(tmp_path / "run")
+    with pytest.raises(RunDirectoryError, match="is not empty"):
+        train(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"trainer": {"epoch": 1}}, ConfigError, "Did you mean 'trainer.epochs'"),
+        ({"preset": "cifarr"}, LookupError, "retrain has no preset 'cifarr'. Did you mean 'cifar'"),
+        ({"dataset": from_torch(toy_images(48))}, DataError, "has no test set"),
+        (
+            {"dataset": from_torch(toy_images(48), test=toy_images(8, side=6))},
+            DataError,
+            "the test set has images of 6x6",
+        ),
+        ({"settings": ["space.name=chain"]}, ConfigError, "space.name cannot be another"),
+        ({"settings": ["algorithm=darts"]}, ConfigError, "there is no option 'algorithm'"),
+        ({"seed": -1}, ConfigError, "seed"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, arguments, error, told):
+    with pytest.raises(error, match=told):
+        train(tmp_path / "run", **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_evaluated(tmp_path):
+    train(tmp_path / "run", trainer={**TRAINER, "epochs": 1})
+    weights = tmp_path / "run/last.safetensors"
+    with pytest.raises(UsageError, match="was trained on data from Python"):
+        nasreg.evaluate(weights)
+    with pytest.raises(DataError, match=r"has images \(1, 6, 6\), but the network is for \(1, 8, 8\)"):
+        nasreg.evaluate(weights, toy_images(8, side=6))
+    with pytest.raises(DataError, match="other classes"):
+        nasreg.evaluate(weights, "digits")
+    with pytest.raises(DataError, match="other classes"):
+        nasreg.evaluate(weights, TensorDataset(torch.randn(4, 1, 8, 8), torch.arange(4)))
+    with pytest.raises(CheckpointError, match="cannot read"):
+        nasreg.evaluate(tmp_path / "none.safetensors")
+    content = weights.read_bytes()
+    for name, damaged in {"cut": content[: len(content) // 2], "rubbish": b"\xff" * 100, "empty": b""}.items():
+        (tmp_path / f"{name}.safetensors").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="cannot read"):
+            nasreg.evaluate(tmp_path / f"{name}.safetensors")
+
+
+def test_cutout_blanks_squares_that_may_reach_over_the_border():
+    from nasreg.data.parts import cut_out
+
+    images = torch.ones(2000, 1, 8, 8)
+    blank = cut_out(images, 4, torch.Generator().manual_seed(0)) == 0
+    areas = blank.sum((1, 2, 3))
+    assert (int(areas.max()), int(areas.min())) == (16, 4)
+    assert torch.equal(images, torch.ones(2000, 1, 8, 8))
+    # a centre at pixel c blanks c - 2 to c + 1: with 8 centres pixel 0 is blank for c in 0..2, pixel 4 for 3..6
+    share = blank.float().mean(0)[0]
+    assert float(share[0, 0]) == pytest.approx((3 / 8) ** 2, abs=0.03)
+    assert float(share[4, 4]) == pytest.approx((4 / 8) ** 2, abs=0.03)
