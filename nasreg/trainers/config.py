@@ -43,3 +43,8 @@ class TrialTrainerConfig(LoopConfig):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(default=3e-4, ge=0, description="weight decay")
     grad_clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
+    max_parameters: int | None = Field(
+        default=None,
+        ge=1,
+        description="budget: an architecture whose network has more weights is not trained, and another one proposed",
+    )

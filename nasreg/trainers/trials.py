@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from nasreg.data.parts import Batch
-from nasreg.errors import ConfigError
+from nasreg.errors import ConfigError, TrainingError
 from nasreg.events import TrialEnded
 from nasreg.mutators.trials import Trial, TrialMutator
 from nasreg.nn.freeze import freeze
@@ -23,12 +24,16 @@ from nasreg.trainers.loop import cosine_rate
 from nasreg.trainers.search import SearchTrainer
 from nasreg.trainers.task import SearchTask
 
+_PROPOSALS = 100
+"""Proposals above the budget, one after the other, after which the search gives up."""
+
 
 class TrialTrainer(SearchTrainer):
     """Trains what a ``TrialMutator`` proposes, and lets it observe the scores.
 
     Raises:
         ConfigError: The space has fewer architectures than there are to be trials, or no image is held out.
+        TrainingError: No architecture within the budget is proposed.
     """
 
     options: TrialTrainerConfig
@@ -54,11 +59,26 @@ class TrialTrainer(SearchTrainer):
 
     def setup(self) -> None:
         """Make the first trial, so that there is a model."""
-        self._start_trial(self.mutator.propose())
+        self._start_trial(self._propose())
 
-    def _start_trial(self, architecture: Architecture) -> None:
+    def _propose(self) -> nn.Module:
+        """Return the network of what the mutator proposes, within the budget."""
+        most = self.options.max_parameters
+        for _ in range(_PROPOSALS):
+            network = self._network(self.mutator.propose())
+            if most is None or _parameters(network) <= most:
+                return network
+        raise TrainingError(
+            f"none of {_PROPOSALS} architectures proposed in a row has at most {most:,} weights (the last one has"
+            f" {_parameters(network):,}): raise trainer.max_parameters, or make the space smaller"
+        )
+
+    def _network(self, architecture: Architecture) -> nn.Module:
+        return freeze(self.task.build(retrain=True), architecture, keep_weights=False)
+
+    def _start_trial(self, network: nn.Module) -> None:
         options = self.options
-        self.model = freeze(self.task.build(retrain=True), architecture, keep_weights=False).to(self.task.device)
+        self.model = network.to(self.task.device)
         self.optimizers = {
             "weights": torch.optim.SGD(
                 self.model.parameters(), lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
@@ -70,7 +90,7 @@ class TrialTrainer(SearchTrainer):
         """Propose at the start of a trial, and set the learning rate: a cosine over the epochs of a trial."""
         trial, within = divmod(epoch, self.options.epochs)
         if trial and within == 0 and self.position.step == 0:
-            self._start_trial(self.mutator.propose())
+            self._start_trial(self._propose())
         rate = cosine_rate(self.options.lr, self.options.lr_min, within, self.options.epochs)
         self.optimizers["weights"].param_groups[0]["lr"] = rate
 
@@ -99,7 +119,7 @@ class TrialTrainer(SearchTrainer):
                 trials=self.options.trials,
                 architecture=trial.architecture,
                 score=trial.score,
-                parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+                parameters=_parameters(self.model),
                 seconds=self._seconds,
             )
         )
@@ -112,6 +132,10 @@ class TrialTrainer(SearchTrainer):
         """Build the trial that was under way, and go on with it."""
         self.mutator.load_state_dict(state["mutator"])
         assert self.mutator.proposed is not None  # noqa: S101  # there is no checkpoint before the first proposal
-        self._start_trial(self.mutator.proposed)
+        self._start_trial(self._network(self.mutator.proposed))
         self._seconds = state["trial"]["seconds"]
         super().load_state_dict(state)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import nasreg
-from nasreg.errors import ConfigError, UsageError
+from nasreg.errors import ConfigError, TrainingError, UsageError
 from nasreg.events import TrialEnded
 from nasreg.nn import LayerChoice
 from nasreg.testing import toy_images
@@ -89,3 +89,13 @@ def test_accumulated_gradients():
         for accumulate in (1, 4)
     ]
     assert losses[0][-1]["train_loss"] == pytest.approx(losses[1][-1]["train_loss"], rel=1e-4)
+
+
+def test_a_budget_of_weights(tmp_path):
+    sizes = [trial["parameters"] for trial in search().trials]
+    budget = sorted(sizes)[1]
+    result = search(tmp_path / "run", trainer={**TRAINER, "max_parameters": budget})
+    assert len(result.trials) == 4
+    assert max(trial["parameters"] for trial in result.trials) <= budget
+    with pytest.raises(TrainingError, match=r"none of 100 architectures .* has at most 1 weights .* raise trainer.max"):
+        search(trainer={**TRAINER, "max_parameters": 1})
