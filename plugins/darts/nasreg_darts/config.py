@@ -29,6 +29,15 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     alphas_lr: float = Field(default=3e-4, gt=0, description="learning rate of the alphas (Adam)")
     alphas_betas: tuple[Beta, Beta] = Field(default=(0.5, 0.999), description="betas of Adam")
     alphas_decay: float = Field(default=1e-3, ge=0, description="weight decay of the alphas")
+    max_parameters: int | None = Field(
+        default=None,
+        ge=1,
+        description="budget: architectures that are expected to have more weights (at the size of the search) are"
+        " penalised, not excluded; see budget_weight",
+    )
+    budget_weight: float = Field(
+        default=1.0, ge=0, description="factor of the penalty, which is the share by which max_parameters is exceeded"
+    )
 
 
 class DartsTrainerConfig(BilevelTrainerConfig):

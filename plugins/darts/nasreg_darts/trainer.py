@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nasreg.trainers import Batch, OneShotTrainer, SearchTask, cosine_rate
+from nasreg_darts.budget import ParameterBudget
 from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
+from nasreg_darts.mutator import DartsMutator
 
 
 class BilevelTrainer(OneShotTrainer):
@@ -28,14 +30,17 @@ class BilevelTrainer(OneShotTrainer):
     Attributes:
         weights: Parameters of the supernet by name; the alphas are not among them.
         alphas: Parameters of the mutator.
+        budget: What is known of the number of weights, where there is a limit to it.
     """
 
     options: BilevelTrainerConfig
+    mutator: DartsMutator
 
     def __init__(self, task: SearchTask, config: BilevelTrainerConfig) -> None:
         super().__init__(task, config)
         self.weights: dict[str, Tensor] = {}
         self.alphas: list[Tensor] = []
+        self.budget: ParameterBudget | None = None
 
     def setup(self) -> None:
         """Build the supernet, the alphas and both optimisers."""
@@ -43,8 +48,10 @@ class BilevelTrainer(OneShotTrainer):
         self.make_optimizers()
 
     def make_optimizers(self) -> None:
-        """Make both optimisers, for the present supernet and alphas."""
+        """Make both optimisers, and know the budget, for the present supernet and alphas."""
         options = self.options
+        if options.max_parameters is not None:
+            self.budget = ParameterBudget(self.model, self.mutator, options.max_parameters)
         self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.alphas = list(self.mutator.parameters())
         self.optimizers = {
@@ -67,7 +74,12 @@ class BilevelTrainer(OneShotTrainer):
     def train_step(self, weights: Batch, alphas: Batch | None) -> tuple[float, int]:
         """Move the alphas, then the weights."""
         if alphas is not None:
-            _set_gradients(self.alphas, self.alpha_gradient(weights, alphas))
+            gradient = self.alpha_gradient(weights, alphas)
+            if self.budget is not None:
+                penalty = self.options.budget_weight * self.budget.penalty()
+                extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
+                gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
+            _set_gradients(self.alphas, gradient)
             self.optimizers["alphas"].step()
         return self._weight_step(weights)
 

@@ -17,6 +17,7 @@ from nasreg.nn import InputChoice, LayerChoice, extract_space
 from nasreg.registry import Registry
 from nasreg.resolve import resolve_run
 from nasreg.specs import NONE, CellSpec, DataInfo, InputChoiceSpec, LayerChoiceSpec, RunSpec, SearchSpaceSpec, Selection
+from nasreg.testing import toy_images
 from nasreg.trainers import SearchTask
 from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator, derive_cell
@@ -91,6 +92,8 @@ def test_preset_paper_is_the_authors_command_line():
         "alphas_lr": 3e-4,
         "alphas_betas": [0.5, 0.999],
         "alphas_decay": 1e-3,
+        "max_parameters": None,
+        "budget_weight": 1.0,
         "second_order": False,
         "hessian_product": "finite_difference",
         "finite_difference_step": 0.01,
@@ -279,3 +282,38 @@ def test_a_search_finds_what_matters():
     )
     assert result.architecture.decisions["conv"] == "sees"
     assert result.history[-1]["validation_accuracy"] > 0.95
+
+
+def test_a_budget_is_the_expected_number_of_weights():
+    trainer = make_trainer(max_parameters=10, budget_weight=1000.0, alphas_lr=0.3)
+    assert trainer.budget is not None
+    fixed = 2 * 3 + 4 * 3  # BatchNorm and the head
+    one, three = 3 * 1 + 3, 3 * 9 + 3
+    share = torch.softmax(trainer.mutator.alpha("conv"), 0).detach()
+    assert trainer.budget.fixed == fixed
+    assert trainer.budget.expected().item() == pytest.approx(fixed + float(share[0]) * one + float(share[1]) * three)
+    for step in range(10):
+        trainer.train_step(batch(step), batch(step + 1))
+    assert trainer.mutator.architecture().decisions["conv"] == "one"
+    assert trainer.budget.expected().item() < fixed + 0.6 * one + 0.4 * three
+
+
+@pytest.mark.parametrize("algorithm", ["darts", "pdarts"])
+def test_a_search_of_cells_within_a_budget_finds_smaller_ones(algorithm):
+    if algorithm not in nasreg.list_algorithms():
+        pytest.skip("nasreg-pdarts is not installed")
+    options = {"epochs": 4, "batch_size": 16, "alphas_lr": 0.1}
+    options |= {"warmup_epochs": 1, "added_cells": [0], "kept": [], "dropout": [0.0]} if algorithm == "pdarts" else {}
+    sizes = []
+    for budget in ({}, {"max_parameters": 1, "budget_weight": 0.1}):
+        result = nasreg.search(
+            "darts",
+            toy_images(64),
+            algorithm,
+            seed=0,
+            trainer={**options, **budget},
+            space_options={"cells": 3, "channels": 4, "nodes": 2},
+            device="cpu",
+        )
+        sizes.append(sum(parameter.numel() for parameter in result.model().parameters()))
+    assert sizes[1] < sizes[0]

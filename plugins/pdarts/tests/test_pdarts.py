@@ -70,6 +70,8 @@ def test_preset_paper_is_the_authors_command_line():
         "alphas_lr": 6e-4,
         "alphas_betas": [0.5, 0.999],
         "alphas_decay": 1e-3,
+        "max_parameters": None,
+        "budget_weight": 1.0,
         "alphas_grad_clip": 5.0,
         "warmup_epochs": 10,
         "added_cells": [0, 6, 12],
