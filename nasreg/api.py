@@ -24,9 +24,10 @@ from nasreg.data import LoadedDataset, SearchData, from_torch
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
 from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
-from nasreg.events import Callback, EpochEnded, Event, Notice, TrialEnded
+from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
+from nasreg.report import write_report
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
@@ -45,7 +46,7 @@ class SearchResult:
     space: SearchSpaceSpec
     """The space that it belongs to."""
     history: list[dict[str, Any]]
-    """Of each epoch, in order: its number from 1, metrics, seconds, skips, strengths."""
+    """Of each epoch, in order: its number from 1, metrics, seconds, skips, strengths, weights."""
     run_dir: Path | None
     """The run directory, where one was asked for."""
     trials: list[dict[str, Any]]
@@ -225,6 +226,7 @@ def run(
                 directory.create(spec, space, data.describe())
             architecture = _fit(trainer, directory, environment(registry))
             _write_result(directory, trainer, space, architecture)
+            _write_report(task)
         lines = read_metrics(directory.path / "metrics.jsonl")
         kinds = [line.pop("event", None) for line in lines]
         history = [line for line, kind in zip(lines, kinds, strict=True) if kind == "epoch"]
@@ -358,13 +360,32 @@ def _fit(trainer: SearchTrainer, directory: RunDirectory, environment: dict[str,
         directory.write_json("environment.json", environment)
     directory.set_status("running", resumed=directory.status["resumed"] + resumed)
     with JsonLines(directory.path / "metrics.jsonl") as metrics:
-        task.run, task.metrics, task.callbacks = directory, metrics, [metrics, *task.callbacks]
+        task.run, task.metrics = directory, metrics
+        task.callbacks = [metrics, partial(_keep_memory, directory), *task.callbacks]
         try:
             return trainer.fit()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
             directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            if isinstance(error, Exception):  # not after the second Ctrl-C, which wants an end at once
+                _write_report(task)
             raise
+
+
+def _keep_memory(directory: RunDirectory, event: Event) -> None:
+    """Note the peak of memory in the status: it is of the process, and no part of what the seed decides."""
+    if isinstance(event, MemoryMeasured):
+        status = directory.status
+        directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def _write_report(task: SearchTask) -> None:
+    """Write the page of the run; the run is what it is without one, so that a failure is told and goes no further."""
+    assert task.run is not None  # noqa: S101  # only runs with a directory come here
+    try:
+        write_report(task.run.path)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # it must not hide how the run itself ended
+        task.emit(Notice(f"no report was written ({type(error).__name__}: {' '.join(str(error).split())})"))
 
 
 def _write_result(

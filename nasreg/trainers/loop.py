@@ -228,6 +228,7 @@ class SearchTrainer(ABC):
                 architecture=architecture,
                 strengths=self.mutator.strengths(),
                 skips=skips,
+                weights=self.mutator.weights(),
             )
         )
         for key, (count, kept) in collapsed.items():
