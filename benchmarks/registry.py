@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PLUGIN = """
+PLUGIN = '''
 from nasreg.hookspecs import hookimpl
 from nasreg.specs import AlgorithmSpec, MutatorSpec, Preset, TrainerSpec
 
@@ -42,7 +42,7 @@ def nasreg_algorithms():
         )
         for part in range({algorithms})
     ]
-"""
+'''
 
 LOOK_UPS = """
 import time

@@ -48,6 +48,35 @@ class TrialLine(BaseModel):
     seconds: float
 
 
+class Status(BaseModel):
+    """``status.json``."""
+
+    state: str = "unknown"
+    resumed: int = 0
+    error: str | None = None
+    peak_bytes: int | None = None
+
+
+class Data(BaseModel):
+    """``data.json``."""
+
+    channels: int | None = None
+    height: int | None = None
+    width: int | None = None
+    classes: list[str] = Field(default_factory=list)
+    parts: dict[str, int] = Field(default_factory=dict)
+
+
+class Environment(BaseModel):
+    """``environment.json``."""
+
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, str | int | None] = Field(default_factory=dict)
+    threads: int | None = None
+    command: list[str] = Field(default_factory=list)
+    started: str = ""
+
+
 @dataclass(frozen=True)
 class Mark:
     """An epoch with which something new starts: a stage, or a trial."""
@@ -63,10 +92,9 @@ class Contents:
     run: RunDirectory
     spec: RunSpec
     space: SearchSpaceSpec
-    state: str
-    status: dict[str, Any]
-    environment: dict[str, Any]
-    data: dict[str, Any]
+    status: Status
+    environment: Environment
+    data: Data
     epochs: list[EpochLine]
     stages: list[StageLine]
     trials: list[TrialLine]
@@ -86,7 +114,6 @@ def read_contents(run: RunDirectory) -> Contents:
         NasregError: It is no run, or a file in it is damaged.
     """
     spec, space = run.spec, run.space
-    status = _mapping(run, "status.json")
     path = run.path / "metrics.jsonl"
     lines = read_metrics(path) if path.exists() else []
     epochs = _lines(path, lines, "epoch", EpochLine)
@@ -102,10 +129,9 @@ def read_contents(run: RunDirectory) -> Contents:
         run=run,
         spec=spec,
         space=space,
-        state=str(status.get("state", "unknown")),
-        status=status,
-        environment=_mapping(run, "environment.json"),
-        data=_mapping(run, "data.json"),
+        status=_file(run, "status.json", Status),
+        environment=_file(run, "environment.json", Environment),
+        data=_file(run, "data.json", Data),
         epochs=epochs,
         stages=stages,
         trials=trials,
@@ -116,25 +142,26 @@ def read_contents(run: RunDirectory) -> Contents:
     )
 
 
-def _mapping(run: RunDirectory, name: str) -> dict[str, Any]:
-    if not (run.path / name).exists():
-        return {}
-    value = run.read_json(name)
-    if not isinstance(value, dict):
-        raise RunDirectoryError(f"{run.path / name} is not an object")
-    return value
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-_Line = TypeVar("_Line", EpochLine, StageLine, TrialLine)
+def _file(run: RunDirectory, name: str, kind: type[_Model]) -> _Model:
+    value = run.read_json(name) if (run.path / name).exists() else {}
+    return _validated(kind, value, f"{run.path / name} is not what it should be")
 
 
-def _lines(path: Path, lines: list[dict[str, Any]], event: str, kind: type[_Line]) -> list[_Line]:
+def _validated(kind: type[_Model], value: Any, problem: str) -> _Model:
     try:
-        return [kind.model_validate(line) for line in lines if line.get("event") == event]
+        return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise RunDirectoryError(f"{path} has a line of a {event} that is none: {place}: {first['msg']}") from error
+        place = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise RunDirectoryError(f"{problem}: {place}{first['msg']}") from error
+
+
+def _lines(path: Path, lines: list[dict[str, Any]], event: str, kind: type[_Model]) -> list[_Model]:
+    problem = f"{path} has a line that describes no {event}"
+    return [_validated(kind, line, problem) for line in lines if line.get("event") == event]
 
 
 def _trial_marks(lines: list[dict[str, Any]], trials: list[TrialLine]) -> list[Mark]:

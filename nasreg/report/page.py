@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import shlex
 from pathlib import Path
 
 import jinja2
@@ -59,7 +60,7 @@ def render(contents: Contents) -> str:
     return environment.get_template("page.html.j2").render(
         run=contents,
         facts=facts(contents),
-        commands=next_commands(contents.run.path, contents.spec, contents.state),
+        commands=next_commands(contents.run.path, contents.spec, contents.status.state),
         words=describe_architecture(space, found) if found else None,
         genotype=genotype_text(space, found) if found else None,
         result=pictures.result(contents),
@@ -83,10 +84,10 @@ def facts(contents: Contents) -> list[tuple[str, str]]:
     spec, data = contents.spec, contents.data
     number = contents.space.size()
     size = f"{number:,}" if number < 10**6 else f"about 10^{round(math.log10(number))}"
-    parts = [f"{count:,} for the {name}" for name, count in data.get("parts", {}).items() if count]
-    images = [f"{len(data['classes'])} classes"] if data.get("classes") else []
-    if {"channels", "height", "width"} <= data.keys():
-        images.append(f"images of {data['channels']} x {data['height']} x {data['width']}")
+    parts = [f"{count:,} for the {name}" for name, count in data.parts.items() if count]
+    images = [f"{len(data.classes)} classes"] if data.classes else []
+    if data.channels:
+        images.append(f"images of {data.channels} x {data.height} x {data.width}")
     stated = [
         ("algorithm", spec.algorithm + (f", preset {spec.preset}" if spec.preset else "")),
         ("search space", f"{spec.space.name}: {len(contents.space.choices)} choices, {size} architectures"),
@@ -94,7 +95,7 @@ def facts(contents: Contents) -> list[tuple[str, str]]:
         ("images", ", ".join(parts)),
         ("seed", str(spec.seed)),
         ("device", spec.device),
-        ("started", str(contents.environment.get("started", ""))),
+        ("started", contents.environment.started),
     ]
     return [(name, value) for name, value in stated if value]
 
@@ -108,17 +109,16 @@ def costs(contents: Contents) -> list[tuple[str, str]]:
             ("time in all", f"{duration(sum(seconds))}, in {len(contents.epochs)} epochs"),
             ("an epoch", f"{duration(sum(seconds) / len(seconds))} on average, {duration(max(seconds))} at most"),
         ]
-    peak = contents.status.get("peak_bytes")
-    if isinstance(peak, int):
-        stated.append(("peak memory", f"{size(peak)}, measured after the first step"))
+    if contents.status.peak_bytes:
+        stated.append(("peak memory", f"{size(contents.status.peak_bytes)}, measured after the first step"))
     environment = contents.environment
-    machine, versions = environment.get("machine", {}), environment.get("versions", {})
+    machine = environment.machine
     stated += [
         ("machine", ", ".join(str(machine[name]) for name in ("system", "processor") if name in machine)),
         ("processors", str(machine.get("cpus", ""))),
-        ("threads", str(environment.get("threads", ""))),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("command", " ".join(map(str, environment.get("command", [])))),
+        ("threads", str(environment.threads or "")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
+        ("command", shlex.join(environment.command)),
         ("directory", str(contents.run.path)),
     ]
     return [(name, value) for name, value in stated if value]
