@@ -27,7 +27,7 @@ class EpochLine(BaseModel):
     train_accuracy: float | None = None
     validation_loss: float | None = None
     validation_accuracy: float | None = None
-    strengths: dict[str, list[float]] = Field(default_factory=dict)
+    strengths: dict[str, list[float | None]] = Field(default_factory=dict)
     weights: Weights = Field(default_factory=dict)
 
 

@@ -142,7 +142,12 @@ def weight_figure(table: WeightTable, marks: Sequence[Mark], least: float, most:
         if name in places:
             shares[places[name], epoch - first] = share
     labels = [short(name, 24) for name in table.candidates]
-    left, right, top, bottom = max(text_width(label, BODY, bold=True) for label in labels) + 8, 34.0, 18.0, 18.0
+    left, right, top, bottom = (
+        max(76.0, *(text_width(label, BODY, bold=True) for label in labels)) + 8,
+        34.0,
+        18.0,
+        18.0,
+    )
     height = top + 12 * len(labels) + bottom
     figure, axes = _axes(left + 170 + right, height, left, right, top, bottom)
     axes.set_facecolor(EMPTY)

@@ -64,6 +64,7 @@ def render(contents: Contents) -> str:
         words=describe_architecture(space, found) if found else None,
         genotype=genotype_text(space, found) if found else None,
         result=pictures.result(contents),
+        strengths=pictures.strengths(contents),
         curves=pictures.curves(contents),
         groups=groups,
         groups_left_out=left_out,
@@ -135,7 +136,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as ``2 h 5 min``, ``3 min 20 s`` or ``1.5 s``."""
+    """Return a time as ``2 h 5 min``, ``3 min 20 s``, ``1.5 s`` or ``40 ms``."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -53,6 +53,8 @@ class WeightGroup:
     least: float
     """The share of the darkest colour; see ``WeightTable.shares``."""
     most: float
+    dropped: bool
+    """Whether a candidate was no longer there at some time."""
     pictures: list[Markup]
 
 
@@ -65,10 +67,17 @@ def result(contents: Contents) -> Markup | None:
     architecture = contents.found
     if architecture is None:
         return None
-    strengths = contents.epochs[-1].strengths if contents.epochs else {}
     return _picture(
-        lambda: cells_figure(contents.space, architecture, strengths=strengths), "result", "the architecture"
+        lambda: cells_figure(contents.space, architecture, strengths=strengths(contents)), "result", "the architecture"
     )
+
+
+def strengths(contents: Contents) -> dict[str, list[float]]:
+    """Return how strong the edges of each cell are after the last epoch; nothing where it is not known."""
+    known = contents.epochs[-1].strengths if contents.epochs else {}
+    cells = [choice.key for choice in contents.space.choices if isinstance(choice, CellSpec)]
+    numbers = {key: [value for value in known.get(key, []) if value is not None] for key in cells}
+    return {key: values for key, values in numbers.items() if values and len(values) == len(known[key])}
 
 
 def curves(contents: Contents) -> list[Markup]:
@@ -102,13 +111,14 @@ def weights(contents: Contents) -> tuple[list[WeightGroup], int]:
     for place, (title, group) in enumerate(tables.items()):
         shares = [share for table in group for _, _, share in table.shares()] or [1.0]
         scale = min(shares), max(shares)
+        dropped = any(name not in row for table in group for row in table.rows.values() for name in table.candidates)
         drawn = [
             _weights_picture(table, marks, scale, f"weights-{place}-{number}")
             for number, table in enumerate(group[: max(left, 0)])
         ]
         left -= len(group)
         if drawn:
-            groups.append(WeightGroup(title, *scale, drawn))
+            groups.append(WeightGroup(title, *scale, dropped, drawn))
     return groups, max(-left, 0)
 
 

@@ -37,6 +37,7 @@ _ATTRIBUTES = {
     "style", "transform", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "rx", "ry", "width", "height",
     "points", "clip-path", "fill", "stroke", "preserveAspectRatio",
 }  # fmt: skip
+_FUNCTION = re.compile(r"\b(?:matrix|translate|scale|rotate|skewX|skewY)\(")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -114,9 +115,6 @@ def _attribute(name: str, value: str, names: dict[str, str]) -> str | None:
 def _harmless(value: str) -> bool:
     """Tell whether a value fetches nothing."""
     return bool(value.strip()) and "(" not in _REFERENCE.sub("", _FUNCTION.sub("", value)) and "\\" not in value
-
-
-_FUNCTION = re.compile(r"\b(?:matrix|translate|scale|rotate|skewX|skewY)\(")
 
 
 def _renamed(value: str, names: dict[str, str]) -> str:

@@ -392,6 +392,17 @@ def test_a_run_of_an_older_version(copy):
     check(write_report(copy))
 
 
+def test_numbers_that_were_not_finite_are_left_out(copy):
+    lines = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    last = lines[-1]
+    last["validation_loss"] = last["strengths"]["normal"][0] = None
+    last["weights"]["normal"][0] = dict.fromkeys(last["weights"]["normal"][0])
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = check(write_report(copy))
+    assert "not finite" in page.texts["curves"]
+    assert (heat_maps(page)[0][..., 3] == [1, 0]).all()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
