@@ -385,7 +385,8 @@ def _write_report(task: SearchTask) -> None:
     try:
         write_report(task.run.path)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # it must not hide how the run itself ended
-        task.emit(Notice(f"no report was written ({type(error).__name__}: {' '.join(str(error).split())})"))
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        task.emit(Notice(f"no report was written ({reason}): write it with: nasreg show {task.run.path}"))
 
 
 def _write_result(
