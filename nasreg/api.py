@@ -24,7 +24,16 @@ from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
-from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, load_dataset, object_advice
+from nasreg.session import (
+    as_dataset,
+    check_same,
+    claim_directory,
+    environment,
+    fit,
+    load_dataset,
+    object_advice,
+    report,
+)
 from nasreg.specs import Architecture, DataInfo, RetrainSpec, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
 from nasreg.trainers import SearchTask, SearchTrainer
 from nasreg.trainers.task import Build, EdgeCandidates
@@ -39,7 +48,7 @@ class SearchResult:
     space: SearchSpaceSpec
     """The space that it belongs to."""
     history: list[dict[str, Any]]
-    """Of each epoch, in order: its number from 1, metrics, seconds, skips, strengths."""
+    """Of each epoch, in order: its number from 1, metrics, seconds, skips, strengths, weights."""
     run_dir: Path | None
     """The run directory, where one was asked for."""
     trials: list[dict[str, Any]]
@@ -213,6 +222,7 @@ def run(
                 directory.create(spec, space, data.describe())
             fit(trainer, directory, environment(registry))
             _write_result(directory, trainer, space)
+            report(task)
         lines = read_metrics(directory.path / "metrics.jsonl")
         kinds = [line.pop("event", None) for line in lines]
         history = [line for line, kind in zip(lines, kinds, strict=True) if kind == "epoch"]

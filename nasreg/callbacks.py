@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 def epoch_record(event: EpochEnded) -> dict[str, Any]:
-    """Return what is kept of an epoch: its number, its metrics, seconds, skip connections and strengths."""
+    """Return what is kept of an epoch: its number, metrics, seconds, skip connections, strengths and weights."""
     return {
         "epoch": event.epoch + 1,
         **event.metrics,
         "seconds": event.seconds,
         "skips": dict(event.skips),
         "strengths": {key: list(values) for key, values in event.strengths.items()},
+        # There may be hundreds of them, for pictures: four digits are enough.
+        "weights": {
+            key: [{name: round(weight, 4) for name, weight in row.items()} for row in rows]
+            for key, rows in event.weights.items()
+        },
     }
 
 

@@ -5,7 +5,7 @@ A callback is any callable that takes an event; events it does not care for it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class EpochEnded(Event):
     """Key of a choice -> how strong the algorithm holds each edge (cell) or its best candidate (layer, input) to be."""
     skips: Mapping[str, int] = field(default_factory=dict)
     """Key of a cell -> number of skip_connect kept."""
+    weights: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    """Key of a choice -> rows of candidate name -> weight: for a cell a row for each edge, else one row."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@
     environment.json    versions, machine, command
     data.json           sizes of the parts, normalisation, fingerprint of the data
     space.json          the SearchSpaceSpec
-    status.json         running, interrupted, failed or done; how often resumed
+    status.json         running, interrupted, failed or done; how often resumed; peak memory
     metrics.jsonl       one line per step and per epoch
     architectures/      what would have been derived after each epoch
     checkpoint.pt       the last whole checkpoint; checkpoint.previous.pt the one before
     architecture.json   the result, with genotype.txt (cell spaces) and cells.svg
     best.safetensors    of a retraining: the weights of its best epoch; last.safetensors those of the last
+    index.html          the report
     tensorboard/        where it was asked for
     lock                held by the process that works on the run
 """

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import torch
 from nasreg.callbacks import JsonLines
 from nasreg.data import LoadedDataset, from_torch
 from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError
-from nasreg.events import Notice
+from nasreg.events import Event, MemoryMeasured, Notice
 from nasreg.registry import Registry
+from nasreg.report import write_report
 from nasreg.resolve import OBJECT
 from nasreg.runs import RunDirectory
 from nasreg.specs import RetrainSpec, RunSpec
 from nasreg.trainers.loop import Loop
+from nasreg.trainers.task import Task
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -111,13 +114,33 @@ def fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> 
         directory.write_json("environment.json", environment)
     directory.set_status("running", resumed=directory.status["resumed"] + resumed)
     with JsonLines(directory.path / "metrics.jsonl") as metrics:
-        task.run, task.metrics, task.callbacks = directory, metrics, [metrics, *task.callbacks]
+        task.run, task.metrics = directory, metrics
+        task.callbacks = [metrics, partial(_keep_memory, directory), *task.callbacks]
         try:
             trainer.fit()
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
             directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            if isinstance(error, Exception):  # not after the second Ctrl-C, which wants an end at once
+                report(task)
             raise
+
+
+def _keep_memory(directory: RunDirectory, event: Event) -> None:
+    """Note the peak of memory in the status: it is of the process, and no part of what the seed decides."""
+    if isinstance(event, MemoryMeasured):
+        status = directory.status
+        directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def report(task: Task) -> None:
+    """Write the page of a run; the run is what it is without one, so that a failure is told and goes no further."""
+    assert task.run is not None  # noqa: S101  # only runs with a directory come here
+    try:
+        write_report(task.run.path)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # it must not hide how the run itself ended
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        task.emit(Notice(f"no report was written ({reason}): write it with: nasreg show {task.run.path}"))
 
 
 def environment(registry: Registry) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _work(work: Callable[[list[Callback]], SearchResult], tensorboard: Path | No
         typer.echo()
         render.trials(result.trials)
     typer.echo(f"\n{describe_architecture(result.space, result.architecture)}\n")
-    for name in ("architecture.json", "genotype.txt", "cells.svg"):
+    for name in ("architecture.json", "genotype.txt", "cells.svg", "index.html"):
         if (result.run_dir / name).exists():
             typer.echo(f"wrote {short(result.run_dir / name)}")
     typer.echo(f"next: nasreg show {short(result.run_dir)}")
@@ -109,7 +109,7 @@ def show(
     path: Annotated[Path, typer.Argument(help="Run directory, or the architecture.json in one")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Draw a picture to this .svg or .png file")] = None,
 ) -> None:
-    """Show the architecture that a run found: in words, as a genotype, as a picture."""
+    """Show the architecture that a run found: in words, as a genotype, as a picture; write the report of a run anew."""
     from nasreg.callbacks import read_metrics
     from nasreg.cli import render
     from nasreg.draw import describe_architecture, draw_cells
@@ -117,6 +117,8 @@ def show(
     from nasreg.specs import Architecture, genotype_text
 
     directory = RunDirectory(path if path.is_dir() or not path.exists() else path.parent)
+    if path.is_dir() and not (path / "architecture.json").exists():
+        _write_report(path)
     architecture = Architecture.load(path) if path.is_file() else directory.architecture
     space = directory.space
     space.validate(architecture)
@@ -134,6 +136,15 @@ def show(
         typer.echo(f"\n{genotype}")
     if out:
         typer.echo(f"\nwrote {out}")
+    if path.is_dir():
+        typer.echo()
+        _write_report(path)
+
+
+def _write_report(run_dir: Path) -> None:
+    from nasreg.report import write_report
+
+    typer.echo(f"wrote {short(write_report(run_dir))}")
 
 
 def short(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,7 @@ INK, QUIET, FAINT = "#222222", "#777777", "#b0b0b0"
 MARGIN = 14.0
 TOP = 22.0  # of a panel, for its title
 MOST_PIXELS = 30_000  # matplotlib's limit is 2 ** 16 a side
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "nasreg"}  # over matplotlib's defaults
 
 # Kind of operation -> how its names start, its colour, its dashes (so that it can be told in black and white).
 Dashes = tuple[float, ...]
@@ -158,10 +160,20 @@ def save_page(make: Callable[[], Figure], path: str | Path) -> Path:
         raise ConfigError(f"cannot draw {path}: there is no folder {path.parent}")
     from matplotlib.style import context
 
-    with context(["default", {"svg.fonttype": "none", "svg.hashsalt": "nasreg"}]):
+    with context(["default", STYLE]):
         figure = make()
         dpi = min(200.0, MOST_PIXELS / max(figure.get_size_inches()))
         with atomic_write(path) as file:
             metadata = {"Date": None} if suffix == ".svg" else None
             figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=metadata)
     return path
+
+
+def svg_text(make: Callable[[], Figure]) -> str:
+    """Return a figure as SVG, as ``save_page`` writes it."""
+    from matplotlib.style import context
+
+    with context(["default", STYLE]):
+        file = io.BytesIO()
+        make().savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue().decode()

@@ -32,6 +32,8 @@ from nasreg.specs.space import CellSpec, SearchSpaceSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NODE_FILL, INPUT_FILL = "#e9eef5", "#f3efe4"
+
 
 def draw_cells(
     space: SearchSpaceSpec,
@@ -104,7 +106,7 @@ def _cell_panel(cell: CellSpec, layout: Layout) -> Panel:
             _paint_line(pen, cell.key, line, places, y + TOP)
         for state, item in enumerate(layout.states):
             node, reached = cell.inputs <= state < len(layout.states) - 1, state in layout.reaching
-            fill = "#ffffff" if not reached else "#e9eef5" if node else "#f3efe4"
+            fill = "#ffffff" if not reached else NODE_FILL if node else INPUT_FILL
             place = sum(places[item.column]) / 2, y + TOP + item.y
             edge, dashes = (INK, SOLID) if reached else UNREACHED
             pen.box(*place, item, f"{cell.key}/state/{state}", edge, fill, dashes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same everywhere
 BODY, NOTE, HEADING = 8.5, 7.0, 10.0
 
 
+@lru_cache(maxsize=4096)  # a report measures the same few names in each of its pictures
 def text_width(text: str, size: float, *, bold: bool = False, math: bool = False) -> float:
     """Return the width of a line in points."""
     from matplotlib.font_manager import FontProperties

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from nasreg.nn.choices import Answer
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
-from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+from nasreg.specs.space import NONE, CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
 
 
 class Mutator(ABC):
@@ -39,9 +39,25 @@ class Mutator(ABC):
         """Return a generator that is seeded anew from torch's, whose state is a part of every checkpoint."""
         return random.Random(int(torch.randint(2**62, ())))
 
-    def strengths(self) -> Mapping[str, tuple[float, ...]]:
-        """Return how strong each edge (cell) or the best candidate (layer, input) is held to be; for reports."""
+    def weights(self) -> Mapping[str, Sequence[Mapping[str, float]]]:
+        """Return the weight of every candidate now, for reports; nothing in an algorithm that has no such weights.
+
+        Returns:
+            Key of a choice -> rows of candidate name -> weight: for a cell a row for each edge, else one row.
+            Candidates that are no longer there are left out.
+        """
         return {}
+
+    def strengths(self) -> Mapping[str, tuple[float, ...]]:
+        """Return how strong each edge (cell) or the best candidate (layer, input) is held to be; for reports.
+
+        It is the largest of ``weights``, on an edge of a cell the largest but for ``none``'s.
+        """
+        cut = {choice.key: NONE if isinstance(choice, CellSpec) else None for choice in self.space.choices}
+        return {
+            key: tuple(max((row[name] for name in row if name != cut[key]), default=0.0) for row in rows)
+            for key, rows in self.weights().items()
+        }
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from nasreg.retraining.config import RetrainConfig
 from nasreg.retraining.resolve import resolve_retrain
 from nasreg.retraining.trainer import RetrainTask, RetrainTrainer
 from nasreg.runs import RunDirectory
-from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, load_dataset
+from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, load_dataset, report
 from nasreg.specs import Architecture, DataInfo, RetrainSpec, genotype_text
 from nasreg.specs.base import parse
 from nasreg.weights import NetworkCard, save_weights
@@ -215,6 +215,7 @@ def run(
                 _write_architecture(directory, plan)
             fit(trainer, directory, environment(registry))
             directory.set_status("done", error=None, metrics=trainer.position.metrics)
+            report(task)
         lines = read_metrics(directory.path / "metrics.jsonl")
         history = [line for line in lines if line.pop("event", None) == "epoch"]
     network = _without_auxiliary(trainer.result, spec, data, registry, model)

@@ -27,6 +27,11 @@ class RetrainSpec(Spec):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
 
     @property
+    def headline(self) -> str:
+        """What it is, for a heading."""
+        return f"{self.source}, retrained on {self.dataset.name}"
+
+    @property
     def title(self) -> str:
         """What it is, in a few words."""
         return f"retrain {self.source}: space {self.space.name}, data set {self.dataset.name}"

@@ -38,6 +38,11 @@ class RunSpec(Spec):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
 
     @property
+    def headline(self) -> str:
+        """What it is, for a heading."""
+        return f"{self.algorithm} on {self.dataset.name}"
+
+    @property
     def title(self) -> str:
         """What it is, in a few words."""
         return f"{self.algorithm}: space {self.space.name}, data set {self.dataset.name}"

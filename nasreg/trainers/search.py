@@ -69,6 +69,7 @@ class SearchTrainer(Loop):
                 architecture=architecture,
                 strengths=self.mutator.strengths(),
                 skips=skips,
+                weights=self.mutator.weights(),
             )
         )
         for key, (count, kept) in collapsed.items():

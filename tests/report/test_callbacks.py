@@ -26,6 +26,7 @@ def epoch(number: int) -> EpochEnded:
     return EpochEnded(
         epoch=number, epochs=2, seconds=1.5, metrics={"train_loss": 0.5}, architecture=ARCHITECTURE,
         strengths={"normal": (0.25, 0.5)}, skips={"normal": 1},
+        weights={"normal": [{"a": 0.123456}, {"a": 0.5, "b": 0.25}]},
     )  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def test_a_line_for_each_step_epoch_stage_and_trial(tmp_path):
             "seconds": 1.5,
             "skips": {"normal": 1},
             "strengths": {"normal": [0.25, 0.5]},
+            "weights": {"normal": [{"a": 0.1235}, {"a": 0.5, "b": 0.25}]},
         },
         {
             "event": "trial",

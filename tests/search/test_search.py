@@ -185,6 +185,7 @@ def test_the_run_directory_explains_itself(tmp_path):
     assert names == {
         "run.yaml", "environment.json", "data.json", "space.json", "status.json", "metrics.jsonl", "architectures",
         "checkpoint.pt", "checkpoint.previous.pt", "architecture.json", "genotype.txt", "cells.svg", "lock",
+        "index.html",
     }  # fmt: skip
     assert nasreg.Architecture.load(tmp_path / "run/architecture.json") == result.architecture
     spec = nasreg.RunSpec.from_yaml((tmp_path / "run/run.yaml").read_text())

@@ -91,20 +91,17 @@ class DartsMutator(OneShotMutator):
         return tuple(choice.candidates[number] for number in sorted(ranked[:n]))
 
     @torch.no_grad()
-    def strengths(self) -> dict[str, tuple[float, ...]]:
-        """Return per edge of a cell the largest softmax weight other than ``none``'s; else the largest weight."""
+    def weights(self) -> dict[str, list[dict[str, float]]]:
+        """Return the weights of the mixture: for a cell a row for each edge, else one row."""
         found = {}
         for choice in self.space.choices:
             if isinstance(choice, CellSpec):
-                rows = self.rows(choice)
-                found[choice.key] = tuple(
-                    max((weight for name, weight in zip(names, row, strict=True) if name != NONE), default=0.0)
-                    for names, row in zip(choice.candidates, rows, strict=True)
-                )
+                named = zip(choice.candidates, self.rows(choice), strict=True)
             else:
                 answer = self.answer(choice)
                 assert isinstance(answer, Tensor)  # noqa: S101  # only cells answer with a list
-                found[choice.key] = (float(answer.max()),)
+                named = zip([choice.candidates], [answer.tolist()], strict=True)
+            found[choice.key] = [dict(zip(names, row, strict=True)) for names, row in named]
         return found
 
     def rows(self, choice: CellSpec) -> list[list[float]]:

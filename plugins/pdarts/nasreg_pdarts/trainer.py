@@ -140,7 +140,7 @@ class PdartsTrainer(BilevelTrainer):
         if run is None or within + 1 < self.options.epochs:
             return
         left = self._left_of_last_stage() if last else self.mutator.strongest(self.options.kept[stage])
-        weights = self._weights()
+        weights = {key: rows for key, rows in self.mutator.weights().items() if key in left}
         name = f"stages/stage-{stage + 1}"
         run.write_json(f"{name}.json", {"left": left, "weights": weights})
         title = f"after stage {stage + 1} of {len(self.options.added_cells)}"
@@ -155,17 +155,6 @@ class PdartsTrainer(BilevelTrainer):
             rows = zip(cell.candidates, self.mutator.rows(cell), strict=True)
             left[cell.key] = tuple((max(zip(row, names, strict=True), key=_without_none)[1],) for names, row in rows)
         return left
-
-    @torch.no_grad()
-    def _weights(self) -> dict[str, list[dict[str, float]]]:
-        """Return the softmax weight of each candidate on each edge of each cell."""
-        return {
-            cell.key: [
-                dict(zip(names, row, strict=True))
-                for names, row in zip(cell.candidates, self.mutator.rows(cell), strict=True)
-            ]
-            for cell in self._cells()
-        }
 
     def _keep_every_limit(self) -> None:
         assert self.task.run is not None  # noqa: S101  # asked before
