@@ -23,12 +23,13 @@ from nasreg.callbacks import JsonLines, epoch_record, read_metrics, trial_record
 from nasreg.data import LoadedDataset, SearchData, from_torch
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
-from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
+from nasreg.errors import InterruptedRunError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
 from nasreg.events import Callback, EpochEnded, Event, Notice, TrialEnded
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
+from nasreg.shape import load_dataset
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
 from nasreg.trainers import SearchTask, SearchTrainer
 from nasreg.trainers.task import Build, EdgeCandidates
@@ -277,10 +278,7 @@ def _directory(path: Path, *, resume: bool) -> RunDirectory:
 def _load(registry: Registry, spec: RunSpec, config: Any) -> LoadedDataset:
     if spec.dataset.name.startswith(OBJECT):
         raise RunDirectoryError(_object_advice("data set", spec.dataset.name))
-    dataset = registry.dataset(spec.dataset.name).component.load_factory()(config)
-    if not isinstance(dataset, LoadedDataset):
-        raise PluginError(f"data set {spec.dataset.name!r} gave a {type(dataset).__name__}, not a LoadedDataset")
-    return dataset
+    return load_dataset(registry, spec.dataset.name, config)
 
 
 def _builder(

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from nasreg.errors import RunDirectoryError, UnknownNameError
+from nasreg.errors import RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, space_component
@@ -67,20 +67,33 @@ def find_source(
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
             an ``Architecture``.
-        space: Name of its space, where the source does not say (an architecture by itself; ``darts`` by default).
+        space: Name of its space, where the source does not say (an architecture by itself; ``darts`` by default);
+            where it does, it must be that one.
         registry: Where names are looked up; by default what is installed.
 
     Raises:
         ArchitectureError: It is no architecture, or no genotype.
         RunDirectoryError: It is a run that has none yet, or one of a model of a user's own.
         UnknownNameError: There is nothing of that name.
+        UsageError: It is of another space than ``space``.
     """
     registry = registry or default_registry()
     if isinstance(source, Architecture):
         return Source("the architecture", space or "darts", {}, source, None)
+    found = _find(source, space, registry)
+    if space not in (None, found.space):
+        raise UsageError(f"{found.title} is of the space {found.space!r}, not of {space!r}")
+    return found
+
+
+def _find(source: str | Path, space: str | None, registry: Registry) -> Source:
     text, path = str(source), Path(source)
     if "Genotype(" in text:
         return _of_genotype("the genotype", text, space or "darts")
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:  # too long to be a name, or no name at all
+        raise UnknownNameError(f"{text[:80]!r} cannot be looked up: {error.args[-1]}") from error
     if path.is_dir() or (path.is_file() and (path.parent / "run.yaml").is_file()):
         directory = RunDirectory(path if path.is_dir() else path.parent)
         architecture = directory.architecture if path.is_dir() else Architecture.load(path)
@@ -134,7 +147,7 @@ def build_network(
     found = source if isinstance(source, Source) else find_source(source, registry=registry)
     component = space_component(registry, found.space)
     entry = None if ":" in found.space else registry.space(found.space)
-    values = {**found.options, **(entry.retrain if entry else {}), **(options or {})}
+    values = network_options(found, options, registry)
     restrict = entry.capabilities.get("edge_candidates") if entry else None
     if restrict is None:
         model = component.build(info, values)
@@ -145,6 +158,12 @@ def build_network(
     # Only what was chosen is built: the supernet would be some ten times as large.
     model = component.build(info, {**values, restrict: _only(space, architecture)})
     return freeze(model, extract_space(model).architecture(architecture.decisions))
+
+
+def network_options(source: Source, options: Mapping[str, Any] | None, registry: Registry) -> dict[str, Any]:
+    """Return the options of the space that ``build_network`` builds with: the source's, retraining's, those given."""
+    retrain = {} if ":" in source.space else registry.space(source.space).retrain
+    return {**source.options, **retrain, **(options or {})}
 
 
 def _only(space: SearchSpaceSpec, architecture: Architecture) -> dict[str, list[list[str]]]:

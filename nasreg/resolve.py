@@ -131,6 +131,48 @@ def resolve_run(
     return parse(RunSpec, resolved, "", {key: source for key, (_, source) in top.items()})
 
 
+class Parts(NamedTuple):
+    """A space and a data set as a user named them, for work that has no algorithm."""
+
+    space: str | None
+    space_options: dict[str, Any]
+    """As given: whoever builds the space checks them."""
+    dataset: str | None
+    dataset_config: DatasetConfig | None
+    """Checked; None where no data set was named."""
+
+
+def resolve_parts(
+    registry: Registry, *, space: str | None = None, dataset: str | None = None, settings: Sequence[str] = ()
+) -> Parts:
+    """Resolve a space and a data set, of which either may be missing.
+
+    Args:
+        registry: Where names are looked up.
+        space: Name of a registered space, or ``package.module:factory``.
+        dataset: Name of a registered data set, or ``folder:PATH``.
+        settings: ``"KEY=VALUE"``, such as ``"space.cells=20"``; VALUE is YAML.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+        ConfigError: An option of something else than a space or data set, of a data set that was not named, or one that
+            cannot take its value.
+        PluginError: The plugin's config class cannot be loaded.
+    """
+    layers = [_layer("the arguments", {"space": space, "dataset": dataset}), _settings_layer(settings)]
+    for key in layers[1].values:
+        if key not in _SELECTIONS:
+            raise ConfigError(f"--set {key} means nothing here: only options of space and dataset do")
+    space, dataset = _chosen(layers, "space", "") or None, _chosen(layers, "dataset", "") or None
+    space_options, _ = _merge(layers, "space", space)
+    options, sources = _merge(layers, "dataset", dataset)
+    if dataset is None:
+        if options:
+            raise ConfigError(f"--set dataset.{next(iter(options))} needs a data set: name one with --dataset")
+        return Parts(space, space_options, None, None)
+    return Parts(space, space_options, dataset, parse(_dataset_config(registry, dataset), options, "dataset", sources))
+
+
 def space_component(registry: Registry, name: str) -> SpaceComponent:
     """Return how to build a space, registered or a user's own, and the class of its options.
 
