@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.api import SearchResult, resume, search
     from nasreg.errors import NasregError
+    from nasreg.export import export_network, load_network
     from nasreg.hookspecs import hookimpl
+    from nasreg.networks import build_network, find_source
     from nasreg.nn import extract_space, freeze
+    from nasreg.profile import candidate_costs, profile_network
     from nasreg.registry import (
         Registry,
         describe,
@@ -33,7 +36,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "nasreg.errors": ("NasregError",),
     "nasreg.hookspecs": ("hookimpl",),
+    "nasreg.export": ("export_network", "load_network"),
+    "nasreg.networks": ("build_network", "find_source"),
     "nasreg.nn": ("extract_space", "freeze"),
+    "nasreg.profile": ("candidate_costs", "profile_network"),
     "nasreg.registry": (
         "Registry",
         "describe",
@@ -60,8 +66,12 @@ __all__ = [
     "RunSpec",
     "SearchResult",
     "SearchSpaceSpec",
+    "build_network",
+    "candidate_costs",
     "describe",
+    "export_network",
     "extract_space",
+    "find_source",
     "freeze",
     "get_algorithm",
     "get_dataset",
@@ -72,6 +82,8 @@ __all__ = [
     "list_datasets",
     "list_genotypes",
     "list_spaces",
+    "load_network",
+    "profile_network",
     "register",
     "resume",
     "search",

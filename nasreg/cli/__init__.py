@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from nasreg import __version__
-from nasreg.cli import author, lookup, run
+from nasreg.cli import author, lookup, network, run
 from nasreg.errors import NasregError
 
 INTERRUPTED = 130
@@ -36,7 +36,10 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     app.callback()(_options)
-    commands = (run.run, run.resume, run.show, lookup.list_, lookup.describe, lookup.plugins, author.new_plugin)
+    commands = (
+        *(run.run, run.resume, run.show, network.profile, network.export),
+        *(lookup.list_, lookup.describe, lookup.plugins, author.new_plugin),
+    )
     for command in commands:
         app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
     return app
