@@ -109,6 +109,16 @@ def test_the_command_takes_weights_and_says_how_near_it_is(tmp_path, format_):
     check_same(tmp_path / f"DARTS_V2.{format_}", network)
 
 
+@pytest.mark.parametrize("name", ["profile", "export"])
+def test_help_imports_no_torch(name):
+    code = (
+        "import sys; from nasreg.cli import main; code = main(sys.argv[1:]);"
+        "print([name for name in ('torch', 'onnx', 'safetensors') if name in sys.modules], code, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=True)
+    assert done.stderr == "[] 0\n"
+
+
 def test_new_weights_are_said_to_be_new(tmp_path):
     done = command("DARTS_V2", *SMALL_WORDS, *SHAPE_WORDS, "-o", "new.safetensors", cwd=tmp_path)
     assert done.returncode == 0
