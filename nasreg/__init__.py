@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.api import SearchResult, resume, search
     from nasreg.errors import NasregError
+    from nasreg.export import export_network
     from nasreg.hookspecs import hookimpl
-    from nasreg.networks import build_network
+    from nasreg.networks import build_network, find_source
     from nasreg.nn import extract_space, freeze
+    from nasreg.profile import candidate_costs, profile_network
     from nasreg.registry import (
         Registry,
         describe,
@@ -29,15 +31,18 @@ if TYPE_CHECKING:
     )
     from nasreg.retraining.api import RetrainResult, retrain
     from nasreg.retraining.evaluation import evaluate
+    from nasreg.saved import load_network
     from nasreg.specs import AlgorithmSpec, Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
-    from nasreg.weights import load_network
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "nasreg.errors": ("NasregError",),
     "nasreg.hookspecs": ("hookimpl",),
+    "nasreg.export": ("export_network",),
+    "nasreg.networks": ("build_network", "find_source"),
     "nasreg.nn": ("extract_space", "freeze"),
+    "nasreg.profile": ("candidate_costs", "profile_network"),
     "nasreg.registry": (
         "Registry",
         "describe",
@@ -52,11 +57,10 @@ _HOMES = {
         "register",
     ),
     "nasreg.api": ("SearchResult", "resume", "search"),
-    "nasreg.networks": ("build_network",),
     "nasreg.retraining.api": ("RetrainResult", "retrain"),
     "nasreg.retraining.evaluation": ("evaluate",),
     "nasreg.specs": ("AlgorithmSpec", "Architecture", "RetrainSpec", "RunSpec", "SearchSpaceSpec"),
-    "nasreg.weights": ("load_network",),
+    "nasreg.saved": ("load_network",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -71,9 +75,12 @@ __all__ = [
     "SearchResult",
     "SearchSpaceSpec",
     "build_network",
+    "candidate_costs",
     "describe",
     "evaluate",
+    "export_network",
     "extract_space",
+    "find_source",
     "freeze",
     "get_algorithm",
     "get_dataset",
@@ -85,6 +92,7 @@ __all__ = [
     "list_genotypes",
     "list_spaces",
     "load_network",
+    "profile_network",
     "register",
     "resume",
     "retrain",

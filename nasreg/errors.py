@@ -54,6 +54,14 @@ class RunDirectoryError(UsageError):
     """A run directory that is not empty, not a run, or cannot be resumed."""
 
 
+class WeightsError(UsageError, ValueError):
+    """Weights that cannot be read, or that are of another network."""
+
+
+class ExportError(NasregError):
+    """A network that cannot be exported, or whose file computes something else."""
+
+
 class CheckpointError(NasregError):
     """No checkpoint of the run can be read."""
 

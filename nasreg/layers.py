@@ -16,8 +16,8 @@ from nasreg.specs.run import RunSpec, load_yaml, read_yaml
 
 C = TypeVar("C", bound=Spec)
 
-_SELECTIONS = ("space", "dataset")
-_SECTIONS = (*_SELECTIONS, "mutator", "trainer")
+SELECTIONS = ("space", "dataset")
+_SECTIONS = (*SELECTIONS, "mutator", "trainer")
 
 
 class Layer(NamedTuple):
@@ -66,16 +66,16 @@ def make_layer(source: str, given: Mapping[str, Any], known: Collection[str] = _
             raise ConfigError(f"there is no option {key!r} (from {source}).{hint}")
         if value is None:
             continue
-        section = _selection(source, value) if key in _SELECTIONS and isinstance(value, str) else value
+        section = _selection(source, value) if key in SELECTIONS and isinstance(value, str) else value
         if key in _SECTIONS:
             if not isinstance(section, Mapping) or not all(isinstance(name, str) for name in section):
                 raise ConfigError(
                     f"{key}: {value!r} is not right (from {source}): expected options by name, such as {key}.X"
                 )
             section = dict(section)
-            if key in _SELECTIONS and isinstance(section.get("name"), str):
+            if key in SELECTIONS and isinstance(section.get("name"), str):
                 section |= _selection(source, section["name"])
-            elif key in _SELECTIONS and section.pop("name", None) is not None:
+            elif key in SELECTIONS and section.pop("name", None) is not None:
                 raise ConfigError(f"{key}.name: {value['name']!r} is not right (from {source}): expected a name")
         elif key in ("algorithm", "preset") and not isinstance(value, str):
             raise ConfigError(f"{key}: {value!r} is not right (from {source}): expected a name")

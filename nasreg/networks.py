@@ -145,7 +145,7 @@ def plan_network(
     found = source if isinstance(source, Source) else find_source(source, registry=registry)
     component = space_component(registry, found.space)
     entry = None if ":" in found.space else registry.space(found.space)
-    values = {**found.options, **(entry.retrain if entry else {}), **(options or {})}
+    values = network_options(found, options, registry)
     restrict = entry.capabilities.get("edge_candidates") if entry else None
     with torch.random.fork_rng(), torch.device("meta" if restrict else "cpu"):  # meta: no memory, no time
         space = extract_space(component.build(info, values))
@@ -185,6 +185,12 @@ def build_network(
         UnknownNameError: There is no such source or space.
     """
     return plan_network(source, info, options, registry=registry).build()
+
+
+def network_options(source: Source, options: Mapping[str, Any] | None, registry: Registry) -> dict[str, Any]:
+    """Return the options of the space that ``build_network`` builds with: the source's, retraining's, those given."""
+    retrain = {} if ":" in source.space else registry.space(source.space).retrain
+    return {**source.options, **retrain, **(options or {})}
 
 
 def _only(space: SearchSpaceSpec, architecture: Architecture) -> dict[str, list[list[str]]]:

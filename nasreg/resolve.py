@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import ConfigError, PluginError, SpaceError, UnknownNameError, did_you_mean
-from nasreg.layers import Layer, chosen_name, combine, config_layer, last, make_layer, settings_layer
+from nasreg.layers import (
+    SELECTIONS,
+    Layer,
+    chosen_name,
+    combine,
+    config_layer,
+    last,
+    make_layer,
+    merge,
+    settings_layer,
+)
 from nasreg.own_space import SpaceComponent, own_space
 from nasreg.registry import Registry
 from nasreg.specs.algorithm import AlgorithmSpec, Preset
@@ -109,6 +119,48 @@ def resolve_run(
     }
     chosen = {"space": space_name, "dataset": dataset_name}
     return combine(RunSpec, layers, classes, chosen, {"algorithm": algorithm, "preset": preset_name})
+
+
+class Parts(NamedTuple):
+    """A space and a data set as a user named them, for work that has no algorithm."""
+
+    space: str | None
+    space_options: dict[str, Any]
+    """As given: whoever builds the space checks them."""
+    dataset: str | None
+    dataset_config: DatasetConfig | None
+    """Checked; None where no data set was named."""
+
+
+def resolve_parts(
+    registry: Registry, *, space: str | None = None, dataset: str | None = None, settings: Sequence[str] = ()
+) -> Parts:
+    """Resolve a space and a data set, of which either may be missing.
+
+    Args:
+        registry: Where names are looked up.
+        space: Name of a registered space, or ``package.module:factory``.
+        dataset: Name of a registered data set, or ``folder:PATH``.
+        settings: ``"KEY=VALUE"``, such as ``"space.cells=20"``; VALUE is YAML.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+        ConfigError: An option of something else than a space or data set, of a data set that was not named, or one that
+            cannot take its value.
+        PluginError: The plugin's config class cannot be loaded.
+    """
+    layers = [make_layer("the arguments", {"space": space, "dataset": dataset}), settings_layer(settings)]
+    for key in layers[1].values:
+        if key not in SELECTIONS:
+            raise ConfigError(f"--set {key} means nothing here: only options of space and dataset do")
+    space, dataset = chosen_name(layers, "space", "") or None, chosen_name(layers, "dataset", "") or None
+    space_options, _ = merge(layers, "space", space)
+    options, sources = merge(layers, "dataset", dataset)
+    if dataset is None:
+        if options:
+            raise ConfigError(f"--set dataset.{next(iter(options))} needs a data set: name one with --dataset")
+        return Parts(space, space_options, None, None)
+    return Parts(space, space_options, dataset, parse(dataset_config(registry, dataset), options, "dataset", sources))
 
 
 def space_component(registry: Registry, name: str) -> SpaceComponent:

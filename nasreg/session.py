@@ -15,12 +15,13 @@ import torch
 
 from nasreg.callbacks import JsonLines
 from nasreg.data import LoadedDataset, from_torch
-from nasreg.errors import InterruptedRunError, PluginError, RunDirectoryError
+from nasreg.errors import InterruptedRunError, RunDirectoryError
 from nasreg.events import Event, MemoryMeasured, Notice
 from nasreg.registry import Registry
 from nasreg.report import write_report
 from nasreg.resolve import OBJECT
 from nasreg.runs import RunDirectory
+from nasreg.shape import load_registered
 from nasreg.specs import RetrainSpec, RunSpec
 from nasreg.trainers.loop import Loop
 from nasreg.trainers.task import Task
@@ -46,10 +47,7 @@ def load_dataset(registry: Registry, name: str, config: Any) -> LoadedDataset:
     """
     if name.startswith(OBJECT):
         raise RunDirectoryError(object_advice("data set", name))
-    dataset = registry.dataset(name).component.load_factory()(config)
-    if not isinstance(dataset, LoadedDataset):
-        raise PluginError(f"data set {name!r} gave a {type(dataset).__name__}, not a LoadedDataset")
-    return dataset
+    return load_registered(registry, name, config)
 
 
 def object_advice(what: str, name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from nasreg import __version__
-from nasreg.cli import author, lookup, retrain, run
+from nasreg.cli import author, lookup, network, retrain, run
 from nasreg.errors import NasregError
 
 INTERRUPTED = 130
@@ -38,7 +38,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     commands = (
         *(run.run, run.resume, run.show),
-        *(retrain.retrain, retrain.evaluate),
+        *(retrain.retrain, retrain.evaluate, network.profile, network.export),
         *(lookup.list_, lookup.describe, lookup.plugins),
         author.new_plugin,
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from nasreg.discovery import KINDS, SLOW, PluginRecord
+
+if TYPE_CHECKING:
+    from nasreg.profile import MeanCost, NetworkProfile
 
 _PRESET_PARTS = ("seed", "mutator", "trainer", "spaces", "dataset")
 
@@ -142,3 +145,35 @@ def trials(records: Sequence[Mapping[str, Any]]) -> None:
         numbers = f"{each['score']:.1%}", f"{each['parameters']:,}", f"{each['seconds']:.1f}"
         rows.append((str(each["trial"]), *numbers))
     table("trials, the best first", rows)
+
+
+def profile(title: str, found: NetworkProfile) -> None:
+    """Print what a network costs."""
+    image = "x".join(map(str, found.image))
+    on_cpu = f" with {found.threads} threads" if found.threads > 1 else " with 1 thread"
+    rows = [
+        ("parameters", f"{found.parameters:,}"),
+        ("MACs", f"{found.macs:,} for one image"),
+        ("activations", f"{found.activation_bytes / 2**20:,.1f} MiB to train on a batch of {found.batch_size}"),
+    ]
+    rows += [
+        (
+            "latency",
+            f"{each.median_ms:,.3f} ms for {each.batch_size} image{'s' if each.batch_size > 1 else ''}"
+            f" (median of {each.rounds} rounds, interquartile range {each.spread_ms:,.3f} ms)",
+        )
+        for each in found.latency
+    ]
+    table(f"{title} on images of {image}, on {found.device}{on_cpu if found.device == 'cpu' else ''}", rows)
+
+
+def costs(means: Mapping[str, Mapping[str, MeanCost]]) -> None:
+    """Print what each candidate of a space costs on average, a table for each choice."""
+    for key, candidates in means.items():
+        rows = [("candidate", "places", "parameters", "MACs", "latency")]
+        rows += [
+            (name, str(mean.places), f"{mean.parameters:,.0f}", f"{mean.macs:,.0f}", f"{mean.latency_ms:.3f} ms")
+            for name, mean in candidates.items()
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table(f"{key}: means", [(row[0], *map(str.rjust, row[1:], widths[1:])) for row in rows])

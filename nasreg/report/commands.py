@@ -41,7 +41,11 @@ def _after(run_dir: Path, spec: RunSpec | RetrainSpec) -> list[Command]:
         return []
     if isinstance(spec, RunSpec):
         return [Command(_nasreg("retrain", run_dir), "train the network of the architecture from the start")]
-    return [Command(_nasreg("evaluate", run_dir), "measure the trained network, also on other images")]
+    return [
+        Command(_nasreg("evaluate", run_dir), "measure the trained network, also on other images"),
+        Command(_nasreg("profile", run_dir), "what it costs: parameters, multiply-accumulates, memory, latency"),
+        Command(_nasreg("export", run_dir), "write it for torch.export, or as ONNX or safetensors"),
+    ]
 
 
 def _nasreg(command: str, run_dir: Path) -> str:

@@ -26,10 +26,11 @@ from nasreg.retraining.config import RetrainConfig
 from nasreg.retraining.resolve import resolve_retrain
 from nasreg.retraining.trainer import RetrainTask, RetrainTrainer
 from nasreg.runs import RunDirectory
+from nasreg.saved import NetworkRecipe, network_recipe, save_network
 from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, load_dataset, report
+from nasreg.shape import DataShape
 from nasreg.specs import Architecture, DataInfo, RetrainSpec, genotype_text
 from nasreg.specs.base import parse
-from nasreg.weights import NetworkCard, save_weights
 
 
 @dataclass(frozen=True)
@@ -180,22 +181,16 @@ def run(
         dataset or load_dataset(registry, spec.dataset.name, config), config, spec.seed, device, test=True
     )
     plan, notice = _plan(spec, options, data, registry, model)
+    shape = parse(DataShape, {"info": data.info, "mean": data.mean, "std": data.std}, "")
+    if model is None:
+        recipe = network_recipe(_source(spec), shape, registry=registry)
+    else:  # of an object nothing can be built again from a file
+        recipe = NetworkRecipe(space=spec.space.name, options={}, architecture=spec.architecture, data=shape)
 
     def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:
         assert directory is not None  # noqa: S101  # only a trainer with a run calls it
-        save_weights(directory.path / name, network, card(metrics))
-
-    def card(metrics: Mapping[str, float]) -> NetworkCard:
-        return NetworkCard(
-            source=spec.source,
-            architecture=spec.architecture,
-            space=spec.space,
-            info=data.info,
-            dataset=spec.dataset,
-            mean=data.mean,
-            std=data.std,
-            metrics=dict(metrics),
-        )
+        known = {"dataset": spec.dataset, "metrics": dict(metrics)}
+        save_network(directory.path / name, network, recipe.model_copy(update=known))
 
     task = RetrainTask(spec=spec, data=data, device=device, space=plan.space, build=plan.build, save=save)
     trainer = RetrainTrainer(task, options)
@@ -222,6 +217,10 @@ def run(
     return RetrainResult(network, trainer.position.metrics, history, directory.path if directory else None)
 
 
+def _source(spec: RetrainSpec) -> Source:
+    return Source(spec.source, spec.space.name, spec.space.options, spec.architecture, None)
+
+
 def _plan(
     spec: RetrainSpec, options: RetrainConfig, data: SearchData, registry: Registry, model: SearchResult | None
 ) -> tuple[NetworkPlan, str | None]:
@@ -233,8 +232,7 @@ def _plan(
     else:
         entry = None if ":" in spec.space.name else registry.space(spec.space.name)
         option = entry.capabilities.get("auxiliary") if entry else None
-        source = Source(spec.source, spec.space.name, spec.space.options, spec.architecture, None)
-        plan = plan_network(source, data.info, {option: True} if option and wanted else {}, registry=registry)
+        plan = plan_network(_source(spec), data.info, {option: True} if option and wanted else {}, registry=registry)
     if wanted and option is None:
         return plan, f"space {spec.space.name!r} has no auxiliary head: trainer.auxiliary_weight is not used"
     return plan, None
@@ -245,8 +243,7 @@ def _without_auxiliary(
 ) -> nn.Module:
     if model is not None:
         return trained.eval()
-    source = Source(spec.source, spec.space.name, spec.space.options, spec.architecture, None)
-    network = plan_network(source, data.info, registry=registry).build()
+    network = plan_network(_source(spec), data.info, registry=registry).build()
     wanted = network.state_dict()
     network.load_state_dict({name: value for name, value in trained.state_dict().items() if name in wanted})
     return network.to(next(trained.parameters()).device).eval()

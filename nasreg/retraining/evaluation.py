@@ -14,11 +14,11 @@ from nasreg.errors import DataError, UsageError
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, dataset_config
 from nasreg.retraining.trainer import LAST
+from nasreg.saved import NetworkRecipe, load_network, read_recipe
 from nasreg.session import load_dataset
 from nasreg.specs import Selection
 from nasreg.specs.base import parse
 from nasreg.trainers.scores import Scores, score
-from nasreg.weights import NetworkCard, load_network
 
 
 def evaluate(
@@ -42,26 +42,28 @@ def evaluate(
         registry: Where names are looked up.
 
     Raises:
-        CheckpointError: The weights cannot be read.
+        WeightsError: The weights cannot be read.
         DataError: The images or classes are others than the network's, or there is no test set.
         NasregError: As ``retrain``.
     """
     registry, path = registry or default_registry(), Path(weights)
-    network, card = load_network(path / LAST if path.is_dir() else path, registry)
+    path = path / LAST if path.is_dir() else path
+    recipe = read_recipe(path)
+    network = load_network(path, space=recipe.space, registry=registry)
     place = resolve_device(device)
-    loaded, config = _test_data(card, data, dataset_options or {}, registry)
+    loaded, config = _test_data(recipe, data, dataset_options or {}, registry)
     if loaded.test is None:
         raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
     images = read(
         loaded.test(),
         "test",
-        size=config.image_size or card.dataset.options.get("image_size"),
+        size=config.image_size or (recipe.dataset.options.get("image_size") if recipe.dataset else None),
         in_memory=config.in_memory,
         raw=loaded.raw,
         workers=config.workers,
         device=place,
     )
-    info = card.info
+    info = recipe.data.info
     if images.shape != (info.channels, info.height, info.width):
         raise DataError(
             f"the test set has images {images.shape}, but the network is for"
@@ -73,19 +75,22 @@ def evaluate(
             f"the test set has other classes than the network: {', '.join(classes[:6])}... instead of"
             f" {', '.join(info.classes[:6])}..."
         )
-    moments = None if card.mean is None or card.std is None else (card.mean, card.std)
+    mean, std = recipe.data.mean, recipe.data.std
+    moments = None if mean is None or std is None else (list(mean), list(std))
     part = Part("test", images, list(range(len(images))), config, 0, moments)
     return score(network.to(place), part, batch_size)
 
 
 def _test_data(
-    card: NetworkCard, data: Any, options: Mapping[str, Any], registry: Registry
+    recipe: NetworkRecipe, data: Any, options: Mapping[str, Any], registry: Registry
 ) -> tuple[LoadedDataset, DatasetConfig]:
     if data is not None and not isinstance(data, str):
         loaded = data if isinstance(data, LoadedDataset) else LoadedDataset(data, test=lambda: data)
         return loaded, parse(dataset_config(registry, OBJECT), options, "dataset")
     if data is None:
-        selection = card.dataset
+        if recipe.dataset is None:
+            raise UsageError("the weights do not say what they were trained on: name a data set")
+        selection = recipe.dataset
     elif data.startswith("folder:"):
         selection = Selection.model_validate({"name": "folder", "path": data.removeprefix("folder:")})
     else:

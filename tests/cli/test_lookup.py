@@ -54,6 +54,7 @@ def test_list(capsys):
         "algorithms": {name: nasreg.get_algorithm(name).summary for name in nasreg.list_algorithms()},
         "spaces": {name: nasreg.get_space(name).summary for name in nasreg.list_spaces()},
         "datasets": {name: nasreg.get_dataset(name).summary for name in nasreg.list_datasets()},
+        "genotypes": {name: nasreg.get_genotype(name).summary for name in nasreg.list_genotypes()},
     }
     assert "digits" not in printed(capsys, "list", "algorithms")
 

@@ -13,7 +13,7 @@ from torchvision.ops import StochasticDepth
 import nasreg
 from nasreg.cli import main
 from nasreg.data import from_torch
-from nasreg.errors import CheckpointError, ConfigError, DataError, InterruptedRunError, RunDirectoryError, UsageError
+from nasreg.errors import ConfigError, DataError, InterruptedRunError, RunDirectoryError, UsageError, WeightsError
 from nasreg.events import EpochEnded, Notice, StepEnded
 from nasreg.registry import default_registry
 from nasreg.retraining import trainer as trainer_module
@@ -21,6 +21,7 @@ from nasreg.retraining.api import resolve, resume, run
 from nasreg.retraining.config import RetrainConfig
 from nasreg.retraining.repeats import repeat, resume_repeats
 from nasreg.retraining.trainer import learning_rate
+from nasreg.saved import read_recipe
 from nasreg.testing import differences, short_options, toy_images
 from tiny import Net
 
@@ -100,13 +101,14 @@ def test_it_learns_and_keeps_what_it_takes_to_use_the_network(tmp_path):
     assert result.metrics["test_accuracy"] > 0.9
     assert len(result.history) == 3
     assert [set(line) >= {"train_loss", "test_accuracy", "test_loss"} for line in result.history] == [True] * 3
-    network, card = nasreg.load_network(tmp_path / "run/last.safetensors")
+    network = nasreg.load_network(tmp_path / "run/last.safetensors")
+    recipe = read_recipe(tmp_path / "run/last.safetensors")
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(network(x), result.network(x))
-    assert card.metrics["test_accuracy"] == result.metrics["test_accuracy"]
-    assert (card.info.classes, card.space.options["channels"]) == (("0", "1"), 4)
+    assert recipe.metrics["test_accuracy"] == result.metrics["test_accuracy"]
+    assert (recipe.data.info.classes, recipe.options["channels"]) == (("0", "1"), 4)
     best = max(line["test_accuracy"] for line in result.history)
-    assert nasreg.load_network(tmp_path / "run/best.safetensors")[1].metrics["test_accuracy"] == best
+    assert read_recipe(tmp_path / "run/best.safetensors").metrics["test_accuracy"] == best
     scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
     assert scores.accuracy == result.metrics["test_accuracy"]
     assert scores.loss == pytest.approx(result.metrics["test_loss"])
@@ -297,12 +299,12 @@ def test_what_cannot_be_evaluated(tmp_path):
         nasreg.evaluate(weights, "digits")
     with pytest.raises(DataError, match="other classes"):
         nasreg.evaluate(weights, TensorDataset(torch.randn(4, 1, 8, 8), torch.arange(4)))
-    with pytest.raises(CheckpointError, match="cannot read"):
+    with pytest.raises(WeightsError, match="cannot read"):
         nasreg.evaluate(tmp_path / "none.safetensors")
     content = weights.read_bytes()
     for name, damaged in {"cut": content[: len(content) // 2], "rubbish": b"\xff" * 100, "empty": b""}.items():
         (tmp_path / f"{name}.safetensors").write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="cannot read"):
+        with pytest.raises(WeightsError, match="cannot read"):
             nasreg.evaluate(tmp_path / f"{name}.safetensors")
 
 
