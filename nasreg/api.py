@@ -30,6 +30,7 @@ from nasreg.session import (
     claim_directory,
     environment,
     fit,
+    keep_cost,
     load_dataset,
     object_advice,
     report,
@@ -62,6 +63,20 @@ class SearchResult:
     def genotype(self) -> str | None:
         """The genotype in the text form of the authors' programs; None for spaces of other things than cells."""
         return genotype_text(self.space, self.architecture)
+
+    def _repr_html_(self) -> str:
+        """Show it in Jupyter."""
+        from nasreg.draw.notebook import result_html
+
+        last = self.history[-1]
+        facts = {"epochs": str(len(self.history))} | ({"trials": str(len(self.trials))} if self.trials else {})
+        if self.trials:
+            facts["best score"] = f"{max(trial['score'] for trial in self.trials):.1%}"
+        elif last["validation_accuracy"] is not None:
+            facts["validation accuracy"] = f"{last['validation_accuracy']:.1%}"
+        if self.run_dir:
+            facts["run directory"] = str(self.run_dir)
+        return result_html(self.space, self.architecture, last["strengths"] or None, facts)
 
     def model(self, *, keep_weights: bool = False) -> nn.Module:
         """Return the network that was found, as a plain module in which nothing of nasreg is left.
@@ -222,6 +237,8 @@ def run(
                 directory.create(spec, space, data.describe())
             fit(trainer, directory, environment(registry))
             _write_result(directory, trainer, space)
+            network = freeze(build(retrain=True), trainer.mutator.architecture())
+            keep_cost(task, network, -(-trainer.options.batch_size // trainer.options.accumulate))
             report(task)
         lines = read_metrics(directory.path / "metrics.jsonl")
         kinds = [line.pop("event", None) for line in lines]

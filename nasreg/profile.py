@@ -79,7 +79,13 @@ class MeanCost(Spec):
 
 
 def profile_network(
-    network: nn.Module, info: DataInfo, *, device: str = "cpu", batch_size: int = 64, rounds: int = 20
+    network: nn.Module,
+    info: DataInfo,
+    *,
+    device: str = "cpu",
+    batch_size: int = 64,
+    rounds: int = 20,
+    seconds: float = NETWORK_SECONDS,
 ) -> NetworkProfile:
     """Measure what a network costs.
 
@@ -89,6 +95,7 @@ def profile_network(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: Images in the batch; 2 at least, since training may normalise over the batch.
         rounds: About so often is each latency measured, and more often where that is done at once.
+        seconds: So long is each latency measured at least.
 
     Raises:
         ConfigError: ``batch_size`` or ``rounds`` is too small.
@@ -111,8 +118,8 @@ def profile_network(
             batch_size=batch_size,
             activation_bytes=activations,
             latency=(
-                _latency(partial(network, one), 1, place, rounds, NETWORK_SECONDS),
-                _latency(partial(network, batch), batch_size, place, rounds, NETWORK_SECONDS),
+                _latency(partial(network, one), 1, place, rounds, seconds),
+                _latency(partial(network, batch), batch_size, place, rounds, seconds),
             ),
         )
 

@@ -12,6 +12,7 @@
     checkpoint.pt       the last whole checkpoint; checkpoint.previous.pt the one before
     architecture.json   the result, with genotype.txt (cell spaces) and cells.svg
     best.safetensors    of a retraining: the weights of its best epoch; last.safetensors those of the last
+    cost.json           parameters, multiply-accumulates, memory and latency of the network that was found
     index.html          the report
     tensorboard/        where it was asked for
     lock                held by the process that works on the run

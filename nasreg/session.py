@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from nasreg.callbacks import JsonLines
 from nasreg.data import LoadedDataset, from_torch
 from nasreg.errors import InterruptedRunError, RunDirectoryError
 from nasreg.events import Event, MemoryMeasured, Notice
+from nasreg.profile import profile_network
 from nasreg.registry import Registry
 from nasreg.report import write_report
 from nasreg.resolve import OBJECT
@@ -27,6 +29,10 @@ from nasreg.trainers.loop import Loop
 from nasreg.trainers.task import Task
 
 INTERRUPTED = InterruptedRunError.exit_code
+
+MOST_IMAGES = 64
+COST_SECONDS = 0.02
+"""So long is a latency measured at the end of a run: ``nasreg profile`` takes its time."""
 
 
 def as_dataset(data: Any) -> LoadedDataset:
@@ -129,6 +135,26 @@ def _keep_memory(directory: RunDirectory, event: Event) -> None:
     if isinstance(event, MemoryMeasured):
         status = directory.status
         directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def keep_cost(task: Task, network: nn.Module, batch_size: int) -> None:
+    """Measure what a network costs, and keep that in ``cost.json``; a failure is told and goes no further.
+
+    Args:
+        task: The run, which has a directory.
+        network: The network.
+        batch_size: Images that it was trained on at once, so that there is memory for them.
+    """
+    assert task.run is not None  # noqa: S101  # only runs with a directory come here
+    size = max(2, min(batch_size, MOST_IMAGES))
+    try:
+        found = profile_network(
+            network, task.data.info, device=str(task.device), batch_size=size, rounds=3, seconds=COST_SECONDS
+        )
+        task.run.write_json("cost.json", found.model_dump(mode="json"))
+    except Exception as error:  # noqa: BLE001  # it may be the module of a user; the run is what it is without
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        task.emit(Notice(f"what the network costs could not be measured ({reason})"))
 
 
 def report(task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from nasreg.api import SearchResult
     from nasreg.events import Callback
+    from nasreg.specs import Architecture, SearchSpaceSpec
 
 
 def run(
@@ -106,39 +108,72 @@ def _work(work: Callable[[list[Callback]], SearchResult], tensorboard: Path | No
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="Run directory, or the architecture.json in one")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Run directory, architecture.json, name of a published genotype, or a genotype", show_default=False
+        ),
+    ],
+    space: Annotated[
+        str | None,
+        typer.Option(help="Space of an architecture.json by itself. Default: darts", show_default=False),
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Draw a picture to this .svg or .png file")] = None,
 ) -> None:
-    """Show the architecture that a run found: in words, as a genotype, as a picture; write the report of a run anew."""
+    """Show an architecture: in words, as a genotype, as a picture; write the report of a run anew."""
+    from nasreg.draw import describe_architecture, draw_cells
+    from nasreg.specs import genotype_text
+
+    path = Path(source)
+    # The functions of os.path, since those of Path raise for what is too long to be a name.
+    in_run = os.path.isdir(path) or (os.path.isfile(path) and (path.parent / "space.json").is_file())
+    found, architecture, strengths = _of_run(path) if in_run else _by_itself(source, space)
+    if out:
+        draw_cells(found, architecture, out, strengths=strengths)
+    typer.echo(describe_architecture(found, architecture))
+    genotype = genotype_text(found, architecture)
+    if genotype:
+        typer.echo(f"\n{genotype}")
+    if out:
+        typer.echo(f"\nwrote {out}")
+    if os.path.isdir(path):
+        typer.echo()
+        _write_report(path)
+
+
+_Shown = tuple["SearchSpaceSpec", "Architecture", "dict[str, list[float]] | None"]
+
+
+def _of_run(path: Path) -> _Shown:
+    """Return what a run found, or a file in it holds; tell of its trials."""
     from nasreg.callbacks import read_metrics
     from nasreg.cli import render
-    from nasreg.draw import describe_architecture, draw_cells
     from nasreg.runs import RunDirectory
-    from nasreg.specs import Architecture, genotype_text
+    from nasreg.specs import Architecture
 
-    directory = RunDirectory(path if path.is_dir() or not path.exists() else path.parent)
+    directory = RunDirectory(path if path.is_dir() else path.parent)
     if path.is_dir() and not (path / "architecture.json").exists():
         _write_report(path)
-    architecture = Architecture.load(path) if path.is_file() else directory.architecture
+    architecture = directory.architecture if path.is_dir() else Architecture.load(path)
     space = directory.space
     space.validate(architecture)
     metrics = directory.path / "metrics.jsonl"
     lines = read_metrics(metrics) if metrics.exists() else []
     strengths = [line.get("strengths") for line in lines if line.get("event") == "epoch"]
-    if out:
-        draw_cells(space, architecture, out, strengths=strengths[-1] if strengths else None)
     if trials := [line for line in lines if line.get("event") == "trial"]:
         render.trials(trials)
         typer.echo()
-    typer.echo(describe_architecture(space, architecture))
-    genotype = genotype_text(space, architecture)
-    if genotype:
-        typer.echo(f"\n{genotype}")
-    if out:
-        typer.echo(f"\nwrote {out}")
-    if path.is_dir():
-        typer.echo()
-        _write_report(path)
+    return space, architecture, strengths[-1] if strengths else None
+
+
+def _by_itself(source: str, space: str | None) -> _Shown:
+    """Return an architecture that belongs to no run; its space has to be built for that."""
+    from nasreg.networks import find_source, plan_network
+    from nasreg.specs import DataInfo
+
+    info = DataInfo(channels=3, height=32, width=32, classes=("0", "1"))  # what it is for does not matter here
+    plan = plan_network(find_source(source, space=space), info)
+    return plan.space, plan.architecture, None
 
 
 def _write_report(run_dir: Path) -> None:

@@ -75,6 +75,23 @@ class Data(BaseModel):
     parts: dict[str, int] = Field(default_factory=dict)
 
 
+class Pass(BaseModel):
+    """A latency in ``cost.json``."""
+
+    batch_size: int
+    median_ms: float
+
+
+class Cost(BaseModel):
+    """``cost.json``; empty where it was not measured."""
+
+    parameters: int | None = None
+    macs: int = 0
+    activation_bytes: int = 0
+    batch_size: int = 0
+    latency: list[Pass] = Field(default_factory=list)
+
+
 class Environment(BaseModel):
     """``environment.json``."""
 
@@ -102,6 +119,7 @@ class Contents:
     space: SearchSpaceSpec
     status: Status
     environment: Environment
+    cost: Cost
     data: Data
     epochs: list[EpochLine]
     stages: list[StageLine]
@@ -145,6 +163,7 @@ def read_contents(run: RunDirectory) -> Contents:
         space=space,
         status=_file(run, "status.json", Status),
         environment=_file(run, "environment.json", Environment),
+        cost=_file(run, "cost.json", Cost),
         data=_file(run, "data.json", Data),
         epochs=epochs,
         stages=stages,

@@ -113,6 +113,14 @@ def costs(contents: Contents) -> list[tuple[str, str]]:
         ]
     if contents.status.peak_bytes:
         stated.append(("peak memory", f"{size(contents.status.peak_bytes)}, measured after the first step"))
+    cost = contents.cost
+    if cost.parameters is not None:
+        passes = ", ".join(f"{each.median_ms:.2f} ms for {each.batch_size}" for each in cost.latency)
+        stated += [
+            ("the network", f"{cost.parameters:,} weights, {cost.macs:,} multiply-accumulates for an image"),
+            ("its memory", f"{size(cost.activation_bytes)} of activations to train on {cost.batch_size} images"),
+            ("its latency", f"{passes} images"),
+        ]
     environment = contents.environment
     machine = environment.machine
     stated += [

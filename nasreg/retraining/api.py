@@ -27,7 +27,7 @@ from nasreg.retraining.resolve import resolve_retrain
 from nasreg.retraining.trainer import RetrainTask, RetrainTrainer
 from nasreg.runs import RunDirectory
 from nasreg.saved import NetworkRecipe, network_recipe, save_network
-from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, load_dataset, report
+from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, keep_cost, load_dataset, report
 from nasreg.shape import DataShape
 from nasreg.specs import Architecture, DataInfo, RetrainSpec, genotype_text
 from nasreg.specs.base import parse
@@ -210,6 +210,8 @@ def run(
                 _write_architecture(directory, plan)
             fit(trainer, directory, environment(registry))
             directory.set_status("done", error=None, metrics=trainer.position.metrics)
+            network = _without_auxiliary(trainer.result, spec, data, registry, model)
+            keep_cost(task, network, -(-options.batch_size // options.accumulate))
             report(task)
         lines = read_metrics(directory.path / "metrics.jsonl")
         history = [line for line in lines if line.pop("event", None) == "epoch"]

@@ -44,6 +44,12 @@ class Architecture(Spec):
         lines = [f"\n    {json.dumps(key)}: {json.dumps(value)}" for key, value in self.decisions.items()]
         return head + ",".join(lines) + "\n  }\n}\n"
 
+    def _repr_html_(self) -> str:
+        """Show it in Jupyter."""
+        from nasreg.draw.notebook import architecture_table
+
+        return architecture_table(self)
+
     @classmethod
     def from_json(cls, text: str, source: str = "architecture") -> Architecture:
         """Read JSON text.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 _CLOCKS = ("seconds", "metrics_position")  # lines with other clock times have other lengths
-_OF_THE_PROCESS = ("environment.json", "status.json")
+_OF_THE_PROCESS = ("environment.json", "status.json", "cost.json")
 
 
 def run_contents(run_dir: str | Path) -> dict[str, Any]:

@@ -212,3 +212,21 @@ def test_any_architecture_file_is_shown_or_refused_in_one_line(finished, tmp_pat
         assert "\n" not in str(error).strip() or kind == "bytes"
         expected = 2
     assert main(["show", str(folder)]) == expected
+
+
+def test_show_of_what_is_in_no_run(tmp_path, capsys):
+    text = nasreg.get_genotype("DARTS_V1").genotype
+    assert main(["show", "DARTS_V1", "-o", str(tmp_path / "cells.svg")]) == 0
+    assert text in capsys.readouterr().out
+    assert (tmp_path / "cells.svg").exists()
+    assert main(["show", text]) == 0
+    assert text in capsys.readouterr().out
+    for words, told in (
+        (["DARTS_V9"], "Did you mean"),
+        (["x" * 5000], "no genotype"),
+        ([str(tmp_path)], "no run.yaml"),
+    ):
+        assert main(["show", *words]) == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.count("\n") == 1

@@ -56,6 +56,16 @@ def test_registered_space_gives_the_network_to_retrain():
     assert result.genotype.startswith("Genotype(normal=[")
 
 
+def test_the_cost_of_the_network_is_kept(tmp_path):
+    result = search(tmp_path / "run", space="darts", space_options=DARTS_SPACE)
+    cost = json.loads((tmp_path / "run/cost.json").read_text())
+    assert cost["parameters"] == sum(parameter.numel() for parameter in result.model().parameters())
+    assert cost["macs"] > 0
+    assert cost["activation_bytes"] > 0
+    assert [each["batch_size"] for each in cost["latency"]] == [1, 16]
+    assert f"{cost['parameters']:,} weights" in (tmp_path / "run/index.html").read_text()
+
+
 def test_the_users_random_state_is_left_alone():
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -185,6 +195,7 @@ def test_the_run_directory_explains_itself(tmp_path):
     assert names == {
         "run.yaml", "environment.json", "data.json", "space.json", "status.json", "metrics.jsonl", "architectures",
         "checkpoint.pt", "checkpoint.previous.pt", "architecture.json", "genotype.txt", "cells.svg", "lock",
+        "cost.json",
         "index.html",
     }  # fmt: skip
     assert nasreg.Architecture.load(tmp_path / "run/architecture.json") == result.architecture
