@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nasreg.draw.network import Block
 from nasreg.errors import RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
@@ -203,3 +205,39 @@ def _only(space: SearchSpaceSpec, architecture: Architecture) -> dict[str, list[
                 for operation, source in kept:
                     left[cell.key][cell.edges_into(node)[source]] = [operation]
     return left
+
+
+@torch.no_grad()
+def network_blocks(network: nn.Module, info: DataInfo) -> list[Block]:
+    """Return the parts of a network in the order in which they are computed, for ``nasreg.draw.draw_network``.
+
+    Args:
+        network: A network; its children are its parts, those of a list each for itself.
+        info: The images that it is for.
+    """
+    images = torch.zeros(1, info.channels, info.height, info.width)
+    made: dict[int, tuple[Tensor, str]] = {id(images): (images, "images")}  # held, or an id could come again
+    blocks: list[Block] = []
+
+    def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        takes = dict.fromkeys(made[id(each)][1] for each in inputs if id(each) in made)
+        shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+        blocks.append(Block(name, tuple(takes), shape, sum(p.numel() for p in module.parameters())))
+        if isinstance(output, Tensor):
+            made.setdefault(id(output), (output, name))
+
+    parts = [
+        (f"{name}.{inner}" if inner else name, module)
+        for name, child in network.named_children()
+        # fx keeps what was a list as a bare Module, which nobody calls
+        for inner, module in (child.named_children() if type(child) in (nn.ModuleList, nn.Module) else [("", child)])
+    ]
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in parts]
+    was_training = network.training
+    try:
+        network.eval()(images)
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return blocks

@@ -119,8 +119,20 @@ def show(
         typer.Option(help="Space of an architecture.json by itself. Default: darts", show_default=False),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Draw a picture to this .svg or .png file")] = None,
+    network: Annotated[
+        bool, typer.Option("--network", help="Show the whole network instead: its parts, their output, their weights")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --network: one option of the space; may be repeated"),
+    ] = None,
 ) -> None:
     """Show an architecture: in words, as a genotype, as a picture; write the report of a run anew."""
+    if network:
+        _show_network(source, space, out, set_ or [])
+        return
+    if set_:
+        raise typer.BadParameter("--set is for --network only")
     from nasreg.draw import describe_architecture, draw_cells
     from nasreg.specs import genotype_text
 
@@ -164,6 +176,23 @@ def _of_run(path: Path) -> _Shown:
         render.trials(trials)
         typer.echo()
     return space, architecture, strengths[-1] if strengths else None
+
+
+def _show_network(source: str, space: str | None, out: Path | None, settings: list[str]) -> None:
+    from nasreg.cli import render
+    from nasreg.draw.network import block_rows, draw_network
+    from nasreg.layers import settings_layer
+    from nasreg.networks import build_network, find_source, network_blocks
+    from nasreg.shape import data_shape
+
+    found = find_source(source, space=space)
+    info = data_shape(found.run).info
+    options = settings_layer(settings, ["space"]).values.get("space", {})
+    blocks = network_blocks(build_network(found, info, options), info)
+    title = f"{found.title} on images of {info.channels}x{info.height}x{info.width}"
+    render.table(title, [("part", "takes", "gives", "weights"), *block_rows(blocks)])
+    if out:
+        typer.echo(f"\nwrote {draw_network(blocks, out, title=title)}")
 
 
 def _by_itself(source: str, space: str | None) -> _Shown:

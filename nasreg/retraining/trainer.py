@@ -19,10 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.ops import StochasticDepth
 
 from nasreg.data.parts import Batch
-from nasreg.events import EpochEnded, Event, RunEnded, RunStarted
+from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.retraining.config import RetrainConfig
 from nasreg.specs.retrain import RetrainSpec
-from nasreg.specs.space import SearchSpaceSpec
 from nasreg.trainers.loop import Loop, cosine_rate
 from nasreg.trainers.scores import score
 from nasreg.trainers.task import Task
@@ -35,7 +34,6 @@ class RetrainTask(Task):
     """All that a retraining is given."""
 
     spec: RetrainSpec
-    space: SearchSpaceSpec
     build: Callable[[], nn.Module]
     """Builds the network, with its auxiliary head where there is to be one."""
     save: Callable[[str, nn.Module, Mapping[str, float]], None]
@@ -143,20 +141,6 @@ class RetrainTrainer(Loop):
         if accuracy > self.best:
             self.best = accuracy
             self.task.save(BEST, self.result, metrics)
-
-    def started(self, steps: int) -> RunStarted:
-        """Tell what is trained."""
-        return RunStarted(
-            spec=self.task.spec,
-            space=self.task.space,
-            device=str(self.task.device),
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            epochs=self.epochs,
-            steps=steps,
-            first_epoch=self.position.epoch,
-            first_step=self.position.step,
-            run_dir=self.run_path,
-        )
 
     def epoch_ended(self, metrics: dict[str, float], began: float) -> None:
         """Tell of an epoch."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nasreg.device import is_out_of_memory, peak_memory, random_state, reproducible, set_random_state
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
-from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, StepEnded
+from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded
 from nasreg.trainers.checkpoint import load_checkpoint, save_checkpoint
 from nasreg.trainers.config import LoopConfig
 from nasreg.trainers.interrupt import Interruption
@@ -98,10 +98,6 @@ class Loop(ABC):
         """Called after each epoch, when it was validated and before its checkpoint."""
 
     @abstractmethod
-    def started(self, steps: int) -> Event:
-        """Return the event that tells what begins; an epoch has so many steps."""
-
-    @abstractmethod
     def epoch_ended(self, metrics: dict[str, float], began: float) -> None:
         """Tell of an epoch that began at that time, after ``end_epoch``."""
 
@@ -132,7 +128,19 @@ class Loop(ABC):
     def _run(self, interruption: Interruption) -> None:
         parts, options = self.task.data.parts, self.options
         steps = parts["weights"].steps(options.batch_size)
-        self.task.emit(self.started(steps))
+        self.task.emit(
+            RunStarted(
+                spec=self.task.spec,
+                space=self.task.space,
+                device=str(self.task.device),
+                parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+                epochs=self.epochs,
+                steps=steps,
+                first_epoch=self.position.epoch,
+                first_step=self.position.step,
+                run_dir=self.run_path,
+            )
+        )
         measured = False
         saved = time.monotonic()
         while self.position.epoch < self.epochs:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from nasreg.events import EpochEnded, Event, Notice, RunEnded, RunStarted
+from nasreg.events import EpochEnded, Event, Notice, RunEnded
 from nasreg.mutators.base import Mutator
 from nasreg.specs.architecture import Architecture, CellDecision
 from nasreg.specs.space import SKIP, CellSpec, SearchSpaceSpec
@@ -38,20 +38,6 @@ class SearchTrainer(Loop):
     def supernet(self) -> nn.Module | None:
         """Return the trained supernet with its choices undecided again; None in a family that has none."""
         return None
-
-    def started(self, steps: int) -> RunStarted:
-        """Tell what is searched."""
-        return RunStarted(
-            spec=self.task.spec,
-            space=self.task.space,
-            device=str(self.task.device),
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
-            epochs=self.epochs,
-            steps=steps,
-            first_epoch=self.position.epoch,
-            first_step=self.position.step,
-            run_dir=self.run_path,
-        )
 
     def epoch_ended(self, metrics: dict[str, float], began: float) -> None:
         """Keep the architecture of the epoch, and warn of cells that collapse into skip connections."""

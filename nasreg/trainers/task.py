@@ -43,6 +43,7 @@ class Task:
     """What every training is given: on what, where to keep it, and whom to tell of it."""
 
     spec: RunSpec | RetrainSpec
+    space: SearchSpaceSpec
     data: SearchData
     device: torch.device
     run: RunDirectory | None = None
@@ -61,7 +62,6 @@ class SearchTask(Task):
     """All that the trainer of a search is given."""
 
     spec: RunSpec
-    space: SearchSpaceSpec
     build: Build
     mutator: Callable[[SearchSpaceSpec], Any]
     """Makes the algorithm's mutator for a space."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torchvision.ops import StochasticDepth
 
 import nasreg
+from nasreg.cli import main
 from nasreg.errors import ArchitectureError, ConfigError, SpaceError, UnknownNameError, UsageError
 from nasreg.networks import build_network, find_source
 from nasreg.nn import extract_space, freeze
@@ -48,6 +49,21 @@ def test_published_genotypes(name):
     architecture = genotype_architecture(space, entry.genotype)
     assert genotype_text(space, architecture) == entry.genotype
     assert network(torch.randn(2, 3, 16, 16)).shape == (2, 7)
+
+
+def test_the_whole_network_is_shown(tmp_path, capsys):
+    words = ["--network", "--set", "space.cells=3", "--set", "space.channels=4", "-o", str(tmp_path / "network.svg")]
+    assert main(["show", "PDARTS", *words]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    network = build_network("PDARTS", DataInfo(channels=3, height=32, width=32, classes=tuple("0123456789")), TINY)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    assert sum(int(row[-1].replace(",", "")) for row in rows[2:-2]) == total
+    assert rows[5][:4] == ["cells.1", "stem0,", "cells.0", "32x16x16"]
+    assert rows[6][:4] == ["cells.2", "cells.0,", "cells.1", "64x8x8"]
+    drawn = (tmp_path / "network.svg").read_text()
+    assert all(f'id="weights/{part}"' in drawn for part in ("stem0", "cells.2", "classifier"))
+    assert main(["show", "PDARTS", "--set", "space.cells=3"]) == 2
+    assert "--set is for --network only" in capsys.readouterr().err
 
 
 def test_every_kind_of_source(run_dir):
