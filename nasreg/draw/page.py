@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -142,6 +143,19 @@ def page(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Be free of whatever style the user has set; within it, another one costs nothing."""
+    from matplotlib import rcParams
+    from matplotlib.style import context
+
+    if rcParams["svg.hashsalt"] == STYLE["svg.hashsalt"]:
+        yield
+        return
+    with context(["default", STYLE]):
+        yield
+
+
 def save_page(make: Callable[[], Figure], path: str | Path) -> Path:
     """Write a figure into a file; equal figures give equal bytes.
 
@@ -158,9 +172,7 @@ def save_page(make: Callable[[], Figure], path: str | Path) -> Path:
         raise ConfigError(f"cannot draw {path}: the name must end in .svg or .png")
     if not path.parent.is_dir():
         raise ConfigError(f"cannot draw {path}: there is no folder {path.parent}")
-    from matplotlib.style import context
-
-    with context(["default", STYLE]):
+    with plain_style():
         figure = make()
         dpi = min(200.0, MOST_PIXELS / max(figure.get_size_inches()))
         with atomic_write(path) as file:
@@ -171,9 +183,7 @@ def save_page(make: Callable[[], Figure], path: str | Path) -> Path:
 
 def svg_text(make: Callable[[], Figure]) -> str:
     """Return a figure as SVG, as ``save_page`` writes it."""
-    from matplotlib.style import context
-
-    with context(["default", STYLE]):
+    with plain_style():
         file = io.BytesIO()
         make().savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue().decode()

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from nasreg.draw import describe_architecture
+from nasreg.draw.page import plain_style
 from nasreg.errors import RunDirectoryError
 from nasreg.report import pictures
 from nasreg.report.commands import next_commands
@@ -36,7 +37,8 @@ def write_report(run_dir: str | Path) -> Path:
         NasregError: It is no run, a file in it is damaged, or the page cannot be written.
     """
     run = RunDirectory(run_dir)
-    text = render(read_contents(run))
+    with plain_style():
+        text = render(read_contents(run))
     try:
         return run.write_text(REPORT, text)
     except OSError as error:

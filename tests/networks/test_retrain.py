@@ -142,12 +142,9 @@ def test_the_loss_has_that_of_the_auxiliary_head_in_it():
 
 
 VARIANTS = {
-    "average": {"ema": 0.9},
-    "smoothing": {"label_smoothing": 0.1},
+    "average": {"ema": 0.9, "label_smoothing": 0.1, "channels_last": True},
     "pieces": {"accumulate": 2},
-    "mixed": {"precision": "bfloat16"},
-    "layout": {"channels_last": True},
-    "no-head": {"auxiliary_weight": 0.0},
+    "mixed": {"precision": "bfloat16", "auxiliary_weight": 0.0},
 }
 
 

@@ -1,17 +1,17 @@
-"""DARTS of the second order keeps nasreg's contract; that of the first is tested with all installed algorithms."""
+"""DARTS, first and second order, keeps nasreg's contract."""
 
 from __future__ import annotations
 
 import pytest
 
-from nasreg.testing import AlgorithmContract
+from nasreg.testing import AlgorithmContract, short_options
 
 
-class TestSecondOrder(AlgorithmContract):
+class TestDarts(AlgorithmContract):
     @pytest.fixture
     def algorithm(self):
         return "darts"
 
-    @pytest.fixture
-    def trainer_options(self):
-        return {"epochs": 2, "batch_size": 16, "second_order": True}
+    @pytest.fixture(params=[False, True], ids=["first-order", "second-order"])
+    def trainer_options(self, request, algorithm):
+        return {**short_options(algorithm), "second_order": request.param}
