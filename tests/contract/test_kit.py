@@ -32,7 +32,7 @@ FOUND = {
 def failed(tmp_path_factory) -> dict[str, dict[str, str]]:
     """Name of the algorithm -> test that failed -> why."""
     report = tmp_path_factory.mktemp("kit") / "report.xml"
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    words = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", f"--junitxml={report}"]
     file = Path(__file__).with_name("broken_algorithms.py")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*words, str(file)], capture_output=True, check=False, env=env)
