@@ -95,6 +95,8 @@ def _find(text: str, space: str, registry: Registry) -> Source:
     if not os.path.exists(path):  # Path.exists() raises for a name that is too long
         if path.suffix == ".json":
             Architecture.load(path)  # says what is wrong with it
+        if len(path.parts) > 1:
+            raise RunDirectoryError(f"there is no run directory or file {path}")
         return _published(text, registry)
     if path.suffix == ".txt":
         return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space)

@@ -224,7 +224,7 @@ BAD = [
     (["profile", "Genotype(" * 500], "not a genotype"),
     (["profile", "Genotype(normal=__import__('os').abort())"], "not a genotype"),
     (["profile", "nul\0"], "nul"),
-    (["profile", "../../etc/passwd\nx"], "no genotype"),
+    (["profile", "../../etc/passwd\nx"], "there is no run directory or file"),
     (["profile", "--space", "python:Net"], "given as a Python object"),
 ]
 
