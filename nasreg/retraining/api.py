@@ -200,6 +200,7 @@ def run(
         task.emit(Notice(notice))
     if directory is None:
         trainer.fit()
+        network = _without_auxiliary(trainer.result, spec, data, registry, model)
         history = [epoch_record(event) for event in remembered if isinstance(event, EpochEnded)]
     else:
         with directory.lock():
@@ -215,7 +216,6 @@ def run(
             report(task)
         lines = read_metrics(directory.path / "metrics.jsonl")
         history = [line for line in lines if line.pop("event", None) == "epoch"]
-    network = _without_auxiliary(trainer.result, spec, data, registry, model)
     return RetrainResult(network, trainer.position.metrics, history, directory.path if directory else None)
 
 

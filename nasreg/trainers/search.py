@@ -11,7 +11,6 @@ from nasreg.events import EpochEnded, Event, Notice, RunEnded
 from nasreg.mutators.base import Mutator
 from nasreg.specs.architecture import Architecture, CellDecision
 from nasreg.specs.space import SKIP, CellSpec, SearchSpaceSpec
-from nasreg.trainers.config import LoopConfig
 from nasreg.trainers.loop import Loop
 from nasreg.trainers.task import SearchTask
 
@@ -31,9 +30,6 @@ class SearchTrainer(Loop):
 
     task: SearchTask
     mutator: Mutator
-
-    def __init__(self, task: SearchTask, config: LoopConfig) -> None:
-        super().__init__(task, config)
 
     def supernet(self) -> nn.Module | None:
         """Return the trained supernet with its choices undecided again; None in a family that has none."""
