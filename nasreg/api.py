@@ -14,27 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasreg.callbacks import epoch_record, read_metrics, trial_record
+from nasreg.callbacks import of_kind
 from nasreg.data import LoadedDataset, SearchData
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
 from nasreg.errors import RunDirectoryError, SpaceError, UnknownNameError, UsageError
-from nasreg.events import Callback, EpochEnded, Event, TrialEnded
+from nasreg.events import Callback
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, configs, resolve_run, space_component
 from nasreg.runs import RunDirectory
-from nasreg.session import (
-    as_dataset,
-    check_same,
-    claim_directory,
-    environment,
-    fit,
-    keep_cost,
-    load_dataset,
-    object_advice,
-    report,
-)
+from nasreg.session import as_dataset, carry_out, claim_directory, load_dataset, object_advice
 from nasreg.specs import Architecture, DataInfo, RetrainSpec, RunSpec, SearchSpaceSpec, SpaceEntry, genotype_text
 from nasreg.trainers import SearchTask, SearchTrainer
 from nasreg.trainers.task import Build, EdgeCandidates
@@ -220,35 +210,23 @@ def run(
         mutator=lambda space: make_mutator(space, mutator_config),
         data=data,
         device=device,
+        callbacks=list(callbacks),
     )
     trainer: SearchTrainer = algorithm.trainer.load_factory()(task, trainer_config)
 
-    remembered: list[Event] = []
-    task.callbacks = [*callbacks, partial(_remember, remembered)]
-    if directory is None:
-        trainer.fit()
-        history = [epoch_record(event) for event in remembered if isinstance(event, EpochEnded)]
-        trials = [trial_record(event) for event in remembered if isinstance(event, TrialEnded)]
-    else:
-        with directory.lock():
-            if resume:
-                check_same(directory, spec, data.describe())
-            else:
-                directory.create(spec, space, data.describe())
-            fit(trainer, directory, environment(registry))
-            _write_result(directory, trainer, space)
-            network = freeze(build(retrain=True), trainer.mutator.architecture())
-            keep_cost(task, network, -(-trainer.options.batch_size // trainer.options.accumulate))
-            report(task)
-        lines = read_metrics(directory.path / "metrics.jsonl")
-        kinds = [line.pop("event", None) for line in lines]
-        history = [line for line, kind in zip(lines, kinds, strict=True) if kind == "epoch"]
-        trials = [line for line, kind in zip(lines, kinds, strict=True) if kind == "trial"]
+    records = carry_out(
+        trainer,
+        directory,
+        registry,
+        resume=resume,
+        network=lambda: freeze(build(retrain=True), trainer.mutator.architecture()),
+        end=partial(_write_result, trainer, space),
+    )
     return SearchResult(
         architecture=trainer.mutator.architecture(),
         space=space,
-        history=history,
-        trials=trials,
+        history=of_kind(records, "epoch"),
+        trials=of_kind(records, "trial"),
         run_dir=directory.path if directory else None,
         supernet=trainer.supernet(),
         _build=build,
@@ -312,12 +290,7 @@ def _builder(
     return build
 
 
-def _remember(remembered: list[Event], event: Event) -> None:
-    if isinstance(event, EpochEnded | TrialEnded):
-        remembered.append(event)
-
-
-def _write_result(directory: RunDirectory, trainer: SearchTrainer, space: SearchSpaceSpec) -> None:
+def _write_result(trainer: SearchTrainer, space: SearchSpaceSpec, directory: RunDirectory) -> None:
     architecture = trainer.mutator.architecture()
     strengths = trainer.mutator.strengths()
     title = f"{trainer.task.spec.algorithm} on {trainer.task.spec.dataset.name}"
@@ -326,4 +299,3 @@ def _write_result(directory: RunDirectory, trainer: SearchTrainer, space: Search
     if genotype:
         directory.write_text("genotype.txt", genotype + "\n")
     directory.write_text("architecture.json", architecture.to_json())
-    directory.set_status("done", error=None, metrics=trainer.position.metrics)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,22 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def epoch_record(event: EpochEnded) -> dict[str, Any]:
+def record(event: EpochEnded | TrialEnded) -> dict[str, Any]:
+    """Return what is kept of an epoch or a trial, and under ``event`` which of them it is."""
+    if isinstance(event, EpochEnded):
+        return {"event": "epoch", **_epoch(event)}
+    return {"event": "trial", **_trial(event)}
+
+
+def of_kind(records: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the records of one kind, without saying again which."""
+    chosen = [dict(each) for each in records if each.get("event") == kind]
+    for each in chosen:
+        del each["event"]
+    return chosen
+
+
+def _epoch(event: EpochEnded) -> dict[str, Any]:
     """Return what is kept of an epoch: its number, metrics, seconds, skip connections, strengths and weights."""
     return {
         "epoch": event.epoch + 1,
@@ -35,7 +51,7 @@ def epoch_record(event: EpochEnded) -> dict[str, Any]:
     }
 
 
-def trial_record(event: TrialEnded) -> dict[str, Any]:
+def _trial(event: TrialEnded) -> dict[str, Any]:
     """Return what is kept of a trial: its number, score, size, training time and architecture."""
     return {
         "trial": event.trial + 1,
@@ -76,12 +92,12 @@ class JsonLines:
         if isinstance(event, StepEnded):
             self._write(event="step", epoch=event.epoch + 1, step=event.step, loss=event.loss, accuracy=event.accuracy)
         elif isinstance(event, EpochEnded):
-            self._write(event="epoch", **epoch_record(event))
+            self._write(**record(event))
             self._file.flush()
         elif isinstance(event, StageStarted):
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
         elif isinstance(event, TrialEnded):
-            self._write(event="trial", **trial_record(event))
+            self._write(**record(event))
 
     def _write(self, **values: Any) -> None:
         self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nasreg.errors import ConfigError, WeightsError
 from nasreg.networks import Source, build_network, network_options
 from nasreg.registry import Registry, default_registry
-from nasreg.resolve import space_component
+from nasreg.resolve import OBJECT, space_component
 from nasreg.runs import atomic_write
 from nasreg.shape import DataShape
 from nasreg.specs import Architecture, Selection, Spec
@@ -149,8 +149,13 @@ def load_network(path: str | Path, *, space: str | None = None, registry: Regist
         if recipe.weights is None:
             raise ConfigError(f"{path} does not say where the weights are")
         path = path.parent / recipe.weights
-    if ":" in recipe.space and recipe.space != space:
-        raise ConfigError(f"{path} is of a space of somebody's own: if you trust it, give space={recipe.space!r}")
+    if space not in (None, recipe.space):
+        raise ConfigError(f"{path} is of the search space {recipe.space!r}, not of {space!r}")
+    if ":" in recipe.space and not recipe.space.startswith(OBJECT) and space is None:
+        raise ConfigError(
+            f"{path} is of a space of somebody's own, {recipe.space!r}: if you trust it, name it too (--space"
+            f" {recipe.space}, from Python space={recipe.space!r})"
+        )
     network = recipe.build(registry)
     load_weights(network, path)
     return network.eval()

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasreg.callbacks import JsonLines
+from nasreg.callbacks import JsonLines, read_metrics, record
 from nasreg.data import LoadedDataset, from_torch
 from nasreg.errors import InterruptedRunError, RunDirectoryError
-from nasreg.events import Event, MemoryMeasured, Notice
+from nasreg.events import EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.profile import profile_network
 from nasreg.registry import Registry
 from nasreg.report import write_report
@@ -78,7 +79,7 @@ def claim_directory(path: Path, *, resume: bool) -> RunDirectory:
     return directory
 
 
-def check_same(directory: RunDirectory, spec: RunSpec | RetrainSpec, data: dict[str, Any]) -> None:
+def _check_same(directory: RunDirectory, spec: RunSpec | RetrainSpec, data: dict[str, Any]) -> None:
     """Refuse to resume what would not be the same run.
 
     Raises:
@@ -97,14 +98,62 @@ def check_same(directory: RunDirectory, spec: RunSpec | RetrainSpec, data: dict[
         )
 
 
-def fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> None:
-    """Train, and keep in the run how it stands.
+def carry_out(
+    trainer: Loop,
+    directory: RunDirectory | None,
+    registry: Registry,
+    *,
+    resume: bool,
+    network: Callable[[], nn.Module],
+    begin: Callable[[RunDirectory], None] | None = None,
+    end: Callable[[RunDirectory], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train; where there is a run directory, keep there everything from the first file to the report.
 
     Args:
         trainer: What trains.
-        directory: Its run, which is locked.
-        environment: What ``environment`` returns.
+        directory: The run, from ``claim_directory``.
+        registry: Whose plugins are noted.
+        resume: Go on with the run.
+        network: Returns, after the training, the network whose cost is measured.
+        begin: Writes into a new run what it has beside what every run has.
+        end: Writes what came out.
+
+    Returns:
+        ``callbacks.record`` of every epoch and trial, in order, also of those before the run was resumed.
+
+    Raises:
+        NasregError: As ``Loop.fit``, or the run cannot be resumed.
     """
+    task = trainer.task
+    if directory is None:
+        records: list[dict[str, Any]] = []
+        task.callbacks = [*task.callbacks, partial(_remember, records)]
+        trainer.fit()
+        return records
+    with directory.lock():
+        if resume:
+            _check_same(directory, task.spec, task.data.describe())
+        else:
+            directory.create(task.spec, task.space, task.data.describe())
+            if begin:
+                begin(directory)
+        _fit(trainer, directory, _environment(registry))
+        if end:
+            end(directory)
+        directory.set_status("done", error=None, metrics=trainer.position.metrics)
+        _keep_cost(task, network(), -(-trainer.options.batch_size // trainer.options.accumulate))
+        _report(task)
+    return read_metrics(directory.path / "metrics.jsonl")
+
+
+def _remember(records: list[dict[str, Any]], event: Event) -> None:
+    if isinstance(event, EpochEnded | TrialEnded):
+        records.append(record(event))
+
+
+def _fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> None:
+    """Train, and keep in the run, which is locked, how it stands."""
     task = trainer.task
     resumed = (directory.path / "environment.json").exists()
     if resumed:
@@ -126,7 +175,7 @@ def fit(trainer: Loop, directory: RunDirectory, environment: dict[str, Any]) -> 
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
             directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
             if isinstance(error, Exception):  # not after the second Ctrl-C, which wants an end at once
-                report(task)
+                _report(task)
             raise
 
 
@@ -137,13 +186,10 @@ def _keep_memory(directory: RunDirectory, event: Event) -> None:
         directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
 
 
-def keep_cost(task: Task, network: nn.Module, batch_size: int) -> None:
+def _keep_cost(task: Task, network: nn.Module, batch_size: int) -> None:
     """Measure what a network costs, and keep that in ``cost.json``; a failure is told and goes no further.
 
-    Args:
-        task: The run, which has a directory.
-        network: The network.
-        batch_size: Images that it was trained on at once, so that there is memory for them.
+    It was trained on ``batch_size`` images at once, so that there is memory for them.
     """
     assert task.run is not None  # noqa: S101  # only runs with a directory come here
     size = max(2, min(batch_size, MOST_IMAGES))
@@ -157,7 +203,7 @@ def keep_cost(task: Task, network: nn.Module, batch_size: int) -> None:
         task.emit(Notice(f"what the network costs could not be measured ({reason})"))
 
 
-def report(task: Task) -> None:
+def _report(task: Task) -> None:
     """Write the page of a run; the run is what it is without one, so that a failure is told and goes no further."""
     assert task.run is not None  # noqa: S101  # only runs with a directory come here
     try:
@@ -167,7 +213,7 @@ def report(task: Task) -> None:
         task.emit(Notice(f"no report was written ({reason}): write it with: nasreg show {task.run.path}"))
 
 
-def environment(registry: Registry) -> dict[str, Any]:
+def _environment(registry: Registry) -> dict[str, Any]:
     """Return what a run depends on beside its RunSpec: versions, machine, threads, command."""
     plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
     names = ("nasreg", "torch", "torchvision")

@@ -139,7 +139,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def trials(records: Sequence[Mapping[str, Any]]) -> None:
-    """Print the trials of a multi-trial search, the best first; see ``nasreg.callbacks.trial_record``."""
+    """Print the trials of a multi-trial search, the best first; see ``nasreg.callbacks.record``."""
     rows = [("trial", "score", "weights", "seconds")]
     for each in sorted(records, key=lambda record: -record["score"]):
         numbers = f"{each['score']:.1%}", f"{each['parameters']:,}", f"{each['seconds']:.1f}"

@@ -95,11 +95,15 @@ def resume(run_dir: Path) -> None:
 
 def tell(result: RetrainResult) -> None:
     """Say what came out of a retraining."""
+    from nasreg.runs import RunDirectory
+
     assert result.run_dir is not None  # noqa: S101  # the commands always have one
     typer.echo(f"\ntest accuracy {result.metrics['test_accuracy']:.2%} after the last epoch")
     for name in ("last.safetensors", "best.safetensors"):
         typer.echo(f"wrote {short(result.run_dir / name)}")
-    typer.echo(f"next: nasreg evaluate {short(result.run_dir / 'last.safetensors')}")
+    space = RunDirectory(result.run_dir).spec.space.name
+    own = f" --space {space}" if ":" in space else ""  # no file alone decides which code is run
+    typer.echo(f"next: nasreg evaluate {short(result.run_dir / 'last.safetensors')}{own}")
 
 
 def tell_repeats(result: RepeatedResult) -> None:
@@ -119,6 +123,9 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(help="Data set: a name, or folder:PATH. Default: that which it was trained on")
     ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="package.module:factory, where the network is of a space of your own")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     set_: Annotated[
         list[str] | None,
@@ -135,7 +142,7 @@ def evaluate(
     from nasreg.retraining.evaluation import evaluate as measure
 
     options = settings_layer(set_ or [], ["dataset"]).values.get("dataset", {})
-    scores = measure(weights, dataset, dataset_options=options, device=device, batch_size=batch_size)
+    scores = measure(weights, dataset, space=space, dataset_options=options, device=device, batch_size=batch_size)
     if as_json:
         typer.echo(json.dumps(asdict(scores), indent=2))
         return

@@ -177,13 +177,7 @@ class SearchData:
     def __init__(
         self, dataset: LoadedDataset, config: DatasetConfig, seed: int, device: torch.device, *, test: bool = False
     ) -> None:
-        options: dict[str, Any] = {
-            "size": config.image_size,
-            "in_memory": config.in_memory,
-            "raw": dataset.raw,
-            "workers": config.workers,
-            "device": device,
-        }
+        options = _reading(dataset, config, device)
         train = read(dataset.train, "train", **options)
         own = read(dataset.validation, "validation", **options) if dataset.validation is not None else None
         classes = dataset.classes or tuple(map(str, range(int(train.labels.max()) + 1)))
@@ -211,9 +205,7 @@ class SearchData:
             name: Part(name, images, some, config, seed, train.moments) for name, (images, some) in chosen.items()
         }
         if test:
-            if dataset.test is None:
-                raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
-            images = read(dataset.test(), "test", **options)
+            images = read_test(dataset, config, device)
             _check("test", images, train, classes)
             self.parts["test"] = Part("test", images, list(range(len(images))), config, seed, train.moments)
         if len(self.parts["weights"]) < 2:
@@ -229,6 +221,32 @@ class SearchData:
             "std": self.std,
             "in_memory": self._held,
         }
+
+
+def read_test(dataset: LoadedDataset, config: DatasetConfig, device: torch.device) -> Images:
+    """Read the test set.
+
+    Args:
+        dataset: The data set.
+        config: How to read it.
+        device: Where batches go.
+
+    Raises:
+        DataError: There is none, or it cannot be read.
+    """
+    if dataset.test is None:
+        raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
+    return read(dataset.test(), "test", **_reading(dataset, config, device))
+
+
+def _reading(dataset: LoadedDataset, config: DatasetConfig, device: torch.device) -> dict[str, Any]:
+    return {
+        "size": config.image_size,
+        "in_memory": config.in_memory,
+        "raw": dataset.raw,
+        "workers": config.workers,
+        "device": device,
+    }
 
 
 def _check(name: str, images: Images, train: Images, classes: Sequence[str]) -> None:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from nasreg.api import SearchResult
-from nasreg.callbacks import epoch_record, read_metrics
+from nasreg.callbacks import of_kind
 from nasreg.data import LoadedDataset, SearchData
 from nasreg.device import resolve_device
 from nasreg.draw import draw_cells
 from nasreg.errors import RunDirectoryError
-from nasreg.events import Callback, EpochEnded, Event, Notice
+from nasreg.events import Callback, Notice
 from nasreg.networks import NetworkPlan, Source, find_source, plan_network
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, dataset_config
@@ -27,7 +28,7 @@ from nasreg.retraining.resolve import resolve_retrain
 from nasreg.retraining.trainer import RetrainTask, RetrainTrainer
 from nasreg.runs import RunDirectory
 from nasreg.saved import NetworkRecipe, network_recipe, save_network
-from nasreg.session import as_dataset, check_same, claim_directory, environment, fit, keep_cost, load_dataset, report
+from nasreg.session import as_dataset, carry_out, claim_directory, load_dataset
 from nasreg.shape import DataShape
 from nasreg.specs import Architecture, DataInfo, RetrainSpec, genotype_text
 from nasreg.specs.base import parse
@@ -192,31 +193,22 @@ def run(
         known = {"dataset": spec.dataset, "metrics": dict(metrics)}
         save_network(directory.path / name, network, recipe.model_copy(update=known))
 
-    task = RetrainTask(spec=spec, data=data, device=device, space=plan.space, build=plan.build, save=save)
+    task = RetrainTask(
+        spec=spec, data=data, device=device, space=plan.space, build=plan.build, save=save, callbacks=list(callbacks)
+    )
     trainer = RetrainTrainer(task, options)
-    remembered: list[Event] = []
-    task.callbacks = [*callbacks, remembered.append]
     if notice:
         task.emit(Notice(notice))
-    if directory is None:
-        trainer.fit()
-        network = _without_auxiliary(trainer.result, spec, data, registry, model)
-        history = [epoch_record(event) for event in remembered if isinstance(event, EpochEnded)]
-    else:
-        with directory.lock():
-            if resume:
-                check_same(directory, spec, data.describe())
-            else:
-                directory.create(spec, plan.space, data.describe())
-                _write_architecture(directory, plan)
-            fit(trainer, directory, environment(registry))
-            directory.set_status("done", error=None, metrics=trainer.position.metrics)
-            network = _without_auxiliary(trainer.result, spec, data, registry, model)
-            keep_cost(task, network, -(-options.batch_size // options.accumulate))
-            report(task)
-        lines = read_metrics(directory.path / "metrics.jsonl")
-        history = [line for line in lines if line.pop("event", None) == "epoch"]
-    return RetrainResult(network, trainer.position.metrics, history, directory.path if directory else None)
+
+    @cache
+    def network() -> nn.Module:
+        return _without_auxiliary(trainer.result, spec, data, registry, model)
+
+    records = carry_out(
+        trainer, directory, registry, resume=resume, network=network, begin=partial(_write_architecture, plan)
+    )
+    path = directory.path if directory else None
+    return RetrainResult(network(), trainer.position.metrics, of_kind(records, "epoch"), path)
 
 
 def _source(spec: RetrainSpec) -> Source:
@@ -251,7 +243,7 @@ def _without_auxiliary(
     return network.to(next(trained.parameters()).device).eval()
 
 
-def _write_architecture(directory: RunDirectory, plan: NetworkPlan) -> None:
+def _write_architecture(plan: NetworkPlan, directory: RunDirectory) -> None:
     draw_cells(plan.space, plan.architecture, directory.path / "cells.svg")
     genotype = genotype_text(plan.space, plan.architecture)
     if genotype:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nasreg.data import DatasetConfig, LoadedDataset
-from nasreg.data.parts import Part
-from nasreg.data.reading import read
+from nasreg.data.parts import Part, read_test
 from nasreg.device import resolve_device
 from nasreg.errors import DataError, UsageError
 from nasreg.registry import Registry, default_registry
@@ -25,6 +24,7 @@ def evaluate(
     weights: str | Path,
     data: Any = None,
     *,
+    space: str | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     batch_size: int = 128,
     device: str = "auto",
@@ -36,6 +36,7 @@ def evaluate(
         weights: A file of weights of a retraining, or its run directory, of which the last epoch counts.
         data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; or a
             ``LoadedDataset``. By default that which it was trained on.
+        space: ``"package.module:factory"``, where the network is of a space of your own; see ``load_network``.
         dataset_options: Options of the data set.
         batch_size: Images in a batch.
         device: Where.
@@ -43,26 +44,19 @@ def evaluate(
 
     Raises:
         WeightsError: The weights cannot be read.
+        ConfigError: The network is of a space of somebody's own, which was not named.
         DataError: The images or classes are others than the network's, or there is no test set.
         NasregError: As ``retrain``.
     """
     registry, path = registry or default_registry(), Path(weights)
     path = path / LAST if path.is_dir() else path
     recipe = read_recipe(path)
-    network = load_network(path, space=recipe.space, registry=registry)
+    network = load_network(path, space=space, registry=registry)
     place = resolve_device(device)
     loaded, config = _test_data(recipe, data, dataset_options or {}, registry)
-    if loaded.test is None:
-        raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
-    images = read(
-        loaded.test(),
-        "test",
-        size=config.image_size or (recipe.dataset.options.get("image_size") if recipe.dataset else None),
-        in_memory=config.in_memory,
-        raw=loaded.raw,
-        workers=config.workers,
-        device=place,
-    )
+    if config.image_size is None and recipe.dataset is not None:
+        config = config.model_copy(update={"image_size": recipe.dataset.options.get("image_size")})
+    images = read_test(loaded, config, place)
     info = recipe.data.info
     if images.shape != (info.channels, info.height, info.width):
         raise DataError(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from nasreg.specs.architecture import Architecture
-from nasreg.specs.base import Spec, parse
-from nasreg.specs.run import Selection, load_yaml
+from nasreg.specs.run import RunFile, Selection
 
 
-class RetrainSpec(Spec):
+class RetrainSpec(RunFile):
     """Everything that determines it. ``run.yaml`` in the run directory holds it, with no default left out."""
 
     format: Literal[1] = Field(default=1, description="version of this file format")
@@ -35,16 +33,3 @@ class RetrainSpec(Spec):
     def title(self) -> str:
         """What it is, in a few words."""
         return f"retrain {self.source}: space {self.space.name}, data set {self.dataset.name}"
-
-    def to_yaml(self) -> str:
-        """Return the YAML text."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-    @classmethod
-    def from_yaml(cls, text: str, source: str = "run.yaml") -> RetrainSpec:
-        """Read what ``to_yaml`` writes (safe YAML: no code).
-
-        Raises:
-            ConfigError: The text is not a RetrainSpec.
-        """
-        return parse(cls, load_yaml(text, source), "", dict.fromkeys(cls.model_fields, source))

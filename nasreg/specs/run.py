@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field
 
 from nasreg.errors import ConfigError
 from nasreg.specs.base import Spec, parse
+
+R = TypeVar("R", bound="RunFile")
 
 
 class Selection(Spec):
@@ -24,7 +26,24 @@ class Selection(Spec):
         return dict(self.model_extra or {})
 
 
-class RunSpec(Spec):
+class RunFile(Spec):
+    """What a ``run.yaml`` holds; a search and a retraining each say what that is."""
+
+    def to_yaml(self) -> str:
+        """Return the YAML text."""
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+    @classmethod
+    def from_yaml(cls: type[R], text: str, source: str = "run.yaml") -> R:
+        """Read what ``to_yaml`` writes (safe YAML: no code).
+
+        Raises:
+            ConfigError: The text is something else.
+        """
+        return parse(cls, load_yaml(text, source), "", dict.fromkeys(cls.model_fields, source))
+
+
+class RunSpec(RunFile):
     """Everything that determines a run. ``run.yaml`` in the run directory holds it, with no default left out."""
 
     format: Literal[1] = Field(default=1, description="version of this file format")
@@ -46,19 +65,6 @@ class RunSpec(Spec):
     def title(self) -> str:
         """What it is, in a few words."""
         return f"{self.algorithm}: space {self.space.name}, data set {self.dataset.name}"
-
-    def to_yaml(self) -> str:
-        """Return the YAML text."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-    @classmethod
-    def from_yaml(cls, text: str, source: str = "run.yaml") -> RunSpec:
-        """Read what ``to_yaml`` writes (safe YAML: no code).
-
-        Raises:
-            ConfigError: The text is not a RunSpec.
-        """
-        return parse(cls, load_yaml(text, source), "", dict.fromkeys(cls.model_fields, source))
 
 
 def load_yaml(text: str, source: str) -> dict[str, Any]:

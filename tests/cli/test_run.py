@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import nasreg
 from nasreg.cli import main
 from nasreg.testing import differences
+from words import check_refused
 
 SMALL = [
     *("--set", "space.cells=2", "--set", "space.channels=2", "--set", "space.nodes=2"),
@@ -226,7 +227,4 @@ def test_show_of_what_is_in_no_run(tmp_path, capsys):
         (["x" * 5000], "no genotype"),
         ([str(tmp_path)], "no run.yaml"),
     ):
-        assert main(["show", *words]) == 2
-        error = capsys.readouterr().err
-        assert told in error
-        assert error.count("\n") == 1
+        check_refused(["show", *words], told, capsys)

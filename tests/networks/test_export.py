@@ -23,6 +23,7 @@ from nasreg.networks import find_source
 from nasreg.saved import load_network, load_weights, network_recipe
 from nasreg.shape import DataShape
 from sources import SMALL, SMALL_WORDS, chain_architecture, info, search, trained
+from words import check_refused
 
 FORMATS = ["pt2", "onnx", "safetensors"]
 SHAPE_WORDS = ("--image", "3x16x16", "--classes", "5")
@@ -287,11 +288,13 @@ def test_a_space_of_ones_own_is_loaded_where_it_is_named(tmp_path):
     path = tmp_path / "own.safetensors"
     recipe = network_recipe(source, DataShape(info=info()), {"width": 3})
     export_network(network, example_images(info()), path, recipe=recipe)
-    with pytest.raises(ConfigError, match="give space='tiny:Own'"):
+    with pytest.raises(ConfigError, match="--space tiny:Own, from Python space='tiny:Own'"):
         load_network(tmp_path / "own.safetensors.json")
     again = load_network(tmp_path / "own.safetensors.json", space="tiny:Own")
     images = example_images(info())
     assert torch.equal(again(images), network(images))
+    with pytest.raises(ConfigError, match="is of the search space 'tiny:Own', not of 'darts'"):
+        load_network(tmp_path / "own.safetensors.json", space="darts")
 
 
 BAD = [
@@ -320,10 +323,5 @@ BAD = [
 @pytest.mark.parametrize(("words", "says"), BAD, ids=lambda value: str(value)[:60])
 def test_wrong_words_give_one_line_and_no_file(tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("nasreg: error: ")
-    assert captured.err.count("\n") == 1
-    assert says in captured.err
+    check_refused(words, says, capsys)
     assert list(tmp_path.iterdir()) == []

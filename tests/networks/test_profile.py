@@ -26,6 +26,7 @@ from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
 from sources import SMALL, SMALL_WORDS, chain_architecture, chain_model, info, search
 from tiny import Net
+from words import check_refused
 
 SIZES = json.loads((Path(__file__).with_name("golden") / "eval_networks.json").read_text())
 
@@ -232,12 +233,7 @@ BAD = [
 @pytest.mark.parametrize(("words", "says"), BAD, ids=lambda value: str(value)[:60])
 def test_wrong_words_give_one_line(tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("nasreg: error: ")
-    assert captured.err.count("\n") == 1
-    assert says in captured.err
+    check_refused(words, says, capsys)
 
 
 @given(st.text(max_size=20) | st.from_regex(r"-?\d{1,6}x-?\d{1,6}x-?\d{1,6}", fullmatch=True))

@@ -15,6 +15,7 @@ from nasreg.cli import main
 from nasreg.data import from_torch
 from nasreg.errors import ConfigError, DataError, InterruptedRunError, RunDirectoryError, UsageError, WeightsError
 from nasreg.events import EpochEnded, Notice, StepEnded
+from nasreg.nn import extract_space
 from nasreg.registry import default_registry
 from nasreg.retraining import trainer as trainer_module
 from nasreg.retraining.api import resolve, resume, run
@@ -22,8 +23,10 @@ from nasreg.retraining.config import RetrainConfig
 from nasreg.retraining.repeats import repeat, resume_repeats
 from nasreg.retraining.trainer import learning_rate
 from nasreg.saved import read_recipe
+from nasreg.specs import DataInfo
 from nasreg.testing import differences, short_options, toy_images
-from tiny import Net
+from tiny import Net, Own
+from words import check_refused
 
 TINY = {"cells": 3, "channels": 4}
 TRAINER = {"epochs": 3, "batch_size": 16, "lr": 0.1}
@@ -303,6 +306,20 @@ def test_what_cannot_be_evaluated(tmp_path):
         (tmp_path / f"{name}.safetensors").write_bytes(damaged)
         with pytest.raises(WeightsError, match="cannot read"):
             nasreg.evaluate(tmp_path / f"{name}.safetensors")
+
+
+def test_a_network_of_a_space_of_ones_own_is_measured_where_the_space_is_named(tmp_path, capsys):
+    info = DataInfo(channels=1, height=8, width=8, classes=tuple("0123456789"))
+    architecture = tmp_path / "own.json"
+    architecture.write_text(extract_space(Own(info)).architecture({"conv": "1"}).to_json())
+    run = str(tmp_path / "run")
+    settings = ["--set", "trainer.epochs=1", "--set", "dataset.limit=40", "--set", "space.width=2"]
+    assert main(["retrain", str(architecture), "--space", "tiny:Own", *settings, "--out", run]) == 0
+    assert "last.safetensors --space tiny:Own" in capsys.readouterr().out
+    check_refused(["evaluate", run], "if you trust it, name it too (--space tiny:Own", capsys)
+    check_refused(["evaluate", run, "--space", "darts"], "is of the search space 'tiny:Own', not of 'darts'", capsys)
+    assert main(["evaluate", run, "--space", "tiny:Own", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 360
 
 
 def test_cutout_blanks_squares_that_may_reach_over_the_border():
