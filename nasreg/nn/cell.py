@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from nasreg.errors import SpaceError
-from nasreg.nn.choices import Choice, add_all, checked, module_dict
+from nasreg.nn.choices import Choice, add_all, checked, is_optimized, module_dict
+from nasreg.nn.mixture import Mixture, Source, as_format, fast_format
 from nasreg.specs.architecture import CellDecision
 from nasreg.specs.space import NONE, CellSpec
 
@@ -85,10 +86,11 @@ class Cell(Choice):
             modules[name] = factory(source, node)
         return module_dict(modules, f"Cell {self.key!r}") if modules else nn.ModuleDict()
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def compute(self, answer: Any, *inputs: Tensor) -> Tensor:
         """Compute the cell.
 
         Args:
+            answer: The operations of each node, or weights of all candidates on each edge.
             inputs: The input states, each ``(B, C, H, W)``.
 
         Returns:
@@ -100,13 +102,25 @@ class Cell(Choice):
         cell = self._spec
         if len(inputs) != cell.inputs:
             raise SpaceError(f"Cell {self.key!r} takes {cell.inputs} inputs, got {len(inputs)}")
-        answer = self.answer()
-        states = list(inputs)
+        mixed = isinstance(answer[0], Tensor) and is_optimized(self.execution)
+        states = list(map(fast_format, inputs)) if mixed else list(inputs)
+        sources = list(map(Source, states))
         for node in range(cell.nodes):
-            states.append(self._node(node, states, answer))
-        return torch.cat([states[state] for state in cell.concat], 1)
+            states.append(self._mixed(node, sources, answer) if mixed else self._sum(node, states, answer))
+            sources.append(Source(states[-1]))
+        output = torch.cat([states[state] for state in cell.concat], 1)
+        return as_format(output, inputs[0]) if mixed else output
 
-    def _node(self, node: int, states: list[Tensor], answer: Any) -> Tensor:
+    def _mixed(self, node: int, sources: list[Source], answer: Any) -> Tensor:
+        mixture = Mixture(self.execution)
+        for source, edge in zip(sources, self._spec.edges_into(node), strict=True):
+            modules = cast("nn.ModuleDict", self.edges[edge])
+            for name, weight in zip(self._spec.candidates[edge], answer[edge].unbind(), strict=True):
+                if name != NONE:  # zeros add nothing
+                    mixture.add(weight, modules[name], source)
+        return mixture.total
+
+    def _sum(self, node: int, states: list[Tensor], answer: Any) -> Tensor:
         total: Tensor | None = None
         for output in self._outputs(node, states, answer):
             total = output if total is None else total + output

@@ -13,8 +13,12 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from nasreg.errors import ConfigError, SpaceError, UndecidedError
+from nasreg.nn.mixture import Execution, Mixture, Source, as_format, fast_format
 from nasreg.specs.architecture import Decision, InputDecision
 from nasreg.specs.base import Spec, parse
 from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec, Reduction
@@ -35,7 +39,19 @@ class Choice(nn.Module, ABC):
     def __init__(self, key: str | None = None) -> None:
         super().__init__()
         self.key = key
+        self.execution = Execution()
         self._source: Callable[[], Answer] | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask for the answer, and compute what it says."""
+        answer = self.answer()
+        if self.execution.checkpoint and self.training and torch.is_grad_enabled():
+            return _checkpointed(self, answer, args, kwargs)
+        return self.compute(answer, *args, **kwargs)
+
+    @abstractmethod
+    def compute(self, answer: Answer, *args: Any, **kwargs: Any) -> Any:
+        """Compute what an answer says."""
 
     def bind(self, source: Callable[[], Answer] | None) -> None:
         """Set who is asked in the forward pass (None: nobody). Mutators call this when they attach and detach."""
@@ -89,13 +105,17 @@ class LayerChoice(Choice):
             candidates = {str(number): module for number, module in enumerate(candidates)}
         self.candidates = module_dict(candidates, f"LayerChoice {key!r}")
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def compute(self, answer: Answer, *args: Any, **kwargs: Any) -> Any:
         """Compute the chosen candidate, or the weighted sum of all."""
-        answer = self.answer()
         if isinstance(answer, str):
             return self.candidates[answer](*args, **kwargs)
         weights = cast("Tensor", answer)
-        return mix(weights, (module(*args, **kwargs) for module in self.candidates.values()))
+        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not is_optimized(self.execution):
+            return mix(weights, (module(*args, **kwargs) for module in self.candidates.values()))
+        mixture, source = Mixture(self.execution), Source(fast_format(args[0]))
+        for weight, module in zip(weights.unbind(), self.candidates.values(), strict=True):
+            mixture.add(weight, module, source)
+        return as_format(mixture.total, args[0])
 
     def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec:
         """Describe this choice under its full key."""
@@ -139,10 +159,11 @@ class InputChoice(Choice):
         self.reduction: Reduction = reduction
         self.spec(key or "input", ())  # what contradicts itself is told where it is written
 
-    def forward(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
+    def compute(self, answer: Answer, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
         """Join the chosen inputs, or the weighted sum of all.
 
         Args:
+            answer: What says which.
             inputs: A list of ``n_candidates`` tensors, or a mapping with the names in ``choose_from``. For ``sum`` and
                 ``mean`` they have one shape; for ``concat`` they may differ in dimension 1.
 
@@ -150,11 +171,18 @@ class InputChoice(Choice):
             SpaceError: Other inputs than declared.
         """
         tensors = self._tensors(inputs)
-        answer = self.answer()
         if isinstance(answer, Tensor):
-            return mix(answer, tensors.values())
+            return self._mixed(answer, tensors)
         decision = cast("InputDecision", answer)
         return _join([tensors[name] for name in decision], self.reduction, next(iter(tensors.values())))
+
+    def _mixed(self, weights: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        if not is_optimized(self.execution):
+            return mix(weights, tensors.values())
+        mixture = Mixture(self.execution)
+        for weight, tensor in zip(weights.unbind(), tensors.values(), strict=True):
+            mixture.add_tensor(weight, tensor)
+        return mixture.total
 
     def _tensors(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
         what = f"InputChoice {self.key or ''!r}"
@@ -236,6 +264,52 @@ def mix(weights: Tensor, outputs: Iterable[Tensor]) -> Tensor:
         total = part if total is None else total + part
     assert total is not None  # noqa: S101  # every choice has at least one candidate
     return total
+
+
+def set_execution(model: nn.Module, execution: Execution) -> None:
+    """Say how the choices of a model compute weighted sums of candidates; it has no effect on the results."""
+    for module in model.modules():
+        if isinstance(module, Choice):
+            module.execution = execution
+
+
+def is_optimized(execution: Execution) -> bool:
+    """Return whether to compute in the optimised way, which cannot be compiled or transformed by functorch."""
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return execution.optimized and not transformed and not torch.compiler.is_compiling()
+
+
+def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Compute a choice so that only its inputs are kept for the backward pass."""
+    # In the backward pass the parameters may be others (functional_call), and the buffers must not change again.
+    state = dict(choice.named_parameters())
+    buffers = dict(choice.named_buffers())
+    calls = 0
+
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return choice.compute(answer, *args, **kwargs)
+        copies = {name: buffer.clone() for name, buffer in buffers.items()}
+        return functional_call(_Compute(choice), _prefixed({**state, **copies}), (answer, *args), kwargs)
+
+    return checkpoint(compute, *args, use_reentrant=False, **kwargs)
+
+
+class _Compute(nn.Module):
+    """Makes ``Choice.compute`` the forward pass, for ``functional_call``."""
+
+    def __init__(self, choice: Choice) -> None:
+        super().__init__()
+        self.choice = choice
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.choice.compute(*args, **kwargs)
+
+
+def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"choice.{name}": value for name, value in state.items()}
 
 
 def _join(chosen: list[Tensor], reduction: Reduction, like: Tensor) -> Any:

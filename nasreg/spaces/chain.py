@@ -5,6 +5,7 @@ Each block chooses the kernel size of its convolution, and which of the earlier 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from nasreg.nn import InputChoice, LayerChoice
@@ -17,6 +18,7 @@ class ChainNetwork(nn.Module):
 
     def __init__(self, info: DataInfo, config: ChainSpaceConfig) -> None:
         super().__init__()
+        self.memory_format: torch.memory_format | None = None
         width = config.channels
         self.stem = nn.Conv2d(info.channels, width, 3, padding=1)
         self.convs = nn.ModuleList()
@@ -34,6 +36,8 @@ class ChainNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify ``(B, C, H, W)`` images: ``(B, classes)`` logits."""
+        if self.memory_format is not None:
+            x = x.contiguous(memory_format=self.memory_format)
         states = [self.stem(x)]
         for conv, skip in zip(self.convs, self.skips, strict=True):
             states.append(conv(states[-1]) + skip(states))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
@@ -118,6 +119,7 @@ class DartsNetwork(nn.Module):
 
     def __init__(self, info: DataInfo, config: DartsSpaceConfig) -> None:
         super().__init__()
+        self.memory_format: torch.memory_format | None = None
         imagenet = _stem(info, config) == "imagenet"
         reductions = reduction_positions(config.cells, _reductions(info, config))
         channels = config.channels
@@ -158,6 +160,8 @@ class DartsNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Compute logits, a pair of logits, or feature maps, of ``(B, C, H, W)`` images."""
+        if self.memory_format is not None:
+            x = x.contiguous(memory_format=self.memory_format)
         s0 = self.stem0(x)
         s1 = self.stem1(s0)
         maps: list[Tensor] = []

@@ -31,6 +31,16 @@ class OneShotTrainerConfig(LoopConfig):
     """Options of a one-shot trainer; an algorithm's own config adds its optimisers and schedule."""
 
     epochs: int = Field(default=50, ge=1, description="passes over the weights' part of the train set")
+    execution: Literal["optimized", "plain"] = Field(
+        default="optimized",
+        description="how the supernet is computed: several times as fast, or candidate by candidate as in the paper's"
+        " formula; the numbers are the same but for rounding",
+    )
+    activation_checkpointing: bool = Field(
+        default=False,
+        description="compute each cell or choice again in the backward pass, which takes a fraction of the memory and"
+        " somewhat more time",
+    )
 
 
 class TrialTrainerConfig(LoopConfig):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from nasreg.mutators.base import OneShotMutator
+from nasreg.nn.choices import set_execution
 from nasreg.nn.extract import extract_space
+from nasreg.nn.mixture import Execution
 from nasreg.trainers.config import OneShotTrainerConfig
 from nasreg.trainers.search import SearchTrainer
+from nasreg.trainers.task import EdgeCandidates
 
 
 class OneShotTrainer(SearchTrainer):
@@ -30,11 +34,29 @@ class OneShotTrainer(SearchTrainer):
         Raises:
             SpaceError: The model has no search space, or one that contradicts itself.
         """
-        self.model = self.task.build().to(self.task.device)
+        self.model = self.build()
         self.mutator = self.task.mutator(extract_space(self.model)).to(self.task.device)
         self.mutator.attach(self.model)
+
+    def build(self, *, added_depth: int = 0, edge_candidates: EdgeCandidates | None = None) -> nn.Module:
+        """Build a supernet on the device that computes as the options say; takes what ``SearchTask.build`` does."""
+        model = self.task.build(added_depth=added_depth, edge_candidates=edge_candidates).to(self.task.device)
+        options = self.options
+        optimized = options.execution == "optimized"
+        set_execution(model, Execution(optimized=optimized, checkpoint=options.activation_checkpointing))
+        if optimized and self.task.device.type == "cpu":
+            _set_memory_format(model, torch.channels_last)
+        return model
 
     def supernet(self) -> nn.Module | None:
         """Return the trained supernet with its choices undecided again."""
         self.mutator.detach(self.model)
+        set_execution(self.model, Execution())
+        _set_memory_format(self.model, None)
         return self.model
+
+
+def _set_memory_format(model: nn.Module, memory_format: torch.memory_format | None) -> None:
+    """Say how a model lays out its images, where it has an attribute for that: it then works with either."""
+    if hasattr(model, "memory_format"):
+        model.memory_format = memory_format  # type: ignore[assignment]  # torch knows of tensors and modules only

@@ -7,7 +7,8 @@ second derivative can be taken exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -119,15 +120,29 @@ class BilevelTrainer(OneShotTrainer):
         total = [torch.zeros_like(tensor) for tensor in by]
         mean = torch.zeros((), device=batch[0].device)
         correct = torch.zeros((), device=batch[0].device, dtype=torch.int64)
-        for x, y, share in self.pieces(batch):
-            loss, right = self.forward(x, y, weights)
-            gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
-            for tensor, gradient in zip(total, gradients, strict=True):
-                if gradient is not None:
-                    tensor.add_(gradient)
-            mean = mean + loss.detach() * share
-            correct = correct + right
+        with self._only(by):
+            for x, y, share in self.pieces(batch):
+                loss, right = self.forward(x, y, weights)
+                gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
+                for tensor, gradient in zip(total, gradients, strict=True):
+                    if gradient is not None:
+                        tensor.add_(gradient)
+                mean = mean + loss.detach() * share
+                correct = correct + right
         return total, mean, correct
+
+    @contextmanager
+    def _only(self, by: Sequence[Tensor]) -> Iterator[None]:
+        """Let no other weight or alpha ask for a gradient, so that nothing is kept or computed for one."""
+        wanted = set(map(id, by))
+        others = [tensor for tensor in (*self.weights.values(), *self.alphas) if id(tensor) not in wanted]
+        for tensor in others:
+            tensor.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for tensor in others:
+                tensor.requires_grad_(True)
 
     def forward(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Return the mean loss and the number of right answers; see ``gradients`` for ``weights``."""

@@ -87,7 +87,7 @@ class PdartsTrainer(BilevelTrainer):
     def _build_stage(self, stage: int, candidates: Candidates | None) -> None:
         self.stage, self.candidates = stage, candidates
         added = self.options.added_cells[stage]
-        self.model = self.task.build(added_depth=added, edge_candidates=candidates).to(self.task.device)
+        self.model = self.build(added_depth=added, edge_candidates=candidates)
         self._dropouts = [nn.Dropout(0.0) for _ in _skips(self.model)]
         for (edge, name), dropout in zip(list(_skips(self.model)), self._dropouts, strict=True):
             edge[name] = dropout

@@ -1,0 +1,254 @@
+"""What a search step costs, as ratios in one run: ``python benchmarks/search_step.py``. How to read it: README.md here.
+
+Each row compares one step (alphas and weights) of three trainers, in one process and by turns: the textbook way, in
+which each candidate is computed for itself and the step of the alphas takes all gradients; the optimised way; and that
+with activation checkpointing. They start from the same weights and are checked to end with the same loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nasreg.nn import extract_space
+from nasreg.spaces.config import DartsSpaceConfig
+from nasreg.spaces.darts import build
+from nasreg.specs import DataInfo, RunSpec, Selection
+from nasreg.trainers import Batch, SearchTask
+from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+from nasreg_darts.mutator import DartsMutator
+from nasreg_darts.trainer import BilevelTrainer, DartsTrainer
+from nasreg_pdarts.config import PdartsMutatorConfig, PdartsTrainerConfig
+from nasreg_pdarts.mutator import PdartsMutator
+from nasreg_pdarts.trainer import PdartsTrainer
+
+EPOCHS = 25
+
+
+class Size(NamedTuple):
+    """Of a search."""
+
+    cells: int
+    channels: int
+    batch: int
+    side: int
+
+    def __str__(self) -> str:
+        return f"{self.cells} cells, C={self.channels}, batch {self.batch}, {self.side}x{self.side}"
+
+
+SMALL, PAPER = Size(3, 8, 64, 16), Size(8, 16, 64, 32)
+PAPER_PDARTS = Size(5, 16, 96, 32)
+
+
+class _Textbook(BilevelTrainer):
+    """Takes all gradients in each pass, as a backward() of the loss does."""
+
+    def gradients(
+        self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return those asked for."""
+        everything = [*by, *({*self.weights.values(), *self.alphas} - {*by})]
+        found, loss, correct = super().gradients(batch, everything, weights)
+        return found[: len(by)], loss, correct
+
+
+class TextbookDarts(_Textbook, DartsTrainer):
+    """DARTS the textbook way."""
+
+
+class TextbookPdarts(_Textbook, PdartsTrainer):
+    """P-DARTS the textbook way."""
+
+
+def make_trainer(size: Size, device: torch.device, *, textbook: bool, stage: int | None, **options: Any) -> Any:
+    """Make a trainer in the middle of a search.
+
+    Args:
+        size: Of the supernet and the images.
+        device: Where.
+        textbook: Compute in the textbook way.
+        stage: Of P-DARTS, from 0; None for DARTS.
+        options: Of the trainer.
+    """
+    info = DataInfo(channels=3, height=size.side, width=size.side, classes=tuple("0123456789"))
+    config = DartsSpaceConfig(cells=size.cells, channels=size.channels)
+
+    def model(*, retrain: bool = False, added_depth: int = 0, edge_candidates: Any = None) -> torch.nn.Module:
+        del retrain
+        changed = {"cells": size.cells + added_depth, "edge_candidates": edge_candidates}
+        return build(info, config.model_copy(update=changed))
+
+    torch.manual_seed(0)
+    one = stage is None
+    name = "darts" if one else "pdarts"
+    selection = Selection(name="darts")
+    mutator: Callable[[Any], Any] = (
+        (lambda space: DartsMutator(space, DartsMutatorConfig()))
+        if one
+        else (lambda space: PdartsMutator(space, PdartsMutatorConfig()))
+    )
+    task = SearchTask(
+        spec=RunSpec(algorithm=name, space=selection, dataset=selection, mutator={}, trainer={}),
+        space=extract_space(model()),
+        build=model,
+        mutator=mutator,
+        data=None,  # type: ignore[arg-type]  # the batches are given
+        device=device,
+    )
+    options = {"execution": "plain" if textbook else "optimized", "epochs": EPOCHS, **options}
+    trainer: Any
+    if one:
+        trainer = (TextbookDarts if textbook else DartsTrainer)(task, DartsTrainerConfig(**options))
+    else:
+        trainer = (TextbookPdarts if textbook else PdartsTrainer)(task, PdartsTrainerConfig(**options))
+    trainer.setup()
+    trainer.start_epoch((stage or 0) * EPOCHS)
+    trainer.model.train()
+    return trainer
+
+
+def batches(size: Size, device: torch.device) -> tuple[Batch, Batch]:
+    """Make the two batches of a step."""
+    generator = torch.Generator().manual_seed(0)
+
+    def batch() -> Batch:
+        images = torch.randn(size.batch, 3, size.side, size.side, generator=generator)
+        return images.to(device), torch.randint(0, 10, (size.batch,), generator=generator).to(device)
+
+    return batch(), batch()
+
+
+class Peak:
+    """The most memory that a block of code took at once, in bytes."""
+
+    taken = 0
+
+    @contextmanager
+    def measured(self, device: torch.device) -> Iterator[None]:
+        """Measure a block."""
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            yield
+            torch.cuda.synchronize(device)
+            self.taken = max(self.taken, torch.cuda.max_memory_allocated(device) - before)
+            return
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = _status("VmRSS")
+        yield
+        self.taken = max(self.taken, _status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+class Measured(NamedTuple):
+    """Of a way to compute a step: median and least seconds, peak of memory in bytes, loss after the last step."""
+
+    seconds: float
+    least: float
+    peak: int
+    loss: float
+
+
+def measure(trainers: Mapping[str, Any], size: Size, device: torch.device, rounds: int) -> dict[str, Measured]:
+    """Do steps of all trainers by turns."""
+    train, valid = batches(size, device)
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    peaks = {name: Peak() for name in trainers}
+    losses: dict[str, float] = {}
+    for turn in range(rounds + 1):  # the first is to warm up
+        for name, trainer in trainers.items():
+            with peaks[name].measured(device):
+                began = time.perf_counter()
+                losses[name] = trainer.train_step(train, valid)[0]
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                if turn:
+                    seconds[name].append(time.perf_counter() - began)
+    return {
+        name: Measured(statistics.median(each), min(each), peaks[name].taken, losses[name])
+        for name, each in seconds.items()
+    }
+
+
+class Case(NamedTuple):
+    """A kind of step."""
+
+    title: str
+    stage: int | None
+    options: dict[str, Any]
+
+
+CASES = {
+    "first": Case("DARTS, first order", None, {}),
+    "difference": Case("DARTS, second order, finite difference", None, {"second_order": True}),
+    "exact": Case("DARTS, second order, exact", None, {"second_order": True, "hessian_product": "exact"}),
+    "stage1": Case("P-DARTS, stage 1", 0, {}),
+    "stage2": Case("P-DARTS, stage 2", 1, {}),
+    "stage3": Case("P-DARTS, stage 3", 2, {}),
+}
+
+WAYS: dict[str, dict[str, Any]] = {
+    "textbook": {"textbook": True},
+    "optimised": {"textbook": False},
+    "checkpointed": {"textbook": False, "activation_checkpointing": True},
+}
+
+
+def compare(case: Case, size: Size, device: torch.device, rounds: int, ways: Sequence[str]) -> None:
+    """Print the rows of a case."""
+    trainers = {name: make_trainer(size, device, stage=case.stage, **case.options, **WAYS[name]) for name in ways}
+    found = measure(trainers, size, device, rounds)
+    base = found[ways[0]]
+    for name, row in found.items():
+        images = 2 * size.batch / row.seconds
+        print(
+            f"{case.title:40} {size!s:40} {name:13}{row.seconds:9.3f}{base.seconds / row.seconds:8.2f}"
+            f"{row.peak / 2**20:10.0f}{row.peak / base.peak:8.2f}{images:10.0f}{row.loss:10.5f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
+    parser.add_argument("--sizes", nargs="*", choices=["small", "paper"], default=["small", "paper"])
+    parser.add_argument(
+        "--ways", nargs="*", choices=WAYS, default=list(WAYS), help="the first is what others are compared with"
+    )
+    parser.add_argument("--grow", action="store_true", help="instead show how the first order grows with the size")
+    parser.add_argument("--rounds", type=int, default=3, help="steps of each that are measured, after one to warm up")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device}; median of {options.rounds} steps")
+    print(f"{'':81} {'way':13}{'seconds':>9}{'faster':>8}{'peak MiB':>10}{'share':>8}{'images/s':>10}{'loss':>10}")
+    if options.grow:
+        small = Size(4, 8, 32, 32)
+        for field in ("cells", "channels", "batch"):
+            for factor in (1, 2, 4):
+                size = small._replace(**{field: factor * getattr(small, field)})
+                compare(CASES["first"], size, device, options.rounds, options.ways)
+        return
+    for name in options.cases:
+        sizes = {"small": SMALL, "paper": PAPER if CASES[name].stage is None else PAPER_PDARTS}
+        for size in options.sizes:
+            compare(CASES[name], sizes[size], device, options.rounds, options.ways)
+
+
+if __name__ == "__main__":
+    main()
