@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from nasreg.specs import Architecture, CellDecision, CellSpec
+    from nasreg.specs import Architecture, CellDecision, CellSpec, SearchSpaceSpec
     from nasreg_darts.trainer import DartsTrainer
     from nasreg_pdarts.mutator import PdartsMutator
 
@@ -146,6 +146,7 @@ class SearchStep(NamedTuple):
 
     build: Callable[..., nn.Module]
     """Builds the supernet."""
+    space: SearchSpaceSpec
     weights: dict[str, Tensor]
     momenta: dict[str, Tensor]
     alphas: dict[str, Tensor]
@@ -174,6 +175,7 @@ def _read_search_step(arrays: Arrays) -> SearchStep:
     shape = arrays.get("alpha_normal", (None, len(DARTS_OPERATIONS))).shape
     options = {**size.options, "nodes": cell_nodes(shape[0], "alpha_normal")}
 
+    from nasreg.nn import extract_space
     from nasreg.registry import default_registry
     from nasreg.resolve import space_component
 
@@ -181,7 +183,8 @@ def _read_search_step(arrays: Arrays) -> SearchStep:
         model: nn.Module = space_component(default_registry(), "darts").build(size.info, options)
         return model.double()
 
-    shapes = {program_name(name): each.shape for name, each in build().named_parameters()}
+    supernet = build()
+    shapes = {program_name(name): each.shape for name, each in supernet.named_parameters()}
     train, valid = (arrays.batch(f"{part}_", size.info) for part in ("train", "valid"))
     results = {"train_logits": arrays.tensor("train_logits", (len(train[0]), size.info.n_classes))}
     for name in ("train_loss", "valid_loss", "unrolled_valid_loss", "grad_norm_before_clip"):
@@ -193,6 +196,7 @@ def _read_search_step(arrays: Arrays) -> SearchStep:
         results |= {f"{group}/{name}": value for name, value in scalars.items()}
     return SearchStep(
         build=build,
+        space=extract_space(supernet),
         weights=named(arrays, "weight", shapes),
         momenta=named(arrays, "momentum", shapes),
         alphas={key: arrays.tensor(f"alpha_{key}", shape) for key in KEYS},
@@ -207,18 +211,15 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
     """Check all of a search step with some options of the trainer."""
     import torch
 
-    from nasreg.nn import extract_space
-
     def check(name: str, ours: Tensor, tolerance: float = TOLERANCE, scale: float | None = None) -> Check:
         return Check(name, _error(ours, step.results[name], scale), tolerance)
 
     train, valid = step.train, step.valid
     trainer = _trainer(step, options)
     architecture = trainer.mutator.architecture()
-    space = extract_space(trainer.model)
     for key in KEYS:
         yield Check(f"genotype.{key}", _differing(_edges(architecture, key), step.genotype[key]), 0)
-        concat = cast("CellSpec", space[key]).concat
+        concat = cast("CellSpec", step.space[key]).concat
         yield Check(f"genotype.{key}_concat", _differing(concat, step.genotype[f"{key}_concat"]), 0)
     yield check("train_logits", trainer.model(train[0]))
     gradients, loss, _ = trainer.gradients(train, list(trainer.weights.values()))
@@ -250,7 +251,6 @@ def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
     """Return a trainer at the start of the step."""
     import torch
 
-    from nasreg.nn import extract_space
     from nasreg.specs import RunSpec, Selection
     from nasreg.trainers import SearchTask
     from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
@@ -261,7 +261,7 @@ def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
         spec=RunSpec(
             algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="file"), mutator={}, trainer={}
         ),
-        space=extract_space(step.build()),
+        space=step.space,
         build=step.build,
         mutator=lambda space: DartsMutator(space, DartsMutatorConfig()).double(),
         data=None,  # type: ignore[arg-type]  # the batches are given
