@@ -1,0 +1,449 @@
+"""How far nasreg is from the figures of the authors' programs: ``python benchmarks/fidelity.py FILE``.
+
+FILE holds inputs, weights and results of a program, in one of four forms, which are told apart by what is in them:
+
+- one search step of DARTS (``.npz``), on every path of execution that the trainer offers;
+- one training step of the network to retrain of DARTS_V2 (``.npz``);
+- what P-DARTS drops after each stage, and what it derives (``.json``);
+- parameters and multiply-accumulates of networks to retrain (``.json``).
+
+The README beside each file in the folders ``golden`` of the tests says what is in it. Sizes are read off the weights:
+channels, cells, nodes, classes, images and batches may be any. nasreg computes the same in float64, and each quantity
+gets a line: its relative error, the tolerance, and ``ok`` or ``FAILED``. Exit code: 0 where all agree, 1 where one does
+not, 2 where the file is none of these or lacks something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
+
+from pydantic import ValidationError
+
+from golden_files import (
+    KEYS,
+    Arrays,
+    Case,
+    Counts,
+    Dropping,
+    FileError,
+    Stage,
+    cell_nodes,
+    named,
+    network_size,
+    parsed,
+    program_name,
+    program_name_of_kept,
+    read,
+    read_genotype,
+)
+from nasreg.errors import NasregError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from nasreg.specs import Architecture, CellDecision, CellSpec, SearchSpaceSpec
+    from nasreg_darts.trainer import DartsTrainer
+    from nasreg_pdarts.mutator import PdartsMutator
+
+TOLERANCE = 1e-9
+FINITE_DIFFERENCE_TOLERANCE = 1e-3
+"""The program's central difference is noisy at the kinks of ReLU and max-pooling."""
+FLOOR = 1e-3
+"""Numbers below this part of the largest of their array are compared with that part: they are rounded as it is."""
+
+
+class Check(NamedTuple):
+    """One quantity: how far nasreg is from the file."""
+
+    name: str
+    error: float
+    """The largest relative error of its numbers; of what must be equal, the number (or part) that is not."""
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether they agree; an error that is no number does not."""
+        return self.error <= self.tolerance
+
+
+def main() -> None:
+    """Print a line for each quantity."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, metavar="FILE")
+    path = parser.parse_args().file
+    count = failed = 0
+    try:
+        for check in checks(path):
+            count += 1
+            failed += not check.ok
+            verdict = "ok" if check.ok else "FAILED"
+            print(f"{check.name:<64} error {check.error:7.1e}  tolerance {check.tolerance:5.0e}  {verdict}", flush=True)
+    except FileError as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NasregError as error:  # such as a loss that is not finite, where the program's is
+        sys.exit(f"{path}: nasreg failed: {error}")
+    print(f"{failed} of {count} quantities FAILED" if failed else f"all {count} quantities agree")
+    sys.exit(1 if failed else 0)
+
+
+def checks(path: Path) -> Iterator[Check]:
+    """Compare nasreg with a file, quantity by quantity.
+
+    Raises:
+        FileError: The file cannot be read, is in none of the forms, or something in it is missing or malformed.
+    """
+    content = read(path)
+    try:
+        if isinstance(content, Arrays):
+            if any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
+                yield from _search_step(content)
+            elif "weight/classifier.weight" in content or {"x", "y"} & content.names:
+                yield from _retrain_step(content)
+            else:
+                raise FileError("no array of it is of a search step of DARTS or of a network to retrain")
+        elif isinstance(content, dict) and "cases" in content:
+            yield from _dropping(parsed(Dropping, content))
+        elif isinstance(content, dict) and any(isinstance(each, dict) and "macs" in each for each in content.values()):
+            yield from _counting(parsed(dict[str, Counts], content))
+        else:
+            raise FileError('it has neither "cases" of P-DARTS nor parameters and "macs" of networks')
+    except (UsageError, ImportError) as error:  # such as: fewer cells than nasreg can build, a plugin that is missing
+        raise FileError(str(error)) from error
+
+
+def _error(ours: Tensor | float, theirs: Tensor, scale: float | None = None) -> float:
+    """Return the largest relative error.
+
+    Args:
+        ours: What nasreg computed.
+        theirs: What is in the file.
+        scale: How large the numbers are that it was added up from, where it may be much smaller itself.
+    """
+    import torch
+
+    difference = (torch.as_tensor(ours).detach() - theirs).abs()
+    least = FLOOR * (float(theirs.abs().max()) if scale is None else scale)
+    return float(torch.where(difference == 0, 0.0, difference / theirs.abs().clamp(min=least)).max())
+
+
+def _differing(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
+    return sum(a != b for a, b in zip_longest(ours, theirs))
+
+
+# One search step of DARTS
+
+
+class SearchStep(NamedTuple):
+    """What a file says of a search step."""
+
+    build: Callable[..., nn.Module]
+    """Builds the supernet."""
+    space: SearchSpaceSpec
+    weights: dict[str, Tensor]
+    momenta: dict[str, Tensor]
+    alphas: dict[str, Tensor]
+    train: tuple[Tensor, Tensor]
+    valid: tuple[Tensor, Tensor]
+    results: dict[str, Tensor]
+    """Of the program, by name."""
+    genotype: dict[str, list[Any]]
+
+
+def _search_step(arrays: Arrays) -> Iterator[Check]:
+    step = _read_search_step(arrays)
+
+    from nasreg_darts.config import DartsTrainerConfig
+
+    execution = DartsTrainerConfig.model_fields.get("execution")
+    for path in get_args(execution.annotation) if execution else ("default",):
+        for check in _search_step_on(step, {"execution": path} if execution else {}):
+            yield check._replace(name=f"{path}: {check.name}")
+
+
+def _read_search_step(arrays: Arrays) -> SearchStep:
+    from nasreg.spaces.config import DARTS_OPERATIONS
+
+    size = network_size(arrays, "train_x")
+    shape = arrays.get("alpha_normal", (None, len(DARTS_OPERATIONS))).shape
+    options = {**size.options, "nodes": cell_nodes(shape[0], "alpha_normal")}
+
+    from nasreg.nn import extract_space
+    from nasreg.registry import default_registry
+    from nasreg.resolve import space_component
+
+    def build(**_: Any) -> nn.Module:
+        model: nn.Module = space_component(default_registry(), "darts").build(size.info, options)
+        return model.double()
+
+    supernet = build()
+    shapes = {program_name(name): each.shape for name, each in supernet.named_parameters()}
+    train, valid = (arrays.batch(f"{part}_", size.info) for part in ("train", "valid"))
+    results = {"train_logits": arrays.tensor("train_logits", (len(train[0]), size.info.n_classes))}
+    for name in ("train_loss", "valid_loss", "unrolled_valid_loss", "grad_norm_before_clip"):
+        results[name] = arrays.tensor(name, ())
+    for kind in ("first_order", "second_order_exact", "second_order_fd", "alpha_after_adam"):
+        results |= {f"{kind}_{key}": arrays.tensor(f"{kind}_{key}", shape) for key in KEYS}
+    for group in ("weight_after_sum", "weight_after_norm"):
+        scalars = named(arrays, group, dict.fromkeys(shapes, ()))
+        results |= {f"{group}/{name}": value for name, value in scalars.items()}
+    return SearchStep(
+        build=build,
+        space=extract_space(supernet),
+        weights=named(arrays, "weight", shapes),
+        momenta=named(arrays, "momentum", shapes),
+        alphas={key: arrays.tensor(f"alpha_{key}", shape) for key in KEYS},
+        train=train,
+        valid=valid,
+        results=results,
+        genotype=read_genotype(arrays),
+    )
+
+
+def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check]:
+    """Check all of a search step with some options of the trainer."""
+    import torch
+
+    def check(name: str, ours: Tensor, tolerance: float = TOLERANCE, scale: float | None = None) -> Check:
+        return Check(name, _error(ours, step.results[name], scale), tolerance)
+
+    train, valid = step.train, step.valid
+    trainer = _trainer(step, options)
+    architecture = trainer.mutator.architecture()
+    for key in KEYS:
+        yield Check(f"genotype.{key}", _differing(_edges(architecture, key), step.genotype[key]), 0)
+        concat = cast("CellSpec", step.space[key]).concat
+        yield Check(f"genotype.{key}_concat", _differing(concat, step.genotype[f"{key}_concat"]), 0)
+    yield check("train_logits", trainer.model(train[0]))
+    gradients, loss, _ = trainer.gradients(train, list(trainer.weights.values()))
+    yield check("train_loss", loss)
+    yield check("grad_norm_before_clip", torch.stack([each.norm() for each in gradients]).norm())
+    yield check("valid_loss", trainer.gradients(valid, trainer.alphas)[1])
+    unrolled = trainer.unrolled_weights(train)
+    yield check("unrolled_valid_loss", trainer.gradients(valid, trainer.alphas, unrolled)[1])
+    second = {**options, "second_order": True}
+    for name, settings, tolerance in (
+        ("first_order", options, TOLERANCE),
+        ("second_order_exact", {**second, "hessian_product": "exact"}, TOLERANCE),
+        ("second_order_fd", {**second, "hessian_product": "finite_difference"}, FINITE_DIFFERENCE_TOLERANCE),
+    ):
+        for key, gradient in zip(KEYS, _trainer(step, settings).alpha_gradient(train, valid), strict=True):
+            yield check(f"{name}_{key}", gradient, tolerance)
+    trainer.train_step(train, valid)
+    for key in KEYS:
+        yield check(f"alpha_after_adam_{key}", trainer.mutator.alpha(key))
+    trainer = _trainer(step, options)  # the program's step of the weights is at the alphas of the start
+    trainer.train_step(train, None)
+    after = {program_name(name): each.detach() for name, each in trainer.model.named_parameters()}
+    for name, weight in after.items():
+        yield check(f"weight_after_sum/{name}", weight.sum(), scale=float(weight.abs().sum()))
+        yield check(f"weight_after_norm/{name}", weight.norm())
+
+
+def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
+    """Return a trainer at the start of the step."""
+    import torch
+
+    from nasreg.specs import RunSpec, Selection
+    from nasreg.trainers import SearchTask
+    from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+    from nasreg_darts.mutator import DartsMutator
+    from nasreg_darts.trainer import DartsTrainer
+
+    task = SearchTask(
+        spec=RunSpec(
+            algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="file"), mutator={}, trainer={}
+        ),
+        space=step.space,
+        build=step.build,
+        mutator=lambda space: DartsMutator(space, DartsMutatorConfig()).double(),
+        data=None,  # type: ignore[arg-type]  # the batches are given
+        device=torch.device("cpu"),
+    )
+    trainer = DartsTrainer(task, DartsTrainerConfig(**options))
+    trainer.setup()
+    trainer.start_epoch(0)
+    with torch.no_grad():
+        for name, weight in trainer.weights.items():
+            weight.copy_(step.weights[program_name(name)])
+            momentum = step.momenta[program_name(name)].clone()
+            trainer.optimizers["weights"].state[weight]["momentum_buffer"] = momentum
+        for key, alpha in step.alphas.items():
+            trainer.mutator.alpha(key).copy_(alpha)
+    return trainer
+
+
+def _edges(architecture: Architecture, key: str) -> list[list[Any]]:
+    return [list(edge) for node in cast("CellDecision", architecture.decisions[key]) for edge in node]
+
+
+# One training step of the network to retrain
+
+
+def _retrain_step(arrays: Arrays) -> Iterator[Check]:
+    size = network_size(arrays, "x")
+    classes = size.info.n_classes
+    auxiliary = any(name.startswith("auxiliary_head.") for name in arrays.below("weight"))
+
+    import torch
+    import torch.nn.functional as F
+
+    import nasreg
+    from nasreg.specs import parse_genotype
+
+    options = {**size.options, "auxiliary": auxiliary}
+    network = nasreg.build_network("DARTS_V2", size.info, options).double()
+    cells = parse_genotype(nasreg.get_genotype("DARTS_V2").genotype)
+    sources = {key: [source for _, source in cell.edges] for key, cell in cells.items()}
+    parameters = {
+        program_name_of_kept(name, sources, size.reductions): each for name, each in network.named_parameters()
+    }
+    weights = named(arrays, "weight", {name: tuple(each.shape) for name, each in parameters.items()})
+    norms = named(arrays, "grad_norm", dict.fromkeys(parameters, ()))
+    x, y = arrays.batch("", size.info)
+    wanted = ["train_logits", *(["train_aux_logits"] if auxiliary else []), "eval_logits_after_one_forward"]
+    theirs = {name: arrays.tensor(name, (len(x), classes)) for name in wanted}
+    theirs["train_loss"] = arrays.tensor("train_loss", ())
+
+    for name, weight in weights.items():
+        parameters[name].data.copy_(weight)
+    output = network(x)
+    logits, of_head = output if auxiliary else (output, None)
+    loss = F.cross_entropy(logits, y)
+    found = {"train_logits": logits}
+    if of_head is not None:
+        found["train_aux_logits"] = of_head
+        loss = loss + 0.4 * F.cross_entropy(of_head, y)
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    evaluated = network.eval()(x)
+    found |= {"train_loss": loss, "eval_logits_after_one_forward": evaluated[0] if auxiliary else evaluated}
+    for name, value in found.items():
+        yield Check(name, _error(value, theirs[name]), TOLERANCE)
+    largest = float(max(norms.values()))
+    for name, gradient in zip(parameters, gradients, strict=True):
+        yield Check(f"grad_norm/{name}", _error(gradient.norm(), norms[name], largest), TOLERANCE)
+
+
+# What P-DARTS drops and derives
+
+
+def _dropping(content: Dropping) -> Iterator[Check]:
+    for number, each in enumerate(content.cases):
+        for place, stage in _places(number, each):  # before anything is compared
+            _stage_mutator(stage, place)
+    for number, case in enumerate(content.cases):
+        *stages, (place, last) = _places(number, case)
+        for before, stage in stages:
+            for key in KEYS:
+                kept = getattr(stage, f"kept_{key}")
+                left = _stage_mutator(stage, before).strongest(max(map(len, kept)))[key]
+                yield Check(f"{before}.kept_{key}", _differing([list(names) for names in left], kept), 0)
+        # After the last stage ``none`` goes first: what is left is what a cell that keeps all of its edges has.
+        whole = _stage_mutator(last, place, all_edges=True).restricted(None)
+        for key in KEYS:
+            left_over = [[name] for name, _ in _edges(whole, key)]
+            yield Check(f"{place}.kept_{key}", _differing(left_over, getattr(last, f"kept_{key}")), 0)
+        mutator = _stage_mutator(last, place)
+        genotypes = {"genotype_unrestricted": (None, case.genotype_unrestricted)} | {
+            f"genotype_by_max_skips[{most}]": (most, genotype) for most, genotype in case.genotype_by_max_skips.items()
+        }
+        for name, (most, genotype) in genotypes.items():
+            architecture = mutator.restricted(most)
+            for key in KEYS:
+                theirs = [list(edge) for edge in getattr(genotype, key)]
+                yield Check(f"cases[{number}].{name}.{key}", _differing(_edges(architecture, key), theirs), 0)
+        if case.skips_unrestricted is not None:
+            skips = sum(name == "skip_connect" for name, _ in _edges(mutator.restricted(None), "normal"))
+            yield Check(f"cases[{number}].skips_unrestricted", abs(skips - case.skips_unrestricted), 0)
+
+
+def _places(number: int, case: Case) -> list[tuple[str, Stage]]:
+    return [(f"cases[{number}].stages[{n}]", stage) for n, stage in enumerate(case.stages)]
+
+
+def _stage_mutator(stage: Stage, place: str, *, all_edges: bool = False) -> PdartsMutator:
+    """Make the mutator of a stage, for cells that keep two edges of a node or all."""
+    import torch
+
+    from nasreg.specs import CellSpec, SearchSpaceSpec
+    from nasreg_pdarts.config import PdartsMutatorConfig
+    from nasreg_pdarts.mutator import PdartsMutator
+
+    cells = []
+    for key in KEYS:
+        candidates, alphas = getattr(stage, f"candidates_{key}"), getattr(stage, f"alpha_{key}")
+        if [len(names) for names in candidates] != [len(row) for row in alphas] or not candidates:
+            raise FileError(f"{place}: alpha_{key} and candidates_{key} differ in shape, or are empty")
+        n_nodes = cell_nodes(len(candidates), f"{place}.candidates_{key}")
+        try:
+            cell = CellSpec(
+                key=key,
+                inputs=2,
+                nodes=n_nodes,
+                candidates=tuple(map(tuple, candidates)),
+                edges_kept=n_nodes + 1 if all_edges else 2,
+                concat=tuple(range(2, 2 + n_nodes)),
+                reduction=key == "reduce",
+            )
+        except ValidationError as error:
+            raise FileError(f"{place}.candidates_{key}: {error.errors()[0]['msg']}") from error
+        cells.append(cell)
+    mutator = PdartsMutator(SearchSpaceSpec(choices=tuple(cells)), PdartsMutatorConfig()).double()
+    with torch.no_grad():
+        for key in KEYS:
+            for row, values in zip(mutator.alpha(key), getattr(stage, f"alpha_{key}"), strict=True):
+                row[: len(values)] = torch.tensor(values, dtype=torch.float64)
+    return mutator
+
+
+# What networks cost
+
+CLASSES = {"cifar10": (10, 32), "cifar100": (100, 32), "imagenet": (1000, 224)}
+"""Data set -> classes and pixels a side."""
+
+
+def _counting(content: Mapping[str, Counts]) -> Iterator[Check]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    import nasreg
+    from nasreg.specs import DataInfo
+
+    networks = {}
+    for case in content:
+        found = re.fullmatch(r"(\S+) (\w+) C(\d{1,6}) L(\d{1,6})( aux)?", case)
+        if not found or found[2] not in CLASSES:
+            raise FileError(f"{case!r} is not 'NAME DATASET C# L# aux' with a data set of {', '.join(CLASSES)}")
+        nasreg.get_genotype(found[1])  # only names: the rest of what build_network takes may be a path
+        networks[case] = found
+    for case, found in networks.items():
+        classes, side = CLASSES[found[2]]
+        info = DataInfo(channels=3, height=side, width=side, classes=tuple(map(str, range(classes))))
+        options = {"cells": int(found[4]), "channels": int(found[3]), "auxiliary": bool(found[5])}
+        with torch.device("meta"):  # neither memory nor time for what is only counted
+            network = nasreg.build_network(found[1], info, options).eval()
+            with FlopCounterMode(display=False) as counter:
+                network(torch.empty(1, 3, side, side))
+        total, head, flops = _parameters(network), 0, counter.get_total_flops()
+        if options["auxiliary"]:
+            head = _parameters(network.get_submodule("auxiliary_head"))
+            flops -= sum(counter.get_flop_counts()["DartsNetwork.auxiliary_head"].values())
+        ours = {"params_total": total, "params_without_aux": total - head, "macs": flops // 2}
+        for name, value in ours.items():
+            theirs = getattr(content[case], name)
+            yield Check(f"{case}: {name}", abs(value - theirs) / theirs, 0)
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+if __name__ == "__main__":
+    main()
