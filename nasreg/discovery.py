@@ -127,8 +127,9 @@ def installed() -> Iterator[tuple[PluginRecord, importlib.metadata.EntryPoint]]:
     """Find the entry points, in an order that does not depend on the file system; the same one found twice is one."""
     seen: dict[tuple[str, str], tuple[PluginRecord, importlib.metadata.EntryPoint]] = {}
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        distribution = entry_point.dist.name if entry_point.dist else "unknown"
-        version = entry_point.dist.version if entry_point.dist else "unknown"
+        # Each access to the name or version of a distribution would parse its metadata anew.
+        metadata = entry_point.dist.metadata if entry_point.dist else {"Name": "unknown", "Version": "unknown"}
+        distribution, version = metadata["Name"], metadata["Version"]
         key = (_normal(distribution), entry_point.name)
         seen.setdefault(
             key, (PluginRecord(entry_point.name, distribution, version, module=entry_point.module), entry_point)
