@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from nasreg.nn import kernels
 from nasreg.nn.kernels import Geometry, convolve, input_gradient, weight_gradient
 
-CHUNK_BYTES = 2**21
+CHUNK_BYTES = 2**22
 """About so large is a chunk of an image tensor on a CPU; on other devices the batch is one chunk."""
 
 

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from nasreg.trainers import Batch, OneShotTrainer, SearchTask, cosine_rate
+from nasreg.nn import Execution, set_execution
+from nasreg.trainers import Batch, EdgeCandidates, OneShotTrainer, SearchTask, cosine_rate
 from nasreg_darts.budget import ParameterBudget
 from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
@@ -176,38 +177,68 @@ class DartsTrainer(BilevelTrainer):
             return super().alpha_gradient(train, valid)
         # dalpha Lval(w', alpha) - eta * d2(alpha, w) Ltrain(w, alpha) . dw' Lval(w', alpha)
         rate = self.optimizers["weights"].param_groups[0]["lr"]
-        unrolled = self.unrolled_weights(train)
+        exact = self.options.hessian_product == "exact"
+        training = self._differentiable_gradients(train) if exact and self.options.accumulate == 1 else None
+        unrolled = self.unrolled_weights(train, training)
         both, loss, _ = self.gradients(valid, [*self.alphas, *unrolled.values()], unrolled)
         self.check_finite(loss, "validation")
         first, vector = both[: len(self.alphas)], both[len(self.alphas) :]
-        second = self.hessian_vector_product(train, vector)
+        second = self.hessian_vector_product(train, vector, training)
         return [a - rate * b for a, b in zip(first, second, strict=True)]
 
-    def unrolled_weights(self, train: Batch) -> dict[str, Tensor]:
+    def build(self, *, added_depth: int = 0, edge_candidates: EdgeCandidates | None = None) -> nn.Module:
+        """Build the supernet, for the exact second order so that it can be differentiated twice at little cost."""
+        model = super().build(added_depth=added_depth, edge_candidates=edge_candidates)
+        if self.options.second_order and self.options.hessian_product == "exact":
+            plain = self.options.execution == "plain"
+            set_execution(
+                model, Execution(optimized=not plain, fuse=False, checkpoint=self.options.activation_checkpointing)
+            )
+        return model
+
+    def unrolled_weights(self, train: Batch, training: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """Return the weights after a virtual step: w' = w - eta (momentum * buffer + gradient + decay * w).
 
         They are copies: the model's own weights and the optimiser do not change.
+
+        Args:
+            train: Batch of the weights' part.
+            training: The gradient of its loss by the weights, where it is known.
         """
         optimizer = self.optimizers["weights"]
         group = optimizer.param_groups[0]
-        gradients, loss, _ = self.gradients(train, list(self.weights.values()), self.weights)
-        self.check_finite(loss, "training")
+        if training is None:
+            training, loss, _ = self.gradients(train, list(self.weights.values()), self.weights)
+            self.check_finite(loss, "training")
         unrolled = {}
-        for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True):
-            step = gradient + group["weight_decay"] * weight.detach()
+        for (name, weight), gradient in zip(self.weights.items(), training, strict=True):
+            step = gradient.detach() + group["weight_decay"] * weight.detach()
             buffer = optimizer.state[weight].get("momentum_buffer")
             if buffer is not None:
                 step = step + group["momentum"] * buffer
             unrolled[name] = (weight.detach() - group["lr"] * step).requires_grad_()
         return unrolled
 
-    def hessian_vector_product(self, train: Batch, vector: Sequence[Tensor]) -> list[Tensor]:
+    def _differentiable_gradients(self, train: Batch) -> list[Tensor]:
+        """Return the gradient of the training loss by the weights, which can be differentiated by the alphas."""
+        loss, _ = self.forward(*train, self.weights)
+        self.check_finite(loss.detach(), "training")
+        weights = list(self.weights.values())
+        return list(torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True))
+
+    def hessian_vector_product(
+        self, train: Batch, vector: Sequence[Tensor], training: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
         """Return the derivative of dalpha Ltrain(w, alpha) by the weights, along ``vector``.
 
         Args:
             train: Batch of the weights' part.
             vector: One tensor for each weight, in the order of ``weights``.
+            training: The gradient of its loss by the weights, in a form that can be differentiated, where it is known:
+                the virtual step has computed it.
         """
+        if training is not None:
+            return self._along(training, vector)
         if self.options.hessian_product == "exact":
             return self._exact_product(train, vector)
         # Equation 8: a central difference.
@@ -225,22 +256,17 @@ class DartsTrainer(BilevelTrainer):
     def _exact_product(self, train: Batch, vector: Sequence[Tensor]) -> list[Tensor]:
         total = [torch.zeros_like(alpha) for alpha in self.alphas]
         for x, y, share in self.pieces(train):
-            loss = self.forward(x, y, self.weights)[0] * share
-            gradients = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
-            along = sum(
-                (
-                    (gradient * part).sum()
-                    for gradient, part in zip(gradients, vector, strict=True)
-                    if gradient is not None
-                ),
-                start=loss.new_zeros(()),
-            )
-            if not along.requires_grad:
-                continue
-            for alpha, part in zip(total, torch.autograd.grad(along, self.alphas, allow_unused=True), strict=True):
-                if part is not None:
-                    alpha.add_(part)
+            product = self._along(self._differentiable_gradients((x, y)), vector)
+            total = [one + share * part for one, part in zip(total, product, strict=True)]
         return total
+
+    def _along(self, gradients: Sequence[Tensor], vector: Sequence[Tensor]) -> list[Tensor]:
+        """Differentiate gradients by the alphas, along a vector: d/dalpha <gradients, vector>."""
+        pairs = [(gradient, part) for gradient, part in zip(gradients, vector, strict=True) if gradient.requires_grad]
+        if not pairs:
+            return [torch.zeros_like(alpha) for alpha in self.alphas]
+        outputs, along = zip(*pairs, strict=True)
+        return list(torch.autograd.grad(outputs, self.alphas, along, allow_unused=True, materialize_grads=True))
 
 
 def _set_gradients(parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
