@@ -42,10 +42,7 @@ class FactorizedReduce(nn.Module):
         """Reduce ``(B, C, H, W)``."""
         x = self.relu(x)
         shifted = F.pad(x, (-1, 1, -1, 1))
-        # A 1x1 convolution of stride 2 sees every second pixel: to take those first is several times as fast on a CPU.
-        first = F.conv2d(x[:, :, ::2, ::2], self.conv_1.weight)
-        second = F.conv2d(shifted[:, :, ::2, ::2], self.conv_2.weight)
-        reduced: Tensor = self.bn(torch.cat([first, second], 1))
+        reduced: Tensor = self.bn(torch.cat([self.conv_1(x), self.conv_2(shifted)], 1))
         return reduced
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -40,7 +42,11 @@ class OneShotTrainer(SearchTrainer):
 
     def build(self, *, added_depth: int = 0, edge_candidates: EdgeCandidates | None = None) -> nn.Module:
         """Build a supernet on the device that computes as the options say; takes what ``SearchTask.build`` does."""
-        model = self.task.build(added_depth=added_depth, edge_candidates=edge_candidates).to(self.task.device)
+        # Only an algorithm that requires them asks for a changed space.
+        changed: dict[str, Any] = {"added_depth": added_depth} if added_depth else {}
+        if edge_candidates is not None:
+            changed["edge_candidates"] = edge_candidates
+        model = self.task.build(**changed).to(self.task.device)
         options = self.options
         optimized = options.execution == "optimized"
         set_execution(model, Execution(optimized=optimized, checkpoint=options.activation_checkpointing))

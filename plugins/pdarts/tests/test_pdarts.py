@@ -62,6 +62,8 @@ def test_preset_paper_is_the_authors_command_line():
         "precision": "float32",
         "deterministic": True,
         "checkpoint_minutes": 10.0,
+        "execution": "optimized",
+        "activation_checkpointing": False,
         "weights_lr": 0.025,
         "weights_lr_min": 0.0,
         "weights_momentum": 0.9,
