@@ -29,14 +29,13 @@ from torch.utils.data import Dataset
 from nasreg.data import SearchData, digits, folder, from_torch
 from nasreg.data.config import DatasetConfig, DigitsConfig, FolderConfig
 from nasreg.device import resolve_device
-from nasreg.nn import extract_space
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
-from nasreg.specs import DataInfo, RunSpec, Selection
-from nasreg.trainers import SearchTask
+from nasreg.specs import DataInfo
 from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
+from search_tasks import search_task
 
 SIDE = 32
 CLASSES = 10
@@ -138,16 +137,7 @@ def loaders(path: Path, n: int, workers: int, device: torch.device) -> list[Load
 def search_step(info: DataInfo, options: dict[str, int], batch_size: int, device: torch.device) -> Step:
     """Make a supernet of the DARTS space, and batches for it."""
     network = partial(build, info, DartsSpaceConfig(**options))
-    task = SearchTask(
-        spec=RunSpec(
-            algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="random"), mutator={}, trainer={}
-        ),
-        space=extract_space(network()),
-        build=lambda **_: network(),
-        mutator=lambda space: DartsMutator(space, DartsMutatorConfig()),
-        data=None,  # type: ignore[arg-type]  # its batches are given
-        device=device,
-    )
+    task = search_task("darts", lambda **_: network(), lambda space: DartsMutator(space, DartsMutatorConfig()), device)
     trainer = DartsTrainer(task, DartsTrainerConfig(batch_size=batch_size))
     trainer.setup()
     trainer.start_epoch(0)

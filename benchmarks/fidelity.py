@@ -251,22 +251,15 @@ def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
     """Return a trainer at the start of the step."""
     import torch
 
-    from nasreg.specs import RunSpec, Selection
-    from nasreg.trainers import SearchTask
     from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
     from nasreg_darts.mutator import DartsMutator
     from nasreg_darts.trainer import DartsTrainer
+    from search_tasks import search_task
 
-    task = SearchTask(
-        spec=RunSpec(
-            algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="file"), mutator={}, trainer={}
-        ),
-        space=step.space,
-        build=step.build,
-        mutator=lambda space: DartsMutator(space, DartsMutatorConfig()).double(),
-        data=None,  # type: ignore[arg-type]  # the batches are given
-        device=torch.device("cpu"),
-    )
+    def mutator(space: SearchSpaceSpec) -> DartsMutator:
+        return DartsMutator(space, DartsMutatorConfig()).double()
+
+    task = search_task("darts", step.build, mutator, torch.device("cpu"))
     trainer = DartsTrainer(task, DartsTrainerConfig(**options))
     trainer.setup()
     trainer.start_epoch(0)

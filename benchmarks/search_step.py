@@ -1,8 +1,10 @@
-"""What a search step costs, as ratios in one run: ``python benchmarks/search_step.py``. How to read it: README.md here.
+"""What a search step costs, as ratios in one run: ``python benchmarks/search_step.py``.
 
 Each row compares one step (alphas and weights) of three trainers, in one process and by turns: the textbook way, in
 which each candidate is computed for itself and the step of the alphas takes all gradients; the optimised way; and that
-with activation checkpointing. They start from the same weights and are checked to end with the same loss.
+with activation checkpointing. They start from the same weights; the last column is the loss of the last step, which is
+the same but for rounding, and in P-DARTS for dropout. The peak of memory is that of two steps in a fresh process, above
+what it had before.
 """
 
 from __future__ import annotations
@@ -10,25 +12,26 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nasreg.nn import extract_space
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
-from nasreg.specs import DataInfo, RunSpec, Selection
-from nasreg.trainers import Batch, SearchTask
+from nasreg.specs import DataInfo
+from nasreg.trainers import Batch
 from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import BilevelTrainer, DartsTrainer
 from nasreg_pdarts.config import PdartsMutatorConfig, PdartsTrainerConfig
 from nasreg_pdarts.mutator import PdartsMutator
 from nasreg_pdarts.trainer import PdartsTrainer
+from search_tasks import search_task
 
 EPOCHS = 25
 
@@ -89,21 +92,12 @@ def make_trainer(size: Size, device: torch.device, *, textbook: bool, stage: int
 
     torch.manual_seed(0)
     one = stage is None
-    name = "darts" if one else "pdarts"
-    selection = Selection(name="darts")
     mutator: Callable[[Any], Any] = (
         (lambda space: DartsMutator(space, DartsMutatorConfig()))
         if one
         else (lambda space: PdartsMutator(space, PdartsMutatorConfig()))
     )
-    task = SearchTask(
-        spec=RunSpec(algorithm=name, space=selection, dataset=selection, mutator={}, trainer={}),
-        space=extract_space(model()),
-        build=model,
-        mutator=mutator,
-        data=None,  # type: ignore[arg-type]  # the batches are given
-        device=device,
-    )
+    task = search_task("darts" if one else "pdarts", model, mutator, device)
     options = {"execution": "plain" if textbook else "optimized", "epochs": EPOCHS, **options}
     trainer: Any
     if one:
@@ -127,26 +121,15 @@ def batches(size: Size, device: torch.device) -> tuple[Batch, Batch]:
     return batch(), batch()
 
 
-class Peak:
-    """The most memory that a block of code took at once, in bytes."""
-
-    taken = 0
-
-    @contextmanager
-    def measured(self, device: torch.device) -> Iterator[None]:
-        """Measure a block."""
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-            before = torch.cuda.memory_allocated(device)
-            torch.cuda.reset_peak_memory_stats(device)
-            yield
-            torch.cuda.synchronize(device)
-            self.taken = max(self.taken, torch.cuda.max_memory_allocated(device) - before)
-            return
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before = _status("VmRSS")
-        yield
-        self.taken = max(self.taken, _status("VmHWM") - before)
+def peak_memory(case: Case, size: Size, device: torch.device, way: str) -> int:
+    """Return the most memory that two steps take at once, in bytes; it is meant for a process of its own."""
+    trainer = make_trainer(size, device, stage=case.stage, **case.options, **WAYS[way])
+    given = batches(size, device)
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
+    for _ in range(2):
+        trainer.train_step(*given)
+    after = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+    return int(after - before)
 
 
 def _status(name: str) -> int:
@@ -155,11 +138,9 @@ def _status(name: str) -> int:
 
 
 class Measured(NamedTuple):
-    """Of a way to compute a step: median and least seconds, peak of memory in bytes, loss after the last step."""
+    """Of a way to compute a step: median of the seconds, and the loss of the last step."""
 
     seconds: float
-    least: float
-    peak: int
     loss: float
 
 
@@ -167,21 +148,14 @@ def measure(trainers: Mapping[str, Any], size: Size, device: torch.device, round
     """Do steps of all trainers by turns."""
     train, valid = batches(size, device)
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
-    peaks = {name: Peak() for name in trainers}
     losses: dict[str, float] = {}
     for turn in range(rounds + 1):  # the first is to warm up
         for name, trainer in trainers.items():
-            with peaks[name].measured(device):
-                began = time.perf_counter()
-                losses[name] = trainer.train_step(train, valid)[0]
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                if turn:
-                    seconds[name].append(time.perf_counter() - began)
-    return {
-        name: Measured(statistics.median(each), min(each), peaks[name].taken, losses[name])
-        for name, each in seconds.items()
-    }
+            began = time.perf_counter()
+            losses[name] = trainer.train_step(train, valid)[0]  # a number: it waits for the device
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: Measured(statistics.median(each), losses[name]) for name, each in seconds.items()}
 
 
 class Case(NamedTuple):
@@ -212,12 +186,16 @@ def compare(case: Case, size: Size, device: torch.device, rounds: int, ways: Seq
     """Print the rows of a case."""
     trainers = {name: make_trainer(size, device, stage=case.stage, **case.options, **WAYS[name]) for name in ways}
     found = measure(trainers, size, device, rounds)
-    base = found[ways[0]]
+    peaks: dict[str, int] = {}
+    for name in ways:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            peaks[name] = fresh.submit(peak_memory, case, size, device, name).result()
+    base, base_peak = found[ways[0]], peaks[ways[0]]
     for name, row in found.items():
         images = 2 * size.batch / row.seconds
         print(
             f"{case.title:40} {size!s:40} {name:13}{row.seconds:9.3f}{base.seconds / row.seconds:8.2f}"
-            f"{row.peak / 2**20:10.0f}{row.peak / base.peak:8.2f}{images:10.0f}{row.loss:10.5f}",
+            f"{peaks[name] / 2**20:10.0f}{peaks[name] / base_peak:8.2f}{images:10.0f}{row.loss:10.5f}",
             flush=True,
         )
 

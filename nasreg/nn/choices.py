@@ -282,8 +282,8 @@ def is_optimized(execution: Execution) -> bool:
 def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Compute a choice so that only its inputs are kept for the backward pass."""
     # In the backward pass the parameters may be others (functional_call), and the buffers must not change again.
-    state = dict(choice.named_parameters())
-    buffers = dict(choice.named_buffers())
+    whole = _Compute(choice)
+    state, buffers = dict(whole.named_parameters()), dict(whole.named_buffers())
     calls = 0
 
     def compute(*args: Any, **kwargs: Any) -> Any:
@@ -292,7 +292,7 @@ def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs:
         if calls == 1:
             return choice.compute(answer, *args, **kwargs)
         copies = {name: buffer.clone() for name, buffer in buffers.items()}
-        return functional_call(_Compute(choice), _prefixed({**state, **copies}), (answer, *args), kwargs)
+        return functional_call(whole, {**state, **copies}, (answer, *args), kwargs)
 
     return checkpoint(compute, *args, use_reentrant=False, **kwargs)
 
@@ -306,10 +306,6 @@ class _Compute(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.choice.compute(*args, **kwargs)
-
-
-def _prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"choice.{name}": value for name, value in state.items()}
 
 
 def _join(chosen: list[Tensor], reduction: Reduction, like: Tensor) -> Any:

@@ -106,9 +106,22 @@ def _plain_norm(x: Tensor, norm: Norm, inputs: Sequence[Tensor], weight: Tensor 
     scale = None if norm.scale is None else inputs[norm.scale]
     shift = None if norm.shift is None else inputs[norm.shift]
     if weight is not None:
-        scale = weight.expand(x.shape[1]).contiguous() if scale is None else weight * scale
-        shift = None if shift is None else weight * shift
+        scale, shift = folded(weight, scale, shift, x.shape[1])
     return F.batch_norm(x, None, None, scale, shift, True, 0.0, norm.module.eps)
+
+
+def folded(weight: Tensor, scale: Tensor | None, shift: Tensor | None, channels: int) -> tuple[Tensor, Tensor | None]:
+    """Return scale and shift of a BatchNorm whose output is to be multiplied by a weight.
+
+    Args:
+        weight: A scalar.
+        scale: ``(channels,)``, or None for ones.
+        shift: ``(channels,)``, or None for zeros.
+        channels: Number of channels.
+    """
+    # In memory as such: the backward kernel of the CPU reads the scale past its strides.
+    scale = weight.expand(channels).contiguous() if scale is None else weight * scale
+    return scale, None if shift is None else weight * shift
 
 
 class _Statistics(NamedTuple):
@@ -148,8 +161,13 @@ def note_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, n: int
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum or 0.0)
         norm.running_var.lerp_(variance * (n / (n - 1)), norm.momentum or 0.0)
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
+    count_batch(norm)
+
+
+def count_batch(norm: nn.BatchNorm2d) -> None:
+    """Count a batch of training, where a BatchNorm does that."""
+    if norm.track_running_stats and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
 
 
 class _Sum(torch.autograd.Function):

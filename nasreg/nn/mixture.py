@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasreg.nn.fused import Row, Term, Terms, note_statistics
+from nasreg.nn.fused import Row, Term, Terms, count_batch, folded, note_statistics
 from nasreg.nn.kernels import Geometry, convolve
 
 
@@ -161,19 +161,12 @@ def _scaled_norm(norm: nn.BatchNorm2d, x: Tensor, weight: Tensor) -> Tensor:
     """Return ``weight * norm(x)``."""
     if not _many(x):
         return weight * cast("Tensor", norm(x))  # which says what is wrong with it
-    # In memory as such: the backward kernel of the CPU reads the scale past its strides.
-    scale = weight.expand(x.shape[1]).contiguous() if norm.weight is None else weight * norm.weight
-    shift = None if norm.bias is None else weight * norm.bias
+    scale, shift = folded(weight, norm.weight, norm.bias, x.shape[1])
     by_batch = norm.training or norm.running_mean is None
     if norm.training:
-        _count(norm)
+        count_batch(norm)
     running = (norm.running_mean, norm.running_var) if not norm.training or norm.track_running_stats else (None, None)
     return F.batch_norm(x, *running, scale, shift, by_batch, norm.momentum or 0.0, norm.eps)
-
-
-def _count(norm: nn.BatchNorm2d) -> None:
-    if norm.track_running_stats and norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
 
 
 # What candidates are made of.

@@ -12,12 +12,11 @@ if TYPE_CHECKING:
     from nasreg.trainers.loop import cosine_rate
     from nasreg.trainers.one_shot import OneShotTrainer
     from nasreg.trainers.search import SearchTrainer
-    from nasreg.trainers.task import EdgeCandidates, SearchTask
+    from nasreg.trainers.task import SearchTask
     from nasreg.trainers.trials import TrialTrainer
 
 _HOME = {
     "Batch": "nasreg.data.parts",
-    "EdgeCandidates": "nasreg.trainers.task",
     "OneShotTrainer": "nasreg.trainers.one_shot",
     "SearchTask": "nasreg.trainers.task",
     "SearchTrainer": "nasreg.trainers.search",
@@ -27,7 +26,6 @@ _HOME = {
 
 __all__ = [
     "Batch",
-    "EdgeCandidates",
     "LoopConfig",
     "OneShotTrainer",
     "OneShotTrainerConfig",

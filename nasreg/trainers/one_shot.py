@@ -47,12 +47,16 @@ class OneShotTrainer(SearchTrainer):
         if edge_candidates is not None:
             changed["edge_candidates"] = edge_candidates
         model = self.task.build(**changed).to(self.task.device)
-        options = self.options
-        optimized = options.execution == "optimized"
-        set_execution(model, Execution(optimized=optimized, checkpoint=options.activation_checkpointing))
-        if optimized and self.task.device.type == "cpu":
+        execution = self.execution()
+        set_execution(model, execution)
+        if execution.optimized and self.task.device.type == "cpu":
             _set_memory_format(model, torch.channels_last)
         return model
+
+    def execution(self) -> Execution:
+        """Return how the choices of a supernet compute; the options say it."""
+        options = self.options
+        return Execution(optimized=options.execution == "optimized", checkpoint=options.activation_checkpointing)
 
     def supernet(self) -> nn.Module | None:
         """Return the trained supernet with its choices undecided again."""

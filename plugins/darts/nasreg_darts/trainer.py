@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from nasreg.nn import Execution, set_execution
-from nasreg.trainers import Batch, EdgeCandidates, OneShotTrainer, SearchTask, cosine_rate
+from nasreg.nn import Execution
+from nasreg.trainers import Batch, OneShotTrainer, SearchTask, cosine_rate
 from nasreg_darts.budget import ParameterBudget
 from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
@@ -186,15 +187,10 @@ class DartsTrainer(BilevelTrainer):
         second = self.hessian_vector_product(train, vector, training)
         return [a - rate * b for a, b in zip(first, second, strict=True)]
 
-    def build(self, *, added_depth: int = 0, edge_candidates: EdgeCandidates | None = None) -> nn.Module:
-        """Build the supernet, for the exact second order so that it can be differentiated twice at little cost."""
-        model = super().build(added_depth=added_depth, edge_candidates=edge_candidates)
-        if self.options.second_order and self.options.hessian_product == "exact":
-            plain = self.options.execution == "plain"
-            set_execution(
-                model, Execution(optimized=not plain, fuse=False, checkpoint=self.options.activation_checkpointing)
-            )
-        return model
+    def execution(self) -> Execution:
+        """Return how the supernet computes: for the exact second order so that to differentiate twice costs little."""
+        exact = self.options.second_order and self.options.hessian_product == "exact"
+        return replace(super().execution(), fuse=not exact)
 
     def unrolled_weights(self, train: Batch, training: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """Return the weights after a virtual step: w' = w - eta (momentum * buffer + gradient + decay * w).
