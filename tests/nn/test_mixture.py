@@ -1,0 +1,133 @@
+"""Every way to compute a supernet gives the numbers of the plain sum: outputs, derivatives twice over, buffers."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from nasreg.nn import Cell, Choice, Execution, InputChoice, LayerChoice, set_execution
+from nasreg.spaces.config import DARTS_OPERATIONS
+from nasreg.spaces.operations import OPERATIONS
+
+WAYS = {
+    "optimised": Execution(),
+    "not fused": Execution(fuse=False),
+    "checkpointed": Execution(checkpoint=True),
+    "plain, checkpointed": Execution(optimized=False, checkpoint=True),
+}
+
+
+class Model(nn.Module):
+    """A cell of the DARTS space, a choice of layers of other forms, and a choice of inputs."""
+
+    def __init__(self, operations: list[str], channels: int, stride: int, affine: bool) -> None:
+        super().__init__()
+
+        def factory(name: str):
+            return lambda source, node: OPERATIONS[name](channels, stride if source < 2 else 1, affine=affine)
+
+        self.cell = Cell(
+            {name: factory(name) if name != "none" else None for name in operations}, nodes=2, edges_kept=1, key="cell"
+        )
+        width = 2 * channels
+
+        def layer(size: int) -> list[nn.Module]:
+            convolution = nn.Conv2d(width, width, size, padding=size // 2, groups=2, bias=False)
+            return [nn.BatchNorm2d(width), nn.ReLU(), convolution]
+
+        self.layer = LayerChoice(
+            {
+                "before": nn.Sequential(*layer(3)),
+                "after": nn.Sequential(*layer(1), nn.BatchNorm2d(width, momentum=0.3)),
+                "tail": nn.Sequential(*layer(5), nn.Hardtanh()),
+                "bias": nn.Conv2d(width, width, 1),
+                "skip": nn.Identity(),
+            },
+            key="layer",
+        )
+        self.inputs = InputChoice(2, key="inputs")
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify."""
+        x = self.cell(x, x.flip(1))
+        x = self.inputs([self.layer(x), x])
+        return self.head(x.view(len(x), x.shape[1], -1).mean(2))  # a view, as users write it
+
+
+def numbers(model: Model, alphas: dict[str, Tensor], x: Tensor, execution: Execution) -> dict[str, Tensor]:
+    """Return all that a way to compute must have in common with the others."""
+    model = copy.deepcopy(model)
+    set_execution(model, execution)
+    for name, choice in model.named_children():
+        if isinstance(choice, Choice):
+            choice.bind(lambda name=name: torch.softmax(alphas[name], -1))
+    parameters = {**dict(model.named_parameters()), **{f"alpha {name}": alpha for name, alpha in alphas.items()}}
+    found = {"output": model(x)}
+    gradients = torch.autograd.grad(found["output"].square().sum(), list(parameters.values()))
+    found |= {f"gradient by {name}": each for name, each in zip(parameters, gradients, strict=True)}
+    found |= {f"buffer {name}": buffer.clone() for name, buffer in model.named_buffers()}
+    first = torch.autograd.grad(model(x).square().sum(), list(model.parameters()), create_graph=True)
+    along = sum((each * torch.linspace(-1, 1, each.numel(), dtype=x.dtype).view_as(each)).sum() for each in first)
+    second = torch.autograd.grad(along, list(alphas.values()))
+    found |= {f"second derivative by {name}": each for name, each in zip(alphas, second, strict=True)}
+    with torch.no_grad():
+        found["eval"] = model.eval()(x)
+    return {name: each.detach().double() for name, each in found.items()}
+
+
+@settings(max_examples=12)
+@given(
+    operations=st.lists(st.sampled_from(DARTS_OPERATIONS[1:]), min_size=1, max_size=7, unique=True),
+    none=st.booleans(),
+    channels=st.sampled_from([2, 4, 8]),
+    side=st.integers(4, 9),
+    batch=st.integers(2, 5),
+    stride=st.sampled_from([1, 2]),
+    affine=st.booleans(),
+    last=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_every_way_gives_the_same_numbers(operations, none, channels, side, batch, stride, affine, last, seed):
+    torch.manual_seed(seed)
+    model = Model([*(["none"] if none else []), *operations], channels, stride, affine).double()
+    count = len(operations) + none
+    sizes = {"cell": (5, count), "layer": (5,), "inputs": (2,)}
+    alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
+    x = torch.randn(batch, channels, side, side, dtype=torch.float64)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    plain = numbers(model, alphas, x, Execution(optimized=False))
+    for way, execution in WAYS.items():
+        for name, other in numbers(model, alphas, x, execution).items():
+            assert torch.allclose(other, plain[name], rtol=1e-9, atol=1e-9), (way, name)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    from nasreg.nn import fused
+
+    torch.manual_seed(0)
+    model = Model(list(DARTS_OPERATIONS), 8, 1, affine=False).double()
+    sizes = {"cell": (5, 8), "layer": (5,), "inputs": (2,)}
+    alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
+    x = torch.randn(7, 8, 8, 8, dtype=torch.float64)
+    whole = numbers(model, alphas, x, Execution())
+    monkeypatch.setattr(fused, "CHUNK_BYTES", 2 * 8 * x[0].numel())
+    for name, other in numbers(model, alphas, x, Execution()).items():
+        assert torch.allclose(other, whole[name], rtol=1e-9, atol=1e-9), name
+
+
+def test_hooks_are_called_and_a_batch_of_one_value_is_refused():
+    torch.manual_seed(0)
+    called: list[str] = []
+    choice = LayerChoice([nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.BatchNorm2d(1)), nn.Identity()])
+    choice.bind(lambda: torch.tensor([0.5, 0.5]))
+    choice.candidates["0"][0].register_forward_hook(lambda *_: called.append("convolution"))
+    choice(torch.randn(2, 1, 2, 2))
+    assert called == ["convolution"]
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        choice(torch.randn(1, 1, 1, 1))
