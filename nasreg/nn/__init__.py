@@ -4,6 +4,7 @@ from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Answer, Choice, InputChoice, LayerChoice, Scope, set_execution
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
+from nasreg.nn.layers import FastLayers
 from nasreg.nn.mixture import Execution
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Cell",
     "Choice",
     "Execution",
+    "FastLayers",
     "InputChoice",
     "LayerChoice",
     "Scope",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -24,6 +25,9 @@ from nasreg.specs.base import Spec, parse
 from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec, Reduction
 
 S = TypeVar("S", bound=Spec)
+
+KEPT_OF = 3
+"""With activation checkpoints, one of so many choices has none."""
 
 Answer = Tensor | Sequence[Tensor] | Decision
 """What a mutator answers: a decision, weights of the candidates (layer, input), or weights per edge (cell)."""
@@ -267,10 +271,14 @@ def mix(weights: Tensor, outputs: Iterable[Tensor]) -> Tensor:
 
 
 def set_execution(model: nn.Module, execution: Execution) -> None:
-    """Say how the choices of a model compute weighted sums of candidates; it has no effect on the results."""
-    for module in model.modules():
-        if isinstance(module, Choice):
-            module.execution = execution
+    """Say how the choices of a model compute weighted sums of candidates; it has no effect on the results.
+
+    With checkpoints, one choice of ``KEPT_OF``, the last among them, keeps its activations all the same: the backward
+    pass begins with the last, when as much memory is taken anyway, and the others pay for the time it would take.
+    """
+    choices = [module for module in model.modules() if isinstance(module, Choice)]
+    for place, choice in enumerate(reversed(choices)):
+        choice.execution = replace(execution, checkpoint=execution.checkpoint and place % KEPT_OF != 0)
 
 
 def is_optimized(execution: Execution) -> bool:

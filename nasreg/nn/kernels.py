@@ -12,6 +12,7 @@ are fast forward, and some of them slow backward (measured by ``benchmarks/searc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -46,10 +47,42 @@ def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
 
 def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return the convolution; autograd does not know of the formulation chosen, so it is for passes without it."""
-    if _pointwise(x, weight, geometry):
-        return _images(_pixels(x) @ weight.flatten(1).t(), x)
+    if is_pointwise(x, weight, geometry):
+        sides = output_shape(tuple(x.shape), weight, geometry)[2:]
+        return _images(_pixels(x, geometry.stride) @ weight.flatten(1).t(), len(x), sides)
     stride, padding, dilation, groups = geometry
     return F.conv2d(x, weight, None, stride, padding, dilation, groups)
+
+
+def wanted(context: Any, tensors: Sequence[Tensor], first: int = 0) -> list[bool]:
+    """Return by which tensors of an autograd function a gradient is wanted.
+
+    torch tells which required one in the forward pass. Of those, one that by now requires none is left out in a last
+    pass, as ``backward()`` leaves it out; so one can differentiate by some parameters first, and again by others.
+
+    Args:
+        context: Of the function.
+        tensors: Some of what it was applied to.
+        first: Where they begin among that.
+    """
+    needs = context.needs_input_grad[first : first + len(tensors)]
+    again = torch.is_grad_enabled()
+    return [need and (again or tensor.requires_grad) for need, tensor in zip(needs, tensors, strict=True)]
+
+
+def blank(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return a tensor of the shape and layout of the convolution, for those that need no more of it."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if last else torch.contiguous_format
+    shape = output_shape(tuple(x.shape), weight, geometry)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=form)
+
+
+def output_shape(shape: tuple[int, ...], weight: Tensor, geometry: Geometry) -> tuple[int, ...]:
+    """Return the shape of the convolution of images of a shape ``(B, C, H, W)``."""
+    sizes = zip(shape[2:], weight.shape[2:], *geometry[:3], strict=True)
+    sides = ((size + 2 * pad - spread * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, pad, spread in sizes)
+    return (shape[0], len(weight), *sides)
 
 
 def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -61,8 +94,9 @@ def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geomet
         weight: Its kernel.
         geometry: How it moves.
     """
-    if _pointwise(x, weight, geometry):
-        return _images(_pixels(gradient) @ weight.flatten(1), gradient)
+    if is_pointwise(x, weight, geometry):
+        sampled = _images(_pixels(gradient) @ weight.flatten(1), len(x), gradient.shape[2:])
+        return sampled if geometry.stride == (1, 1) else _spread(sampled, x, geometry.stride)
     dense = _dense(x, weight, geometry)
     if dense is not None and dense.dilation != geometry.dilation:
         return _spread(input_gradient(gradient, x[..., ::2, ::2], weight, dense), x)
@@ -70,7 +104,7 @@ def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geomet
         return input_gradient(_spread(gradient, x), x, weight, dense)
     stride, padding, dilation, groups = geometry
     turned = tuple(d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True))
-    if _depthwise(x, weight, geometry) and stride == (1, 1) and min(turned) >= 0:
+    if is_depthwise(x, weight, geometry) and stride == (1, 1) and min(turned) >= 0:
         return F.conv2d(gradient, weight.flip(2, 3), None, 1, turned, dilation, groups)
     return _library_gradients(gradient, x, weight, geometry, 0)
 
@@ -84,8 +118,8 @@ def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geome
         weight: Its kernel, of which only the shape counts.
         geometry: How it moves.
     """
-    if _pointwise(x, weight, geometry):
-        return (_pixels(gradient).t() @ _pixels(x)).view_as(weight)
+    if is_pointwise(x, weight, geometry):
+        return (_pixels(gradient).t() @ _pixels(x, geometry.stride)).view_as(weight)
     dense = _dense(x, weight, geometry)
     if dense is not None and dense.dilation != geometry.dilation:
         sub = x[..., ::2, ::2].contiguous(memory_format=torch.channels_last)
@@ -94,7 +128,7 @@ def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geome
         return weight_gradient(_spread(gradient, x), x, weight, dense)
     stride, padding, dilation, groups = geometry
     rows, columns = weight.shape[2:]
-    if not _depthwise(x, weight, geometry) or x.shape[1] < LEAST_CHANNELS:
+    if not is_depthwise(x, weight, geometry) or x.shape[1] < LEAST_CHANNELS:
         return _library_gradients(gradient, x, weight, geometry, 1)
     even = x.shape[2] % 2 == x.shape[3] % 2 == 0
     if (stride, dilation) == ((1, 1), (2, 2)) and even and padding == (rows - 1, columns - 1) and rows % 2 == 1:
@@ -108,27 +142,28 @@ def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geome
     return _library_gradients(gradient, x, weight, geometry, 1)
 
 
-def _pointwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Return whether it is a product of matrices, the pixels and the kernel, that needs no copy."""
+def is_pointwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+    """Return whether it is a product of matrices, the pixels and the kernel, that needs no copy of all pixels."""
     return (
         x.device.type == "cpu"
         and weight.shape[2:] == (1, 1)
-        and geometry == ((1, 1), (0, 0), geometry.dilation, 1)
+        and geometry.padding == (0, 0)
+        and geometry.groups == 1
         and x.is_contiguous(memory_format=torch.channels_last)
     )
 
 
-def _pixels(x: Tensor) -> Tensor:
-    """Return ``(B, C, H, W)`` as ``(B * H * W, C)``."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+def _pixels(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
+    """Return the pixels of ``(B, C, H, W)``, or those that a stride leaves, as ``(B * H * W, C)``."""
+    return x.permute(0, 2, 3, 1)[:, :: stride[0], :: stride[1]].reshape(-1, x.shape[1])
 
 
-def _images(pixels: Tensor, like: Tensor) -> Tensor:
-    """Return ``(B * H * W, C)`` as ``(B, C, H, W)`` in channels-last memory, with the sizes of ``like``."""
-    return pixels.view(len(like), *like.shape[2:], -1).permute(0, 3, 1, 2)
+def _images(pixels: Tensor, batch: int, sides: Sequence[int]) -> Tensor:
+    """Return ``(B * H * W, C)`` as ``(B, C, H, W)`` in channels-last memory."""
+    return pixels.view(batch, *sides, -1).permute(0, 3, 1, 2)
 
 
-def _depthwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+def is_depthwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     """Return whether it is a convolution whose backward kernels of the library are worth going round."""
     return (
         x.device.type == "cpu"
@@ -145,7 +180,7 @@ def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Geometry | None:
     """
     stride, padding, dilation, groups = geometry
     rows, columns = weight.shape[2:]
-    if not _depthwise(x, weight, geometry) or stride != (2, 2) or rows % 2 == 0 or columns % 2 == 0:
+    if not is_depthwise(x, weight, geometry) or stride != (2, 2) or rows % 2 == 0 or columns % 2 == 0:
         return None
     half = (rows // 2, columns // 2)
     if dilation not in ((1, 1), (2, 2)) or padding != (dilation[0] * half[0], dilation[1] * half[1]):
@@ -153,10 +188,10 @@ def _dense(x: Tensor, weight: Tensor, geometry: Geometry) -> Geometry | None:
     return Geometry((1, 1), half, (1, 1), groups)
 
 
-def _spread(gradient: Tensor, like: Tensor) -> Tensor:
+def _spread(gradient: Tensor, like: Tensor, stride: tuple[int, int] = (2, 2)) -> Tensor:
     """Return an image of the sizes of ``like`` whose every second pixel is that of ``gradient``, and else zero."""
     spread = torch.zeros_like(like, memory_format=torch.channels_last)
-    spread[..., ::2, ::2] = gradient
+    spread[..., :: stride[0], :: stride[1]] = gradient
     return spread
 
 
@@ -191,7 +226,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, weight = ctx.saved_tensors
-        by_x, by_weight, _ = ctx.needs_input_grad
+        by_x, by_weight = wanted(ctx, (x, weight))
         return (
             _InputGradient.apply(gradients[0], x.detach(), weight, ctx.geometry) if by_x else None,
             _WeightGradient.apply(gradients[0], x, weight.detach(), ctx.geometry) if by_weight else None,
@@ -209,7 +244,7 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         gradient, weight = ctx.saved_tensors
-        by_gradient, _, by_weight, _ = ctx.needs_input_grad
+        by_gradient, by_weight = ctx.needs_input_grad[0], wanted(ctx, [weight], 2)[0]
         return (
             _Convolution.apply(gradients[0], weight, ctx.geometry) if by_gradient else None,
             None,
@@ -228,7 +263,7 @@ class _WeightGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         gradient, x = ctx.saved_tensors
-        by_gradient, by_x, _, _ = ctx.needs_input_grad
+        by_gradient, by_x = wanted(ctx, (gradient, x))
         return (
             _Convolution.apply(x, gradients[0], ctx.geometry) if by_gradient else None,
             _InputGradient.apply(gradient, x.detach(), gradients[0], ctx.geometry) if by_x else None,

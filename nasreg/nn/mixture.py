@@ -19,8 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasreg.nn.fused import Row, Term, Terms, count_batch, folded, note_statistics
-from nasreg.nn.kernels import Geometry, convolve
+from nasreg.nn import norms
+from nasreg.nn.fused import Terms
+from nasreg.nn.kernels import Geometry, convolve, output_shape
+from nasreg.nn.passes import Row, Term
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Execution:
 
     optimized: bool = True
     """Not one candidate after the other; see ``nasreg.nn.mixture``."""
-    fuse: bool = True
-    """Compute each sum in one function that keeps little: ``nasreg.nn.fused``. Second derivatives cost less without."""
+    fuse_from: int = 2**18
+    """So many numbers an image tensor must have that sums of candidates of it are one function, which keeps little:
+    ``nasreg.nn.fused``. With fewer, that costs more time than it saves."""
     checkpoint: bool = False
     """Keep the inputs of each choice only, and compute it again in the backward pass."""
 
@@ -44,7 +47,7 @@ class Source:
 
     def __init__(self, x: Tensor) -> None:
         self._made: dict[tuple[Any, ...], Tensor] = {(): x}
-        self._normalised: dict[tuple[Any, ...], tuple[Tensor, Tensor, Tensor]] = {}
+        self._normalised: dict[tuple[Any, ...], tuple[Tensor, norms.Statistics]] = {}
 
     def begin(self, steps: Sequence[nn.Module]) -> tuple[Tensor, int]:
         """Return what the steps give that a candidate begins with and others may share, and how many they are."""
@@ -62,12 +65,10 @@ class Source:
 
     def _normalise(self, key: tuple[Any, ...], norm: nn.BatchNorm2d) -> Tensor:
         x = self._made[key]
-        found = self._normalised.get((*key, norm.eps))
-        if found is None:
-            found = torch.native_batch_norm(x, None, None, None, None, True, 0.0, norm.eps)
-            self._normalised[(*key, norm.eps)] = found
-        output, mean, inverse = found
-        note_statistics(norm, mean.detach(), inverse.detach() ** -2 - norm.eps, x.numel() // x.shape[1])
+        if (*key, norm.eps) not in self._normalised:
+            self._normalised[(*key, norm.eps)] = norms.normalise(x, norms.Affine(None, None), norm.eps)
+        output, (mean, inverse) = self._normalised[(*key, norm.eps)]
+        norms.note_statistics(norm, mean, inverse**-2 - norm.eps, x.numel() // x.shape[1])
         return output
 
 
@@ -79,7 +80,7 @@ class Mixture:
     """
 
     def __init__(self, execution: Execution) -> None:
-        self._fuse = execution.fuse
+        self._fuse_from = execution.fuse_from
         self._terms = Terms()
         self._shape: tuple[int, ...] | None = None
         self._rest: Tensor | None = None
@@ -113,7 +114,7 @@ class Mixture:
 
     def _add_term(self, weight: Tensor, steps: Sequence[nn.Module], x: Tensor) -> bool:
         """Add a candidate that can be fused with others, where it is one."""
-        if not self._fuse or not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
+        if type(x) is not Tensor or x.dim() != 4 or x.numel() < self._fuse_from or not x.is_floating_point():
             return False
         read = _read(steps, tuple(x.shape))
         known = self._terms.inputs[0] if self._terms.inputs else x
@@ -161,10 +162,10 @@ def _scaled_norm(norm: nn.BatchNorm2d, x: Tensor, weight: Tensor) -> Tensor:
     """Return ``weight * norm(x)``."""
     if not _many(x):
         return weight * cast("Tensor", norm(x))  # which says what is wrong with it
-    scale, shift = folded(weight, norm.weight, norm.bias, x.shape[1])
+    scale, shift = norms.weighted(weight, norms.Affine(norm.weight, norm.bias), x.shape[1])
     by_batch = norm.training or norm.running_mean is None
     if norm.training:
-        count_batch(norm)
+        norms.count_batch(norm)
     running = (norm.running_mean, norm.running_var) if not norm.training or norm.track_running_stats else (None, None)
     return F.batch_norm(x, *running, scale, shift, by_batch, norm.momentum or 0.0, norm.eps)
 
@@ -247,18 +248,12 @@ def _read(steps: Sequence[nn.Module], shape: tuple[int, ...]) -> _Read | None:
         convolutions: list[nn.Conv2d] = []
         while place < len(steps) and _is_conv(step := steps[place]):
             convolutions.append(step)
-            found = found._replace(shape=_convolved(found.shape, step))
+            found = found._replace(shape=output_shape(found.shape, step.weight, Geometry.of(step)))
             place += 1
         if not convolutions:
             return None
         found.rows.append((norm, relu, convolutions))
     return found
-
-
-def _convolved(shape: tuple[int, ...], conv: nn.Conv2d) -> tuple[int, ...]:
-    sizes = zip(shape[2:], conv.kernel_size, *Geometry.of(conv)[:3], strict=True)
-    sides = ((size + 2 * pad - spread * (kernel - 1) - 1) // stride + 1 for size, kernel, stride, pad, spread in sizes)
-    return (shape[0], conv.out_channels, *sides)
 
 
 def fast_format(x: Tensor) -> Tensor:

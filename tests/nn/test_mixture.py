@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nasreg.nn import Cell, Choice, Execution, InputChoice, LayerChoice, set_execution
+from nasreg.nn import Cell, Choice, Execution, FastLayers, InputChoice, LayerChoice, set_execution
 from nasreg.spaces.config import DARTS_OPERATIONS
 from nasreg.spaces.operations import OPERATIONS
 
 WAYS = {
-    "optimised": Execution(),
-    "not fused": Execution(fuse=False),
-    "checkpointed": Execution(checkpoint=True),
+    "optimised": Execution(fuse_from=0),
+    "not fused": Execution(),
+    "checkpointed": Execution(fuse_from=0, checkpoint=True),
     "plain, checkpointed": Execution(optimized=False, checkpoint=True),
 }
 
@@ -74,8 +75,8 @@ def numbers(model: Model, alphas: dict[str, Tensor], x: Tensor, execution: Execu
     found |= {f"buffer {name}": buffer.clone() for name, buffer in model.named_buffers()}
     first = torch.autograd.grad(model(x).square().sum(), list(model.parameters()), create_graph=True)
     along = sum((each * torch.linspace(-1, 1, each.numel(), dtype=x.dtype).view_as(each)).sum() for each in first)
-    second = torch.autograd.grad(along, list(alphas.values()))
-    found |= {f"second derivative by {name}": each for name, each in zip(alphas, second, strict=True)}
+    second = torch.autograd.grad(along, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    found |= {f"second derivative by {name}": each for name, each in zip(parameters, second, strict=True)}
     with torch.no_grad():
         found["eval"] = model.eval()(x)
     return {name: each.detach().double() for name, each in found.items()}
@@ -108,17 +109,71 @@ def test_every_way_gives_the_same_numbers(operations, none, channels, side, batc
 
 
 def test_chunks_change_nothing(monkeypatch):
-    from nasreg.nn import fused
+    from nasreg.nn import passes
 
     torch.manual_seed(0)
     model = Model(list(DARTS_OPERATIONS), 8, 1, affine=False).double()
     sizes = {"cell": (5, 8), "layer": (5,), "inputs": (2,)}
     alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
     x = torch.randn(7, 8, 8, 8, dtype=torch.float64)
-    whole = numbers(model, alphas, x, Execution())
-    monkeypatch.setattr(fused, "CHUNK_BYTES", 2 * 8 * x[0].numel())
-    for name, other in numbers(model, alphas, x, Execution()).items():
+    whole = numbers(model, alphas, x, WAYS["optimised"])
+    monkeypatch.setattr(passes, "CHUNK_BYTES", 2 * 8 * x[0].numel())
+    for name, other in numbers(model, alphas, x, WAYS["optimised"]).items():
         assert torch.allclose(other, whole[name], rtol=1e-9, atol=1e-9), name
+
+
+class Layers(nn.Module):
+    """Layers outside of choices: fast ones, and others that stay as they are."""
+
+    def __init__(self, affine: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8, affine=affine),
+            nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2, groups=8, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 1, stride=2, bias=False),
+            nn.BatchNorm2d(16, affine=affine, track_running_stats=False),
+            nn.Conv2d(16, 16, 5, padding="same", groups=16, bias=False),
+            nn.BatchNorm2d(16, affine=affine, momentum=0.3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return numbers."""
+        return self.layers(x).square().mean((2, 3))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("form", [torch.channels_last, torch.contiguous_format])
+def test_fast_layers_give_the_same_numbers(affine, form):
+    torch.manual_seed(0)
+    plain = Layers(affine).double()
+    fast = copy.deepcopy(plain)
+    x = torch.randn(4, 3, 10, 9, dtype=torch.float64).to(memory_format=form).requires_grad_()
+    found = []
+    for model, context in ((plain, nullcontext()), (fast, FastLayers())):
+        by = [x, *model.parameters()]
+        with context:
+            output = model(x)
+        first = torch.autograd.grad(output.exp().sum(), by, create_graph=True)
+        second = torch.autograd.grad(sum(each.sin().sum() for each in first), by)
+        found.append([output, *first, *second, *model.buffers(), model.eval()(x)])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_what_requires_no_gradient_by_the_last_pass_gets_none():
+    torch.manual_seed(0)
+    choice = LayerChoice([nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2)), nn.Identity()])
+    set_execution(choice, Execution(fuse_from=0))
+    weights = torch.tensor([0.25, 0.75], requires_grad=True)
+    choice.bind(lambda: weights)
+    convolution = choice.candidates["0"][0].weight
+    output = choice(torch.randn(3, 2, 4, 4))
+    convolution.requires_grad_(False)
+    output.square().sum().backward()
+    assert convolution.grad is None
+    assert weights.grad is not None
 
 
 def test_hooks_are_called_and_a_batch_of_one_value_is_refused():

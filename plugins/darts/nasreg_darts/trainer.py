@@ -8,15 +8,15 @@ second derivative can be taken exactly.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call
 
-from nasreg.nn import Execution
+from nasreg.nn import FastLayers
 from nasreg.trainers import Batch, OneShotTrainer, SearchTask, cosine_rate
 from nasreg_darts.budget import ParameterBudget
 from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
@@ -187,11 +187,6 @@ class DartsTrainer(BilevelTrainer):
         second = self.hessian_vector_product(train, vector, training)
         return [a - rate * b for a, b in zip(first, second, strict=True)]
 
-    def execution(self) -> Execution:
-        """Return how the supernet computes: for the exact second order so that to differentiate twice costs little."""
-        exact = self.options.second_order and self.options.hessian_product == "exact"
-        return replace(super().execution(), fuse=not exact)
-
     def unrolled_weights(self, train: Batch, training: Sequence[Tensor] | None = None) -> dict[str, Tensor]:
         """Return the weights after a virtual step: w' = w - eta (momentum * buffer + gradient + decay * w).
 
@@ -217,10 +212,14 @@ class DartsTrainer(BilevelTrainer):
 
     def _differentiable_gradients(self, train: Batch) -> list[Tensor]:
         """Return the gradient of the training loss by the weights, which can be differentiated by the alphas."""
-        loss, _ = self.forward(*train, self.weights)
+        with FastLayers() if self.execution().optimized else nullcontext():
+            loss, _ = self.forward(*train, self.weights)
         self.check_finite(loss.detach(), "training")
-        weights = list(self.weights.values())
-        return list(torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True))
+        edges = [get_gradient_edge(weight) for weight in self.weights.values()]
+        with self._only(self.alphas):  # so that the second derivative is by nothing else
+            found = torch.autograd.grad(loss, edges, create_graph=True, allow_unused=True)
+        pairs = zip(found, self.weights.values(), strict=True)
+        return [torch.zeros_like(weight) if gradient is None else gradient for gradient, weight in pairs]
 
     def hessian_vector_product(
         self, train: Batch, vector: Sequence[Tensor], training: Sequence[Tensor] | None = None
@@ -262,7 +261,8 @@ class DartsTrainer(BilevelTrainer):
         if not pairs:
             return [torch.zeros_like(alpha) for alpha in self.alphas]
         outputs, along = zip(*pairs, strict=True)
-        return list(torch.autograd.grad(outputs, self.alphas, along, allow_unused=True, materialize_grads=True))
+        with self._only(self.alphas):
+            return list(torch.autograd.grad(outputs, self.alphas, along, allow_unused=True, materialize_grads=True))
 
 
 def _set_gradients(parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:

@@ -1,0 +1,95 @@
+"""Makes torch's own layers, wherever a model calls them, compute in the formulations of ``kernels`` and ``norms``.
+
+So the exact second order profits in layers that no choice has to do with: stems, preprocessings, candidates of other
+forms than ``nasreg.nn.fused`` knows. The first order has nothing to gain by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from nasreg.nn import kernels, norms
+from nasreg.nn.kernels import Geometry
+
+
+class FastLayers(TorchFunctionMode):
+    """A context in which 1x1 and depthwise convolutions and BatchNorm cost less to differentiate twice.
+
+    The results are the same. It has an effect on a CPU, on images in channels-last memory; everything else is computed
+    as it is.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Compute one of torch's functions."""
+        del types
+        found: Tensor | None = None
+        if func is F.conv2d:
+            found = _convolution(*args, **(kwargs or {}))
+        elif func is F.batch_norm:
+            found = _batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {})) if found is None else found
+
+
+def _fits(x: Any) -> bool:
+    return (
+        type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.numel() > x.shape[1]
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _convolution(
+    input: Tensor,  # noqa: A002  # as torch calls it
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    """Return the convolution, where there is a faster way to compute it."""
+    if bias is not None or isinstance(padding, str) or not _fits(input) or input.dtype != weight.dtype:
+        return None
+    geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
+    if kernels.is_pointwise(input, weight, geometry) or kernels.is_depthwise(input, weight, geometry):
+        return kernels.convolve(input, weight, geometry)
+    return None
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    height, width = (value, value) if isinstance(value, int) else value
+    return height, width
+
+
+def _batch_norm(
+    input: Tensor,  # noqa: A002  # as torch calls it
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    """Return BatchNorm with the statistics of the batch, where that is wanted."""
+    if (
+        not training
+        or not _fits(input)
+        or any(each is not None and each.dtype != input.dtype for each in (weight, bias))
+    ):
+        return None
+    output, (mean, inverse) = norms.normalise(input, norms.Affine(weight, bias), eps)
+    if running_mean is not None and running_var is not None:
+        norms.move(running_mean, running_var, mean, inverse**-2 - eps, norms.count([input]), momentum)
+    return output
