@@ -149,12 +149,14 @@ VARIANTS = {
     "pieces": {"accumulate": 2},
     "mixed": {"precision": "bfloat16", "auxiliary_weight": 0.0},
 }
+AUGMENTED = {"cutout": 3, "crop_padding": 1, "flip": True}
+AUGMENTATIONS = {"pieces": {"crop_scale": [0.3, 1.0], "flip": True}}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
     trainer = {**TRAINER, "drop_path": 0.2, **VARIANTS[name]}
-    augmented = {"cutout": 3, "crop_padding": 1, "flip": True, "validation_fraction": 0.25}
+    augmented = {**AUGMENTATIONS.get(name, AUGMENTED), "validation_fraction": 0.25}
     options = {"trainer": trainer, "dataset_options": augmented}
     whole = train(tmp_path / "whole", **options)
     for number, stop in enumerate([(0, 1), (1, 2), (2, 1)]):
@@ -179,6 +181,16 @@ def test_the_average_is_what_is_measured_and_kept(tmp_path, seen):
     assert not any(torch.equal(trained[name], value) for name, value in averaged.items())
     scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
     assert scores.accuracy == result.metrics["test_accuracy"]
+
+
+def test_images_are_brought_to_size_for_an_evaluation_as_in_training(tmp_path):
+    dataset = from_torch(toy_images(48, side=12), test=toy_images(32, side=12, seed=1))
+    options = {"image_size": 8, "center_fraction": 0.8, "crop_scale": [0.3, 1.0]}
+    result = train(tmp_path / "run", dataset=dataset, trainer={**TRAINER, "epochs": 1}, dataset_options=options)
+    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, side=12, seed=1))
+    assert scores.loss == pytest.approx(result.metrics["test_loss"])
+    said = {"dataset_options": {"center_fraction": 1.0}}
+    assert nasreg.evaluate(tmp_path / "run", toy_images(32, side=12, seed=1), **said).loss != scores.loss
 
 
 def test_a_run_is_retrained_on_its_own_data_and_space(tmp_path, capsys):
