@@ -87,6 +87,10 @@ def test_the_default_recipe_is_that_of_darts():
     changed = {"epochs": 250, "batch_size": 128, "lr": 0.1, "weight_decay": 3e-5, "label_smoothing": 0.1}
     assert imagenet.trainer == {**spec.trainer, **changed, "schedule": "exponential", "drop_path": 0.0}
     assert (imagenet.space.options["cells"], imagenet.space.options["channels"]) == (14, 48)
+    recipe = {"image_size": 224, "crop_scale": [0.08, 1.0], "color_jitter": [0.4, 0.4, 0.4, 0.2], "flip": True}
+    changed = {**recipe, "center_fraction": 224 / 256, "crop_padding": 0, "cutout": 0}
+    assert imagenet.dataset.options == {**options, **changed}
+    assert resolve(default_registry(), "PDARTS", "cifar10", preset="imagenet-pdarts")[0].dataset == imagenet.dataset
     assert resolve(default_registry(), "PDARTS", "digits")[0].preset == "demo"
 
 
