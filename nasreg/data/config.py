@@ -83,6 +83,12 @@ class DatasetConfig(Config):
             raise ValueError("the smaller share comes first")
         return value
 
+    @field_validator("in_memory", mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        # YAML, and with it --set, reads the words yes and no as truth values.
+        return ("no", "yes")[value] if isinstance(value, bool) else value
+
     @field_validator("in_memory")
     @classmethod
     def _read_anew(cls, value: str, info: ValidationInfo) -> str:

@@ -94,6 +94,13 @@ def test_the_default_recipe_is_that_of_darts():
     assert resolve(default_registry(), "PDARTS", "digits")[0].preset == "demo"
 
 
+@pytest.mark.parametrize("word", ["yes", "no", "auto"])
+def test_words_that_yaml_takes_for_truth_values(word):
+    spec, _ = resolve(default_registry(), "PDARTS", "digits", settings=[f"dataset.in_memory={word}"])
+    assert spec.dataset.options["in_memory"] == word
+    assert nasreg.RetrainSpec.from_yaml(spec.to_yaml()) == spec
+
+
 def test_learning_rates():
     cosine = RetrainConfig(epochs=10, lr=1.0)
     assert [learning_rate(cosine, epoch) for epoch in (0, 5)] == pytest.approx([1.0, 0.5])
