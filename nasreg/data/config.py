@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from nasreg.specs.base import Config
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Strength = Annotated[float, Field(ge=0)]
+Turn = Annotated[float, Field(ge=0, le=0.5)]
 
 
 class DatasetConfig(Config):
@@ -34,6 +38,22 @@ class DatasetConfig(Config):
         le=4096,
         description="side in pixels that images are brought to, by resizing the shorter side and cropping the centre",
     )
+    center_fraction: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=1,
+        description="share of the shorter side that the crop of image_size takes: with 0.875, 224 pixels of 256",
+    )
+    crop_scale: tuple[Share, Share] | None = Field(
+        default=None,
+        description="train on random crops instead, which take a share of the image's area between these two, with"
+        " sides of 3:4 to 4:3 (arXiv 1409.4842); null for none",
+    )
+    color_jitter: tuple[Strength, Strength, Strength, Turn] | None = Field(
+        default=None,
+        description="train on images whose brightness, contrast, saturation and hue are changed at random by up to so"
+        " much (torchvision's ColorJitter); null for none",
+    )
     crop_padding: int = Field(
         default=0, ge=0, le=1024, description="random crops of the image padded with so many black pixels; 0 for none"
     )
@@ -55,6 +75,27 @@ class DatasetConfig(Config):
         le=256,
         description="processes that read images, for each part of the data, where they are not held in memory",
     )
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError("the smaller share comes first")
+        return value
+
+    @field_validator("in_memory", mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        # YAML, and with it --set, reads the words yes and no as truth values.
+        return ("no", "yes")[value] if isinstance(value, bool) else value
+
+    @field_validator("in_memory")
+    @classmethod
+    def _read_anew(cls, value: str, info: ValidationInfo) -> str:
+        needing = [name for name in ("crop_scale", "color_jitter") if info.data.get(name) is not None]
+        if value == "yes" and needing:
+            raise ValueError(f"with dataset.{needing[0]} images are read anew for each batch: set it to auto or no")
+        return value
 
 
 class DigitsConfig(DatasetConfig):

@@ -78,7 +78,7 @@ class Part:
             DataError: An image cannot be read.
         """
         if not train:
-            plan = ([(i, i) for i in self._indices[at : at + batch_size]] for at in range(0, len(self), batch_size))
+            plan = ([Item(i, i) for i in self._indices[at : at + batch_size]] for at in range(0, len(self), batch_size))
             for images, labels in self._read(plan):
                 yield self._normalized(images), labels
             return
@@ -103,7 +103,7 @@ class Part:
             if repeat != drawn:
                 drawn, order = repeat, torch.randperm(len(self), generator=self._generator("order", epoch, repeat))
             chosen = order[within * batch_size : (within + 1) * batch_size].tolist()
-            yield [(self._indices[i], self._seed_of("image", epoch, step, k)) for k, i in enumerate(chosen)]
+            yield [Item(self._indices[i], self._seed_of("image", epoch, step, k), True) for k, i in enumerate(chosen)]
 
     def _augmented(self, images: Tensor, epoch: int, step: int) -> Tensor:
         padding, flip = self._config.crop_padding, self._config.flip
@@ -178,7 +178,7 @@ class SearchData:
         self, dataset: LoadedDataset, config: DatasetConfig, seed: int, device: torch.device, *, test: bool = False
     ) -> None:
         options = _reading(dataset, config, device)
-        train = read(dataset.train, "train", **options)
+        train = read(dataset.train, "train", crop_scale=config.crop_scale, color_jitter=config.color_jitter, **options)
         own = read(dataset.validation, "validation", **options) if dataset.validation is not None else None
         classes = dataset.classes or tuple(map(str, range(int(train.labels.max()) + 1)))
         for name, images in (("train", train), ("validation", own)):
@@ -242,6 +242,7 @@ def read_test(dataset: LoadedDataset, config: DatasetConfig, device: torch.devic
 def _reading(dataset: LoadedDataset, config: DatasetConfig, device: torch.device) -> dict[str, Any]:
     return {
         "size": config.image_size,
+        "center_fraction": config.center_fraction,
         "in_memory": config.in_memory,
         "raw": dataset.raw,
         "workers": config.workers,

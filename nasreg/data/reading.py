@@ -1,7 +1,8 @@
 """Reads a torch ``Dataset``: every sample is checked, and comes out the same whichever process reads it.
 
 A set whose images are the same each time is read once and held as one tensor; any other is read anew for each batch,
-by loader processes where they are wanted. Both give the same batches.
+by loader processes where they are wanted. Both give the same batches. Random crops out of the whole image, and changes
+of its colours, are made while reading: they depend on the seed of the sample alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import operator
 import random
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from nasreg.errors import DataError
@@ -32,8 +34,16 @@ SIZE_HINT = "bring all to one size with --set dataset.image_size=32 (or another)
 LOOKED_AT = 1000
 """Images that are looked at beforehand where not all of them are."""
 
-Item = tuple[int, int]
-"""Index of a sample, and the seed of whatever is random in reading it."""
+
+class Item(NamedTuple):
+    """A sample to read."""
+
+    place: int
+    """Its index in the data set."""
+    seed: int
+    """Seed of whatever is random in reading it."""
+    train: bool = False
+    """Whether it is to be cropped and coloured at random, where that is wanted."""
 
 
 _Sample = tuple[Tensor, int, int]
@@ -67,20 +77,29 @@ def derive_seed(*parts: object) -> int:
 class _Reader(Dataset[Any]):
     """Reads checked samples. It goes to the loader processes."""
 
-    def __init__(self, dataset: Dataset[Any], name: str, size: int | None, expected: _Shape | None) -> None:
+    def __init__(self, dataset: Dataset[Any], name: str, size: int | None, center_fraction: float) -> None:
         self.dataset = dataset
         self.name = name
         self.size = size
-        self.expected = expected
+        self.center_fraction = center_fraction
+        self.expected: _Shape | None = None
+        self.crop: Callable[[Tensor], Tensor] | None = None
+        self.jitter: Callable[[Tensor], Tensor] | None = None
 
     def __getitem__(self, item: Item) -> _Sample | _Failure:
-        index, seed = item
+        index = item.place
         try:
-            with _seeded(seed):
+            with _seeded(item.seed):
                 image, label = self.dataset[index]
-            tensor = _to_tensor(image, self.size)
-            _check_alike(tensor, self.expected)
-            return tensor, operator.index(label), index
+                tensor = _to_tensor(image)
+                if item.train and self.crop is not None:
+                    tensor = self.crop(tensor)
+                elif self.size is not None:
+                    tensor = _center(tensor, self.size, self.center_fraction)
+                _check_alike(tensor, self.expected)
+                if item.train and self.jitter is not None:
+                    tensor = self.jitter(tensor)
+            return tensor.contiguous(), operator.index(label), index
         except Exception as error:  # noqa: BLE001  # the user's own code: it is told in full
             reason = str(error) if isinstance(error, _SampleError) else f"{type(error).__name__}: {error}"
             where = f"the {self.name} set: image {index}{_path_of(self.dataset, index)}"
@@ -117,7 +136,7 @@ def _seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
-def _to_tensor(image: Any, size: int | None) -> Tensor:
+def _to_tensor(image: Any) -> Tensor:
     if isinstance(image, Image.Image):
         if image.mode in ("1", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"):
             image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
@@ -134,10 +153,19 @@ def _to_tensor(image: Any, size: int | None) -> Tensor:
             raise _SampleError("it has values that are not finite")
     elif image.dtype != torch.uint8:
         raise _SampleError(f"an image must be of uint8 or floating point, not {image.dtype}")
-    if size is not None and image.shape[1:] != (size, size):
-        image = TF.center_crop(TF.resize(image, [size], antialias=True), [size, size])
-    contiguous: Tensor = image.contiguous()
-    return contiguous
+    tensor: Tensor = image
+    return tensor
+
+
+def _center(image: Tensor, size: int, fraction: float) -> Tensor:
+    cropped: Tensor = TF.center_crop(TF.resize(image, [round(size / fraction)], antialias=True), [size, size])
+    return cropped
+
+
+def _jitter(strengths: tuple[float, float, float, float]) -> Callable[[Tensor], Tensor]:
+    # On PIL images, as in the papers' programs: nothing there depends on the number of threads.
+    changed: Callable[[Tensor], Tensor] = v2.Compose([v2.ToPILImage(), v2.ColorJitter(*strengths), v2.PILToTensor()])
+    return changed
 
 
 def _describe(image: Tensor | _Shape) -> str:
@@ -214,7 +242,7 @@ class Stream:
         if self._loader is None:
             assert images.held is not None  # noqa: S101  # there is a loader otherwise
             for items in plan:
-                chosen = torch.tensor([index for index, _ in items])
+                chosen = torch.tensor([item.place for item in items])
                 yield images.held[chosen.to(images.held.device)], images.labels[chosen].to(self._device)
             return
         self._plan.batches = plan
@@ -258,7 +286,17 @@ def _checked(result: _Loaded | _Failure) -> _Loaded:
 
 
 def read(
-    dataset: Dataset[Any], name: str, *, size: int | None, in_memory: str, raw: bool, workers: int, device: torch.device
+    dataset: Dataset[Any],
+    name: str,
+    *,
+    size: int | None,
+    center_fraction: float,
+    in_memory: str,
+    raw: bool,
+    workers: int,
+    device: torch.device,
+    crop_scale: tuple[float, float] | None = None,
+    color_jitter: tuple[float, float, float, float] | None = None,
 ) -> Images:
     """Look at a data set, and hold its images in memory where that is wanted.
 
@@ -266,27 +304,41 @@ def read(
         dataset: Gives ``(image, label)``.
         name: ``train`` or ``validation``, for errors.
         size: Side in pixels to bring images to.
+        center_fraction: Share of the shorter side that is left when the centre is cropped for that.
         in_memory: ``auto``, ``yes`` or ``no``.
         raw: Whether images are the same each time they are read.
         workers: Loader processes.
         device: Where batches are wanted.
+        crop_scale: Least and largest share of its area that an image is cropped to at random for training; with this
+            or ``color_jitter`` images are not held.
+        color_jitter: How much brightness, contrast, saturation and hue of images for training change at random.
 
     Raises:
-        DataError: It is empty, a sample cannot be read, or images differ in size.
+        DataError: It is empty, a sample cannot be read, images differ in size, or their colours cannot be changed.
     """
     n = len(dataset)  # type: ignore[arg-type]  # map-style
     if n == 0:
         raise DataError(f"the {name} set is empty")
     raw = raw or isinstance(dataset, TensorDataset)
-    reader = _Reader(dataset, name, size, None)
-    first, _, _ = _checked(_collate([reader[0, 0]]))
+    reader = _Reader(dataset, name, size, center_fraction)
+    first, _, _ = _checked(_collate([reader[Item(0, 0)]]))
     reader.expected = _Shape(tuple(first.shape[1:]), first.dtype)
+    if crop_scale is not None:
+        reader.crop = v2.RandomResizedCrop(first.shape[2:], scale=crop_scale)
+    if color_jitter is not None:
+        if first.is_floating_point() or first.shape[1] not in (1, 3):
+            raise DataError(
+                "dataset.color_jitter is for images of 8 bits with 1 or 3 channels, but the first of the"
+                f" {name} set is {_describe(first[0])}: set it to null"
+            )
+        reader.jitter = _jitter(color_jitter)
     small = n * first.numel() * first.element_size() <= HELD_AT_MOST
-    hold = in_memory == "yes" or (in_memory == "auto" and raw and small)
+    same = reader.crop is None and reader.jitter is None
+    hold = same and (in_memory == "yes" or (in_memory == "auto" and raw and small))
     labels = None if hold else _known_labels(dataset)
     looked_at = range(n) if labels is None else sorted({n * number // LOOKED_AT for number in range(LOOKED_AT)})
     # Seeded, so that a data set that augments by itself has one fingerprint.
-    plan = [[(index, index) for index in looked_at[start : start + 64]] for start in range(0, len(looked_at), 64)]
+    plan = [[Item(index, index) for index in looked_at[start : start + 64]] for start in range(0, len(looked_at), 64)]
     held = torch.empty((n, *first.shape[1:]), dtype=first.dtype) if hold else None
     tally = _Tally(first)
     found: list[int] = []

@@ -44,7 +44,15 @@ class RetrainConfig(LoopConfig):
 
 
 _CIFAR = {"alpha_fraction": 0.0, "cutout": 16}
-_IMAGENET = {"alpha_fraction": 0.0, "image_size": 224}
+_IMAGENET = {
+    "alpha_fraction": 0.0,
+    "image_size": 224,
+    "center_fraction": 224 / 256,
+    "crop_scale": [0.08, 1.0],
+    "color_jitter": [0.4, 0.4, 0.4, 0.2],
+    "crop_padding": 0,
+    "flip": True,
+}
 _IMAGENET_TRAINER = {"epochs": 250, "lr": 0.1, "weight_decay": 3e-5, "label_smoothing": 0.1, "drop_path": 0.0}
 
 PRESETS = {

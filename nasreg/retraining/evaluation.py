@@ -54,8 +54,10 @@ def evaluate(
     network = load_network(path, space=space, registry=registry)
     place = resolve_device(device)
     loaded, config = _test_data(recipe, data, dataset_options or {}, registry)
-    if config.image_size is None and recipe.dataset is not None:
-        config = config.model_copy(update={"image_size": recipe.dataset.options.get("image_size")})
+    if recipe.dataset is not None:  # what nobody says is as it was in training
+        options = recipe.dataset.options
+        unsaid = {"image_size", "center_fraction"} & (options.keys() - config.model_fields_set)
+        config = config.model_copy(update={name: options[name] for name in unsaid})
     images = read_test(loaded, config, place)
     info = recipe.data.info
     if images.shape != (info.channels, info.height, info.width):

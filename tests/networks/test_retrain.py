@@ -87,7 +87,18 @@ def test_the_default_recipe_is_that_of_darts():
     changed = {"epochs": 250, "batch_size": 128, "lr": 0.1, "weight_decay": 3e-5, "label_smoothing": 0.1}
     assert imagenet.trainer == {**spec.trainer, **changed, "schedule": "exponential", "drop_path": 0.0}
     assert (imagenet.space.options["cells"], imagenet.space.options["channels"]) == (14, 48)
+    recipe = {"image_size": 224, "crop_scale": [0.08, 1.0], "color_jitter": [0.4, 0.4, 0.4, 0.2], "flip": True}
+    changed = {**recipe, "center_fraction": 224 / 256, "crop_padding": 0, "cutout": 0}
+    assert imagenet.dataset.options == {**options, **changed}
+    assert resolve(default_registry(), "PDARTS", "cifar10", preset="imagenet-pdarts")[0].dataset == imagenet.dataset
     assert resolve(default_registry(), "PDARTS", "digits")[0].preset == "demo"
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "auto"])
+def test_words_that_yaml_takes_for_truth_values(word):
+    spec, _ = resolve(default_registry(), "PDARTS", "digits", settings=[f"dataset.in_memory={word}"])
+    assert spec.dataset.options["in_memory"] == word
+    assert nasreg.RetrainSpec.from_yaml(spec.to_yaml()) == spec
 
 
 def test_learning_rates():
@@ -149,12 +160,14 @@ VARIANTS = {
     "pieces": {"accumulate": 2},
     "mixed": {"precision": "bfloat16", "auxiliary_weight": 0.0},
 }
+AUGMENTED = {"cutout": 3, "crop_padding": 1, "flip": True}
+AUGMENTATIONS = {"pieces": {"crop_scale": [0.3, 1.0], "flip": True}}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
     trainer = {**TRAINER, "drop_path": 0.2, **VARIANTS[name]}
-    augmented = {"cutout": 3, "crop_padding": 1, "flip": True, "validation_fraction": 0.25}
+    augmented = {**AUGMENTATIONS.get(name, AUGMENTED), "validation_fraction": 0.25}
     options = {"trainer": trainer, "dataset_options": augmented}
     whole = train(tmp_path / "whole", **options)
     for number, stop in enumerate([(0, 1), (1, 2), (2, 1)]):
@@ -179,6 +192,16 @@ def test_the_average_is_what_is_measured_and_kept(tmp_path, seen):
     assert not any(torch.equal(trained[name], value) for name, value in averaged.items())
     scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
     assert scores.accuracy == result.metrics["test_accuracy"]
+
+
+def test_images_are_brought_to_size_for_an_evaluation_as_in_training(tmp_path):
+    dataset = from_torch(toy_images(48, side=12), test=toy_images(32, side=12, seed=1))
+    options = {"image_size": 8, "center_fraction": 0.8, "crop_scale": [0.3, 1.0]}
+    result = train(tmp_path / "run", dataset=dataset, trainer={**TRAINER, "epochs": 1}, dataset_options=options)
+    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, side=12, seed=1))
+    assert scores.loss == pytest.approx(result.metrics["test_loss"])
+    said = {"dataset_options": {"center_fraction": 1.0}}
+    assert nasreg.evaluate(tmp_path / "run", toy_images(32, side=12, seed=1), **said).loss != scores.loss
 
 
 def test_a_run_is_retrained_on_its_own_data_and_space(tmp_path, capsys):
