@@ -48,7 +48,7 @@ class Size(NamedTuple):
         return f"{self.cells} cells, C={self.channels}, batch {self.batch}, {self.side}x{self.side}"
 
 
-SMALL, PAPER = Size(3, 8, 64, 16), Size(8, 16, 64, 32)
+TINY, SMALL, PAPER = Size(3, 2, 4, 8), Size(3, 8, 64, 16), Size(8, 16, 64, 32)
 PAPER_PDARTS = Size(5, 16, 96, 32)
 
 
@@ -204,7 +204,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
-    parser.add_argument("--sizes", nargs="*", choices=["small", "paper"], default=["small", "paper"])
+    parser.add_argument("--sizes", nargs="*", choices=["tiny", "small", "paper"], default=["small", "paper"])
     parser.add_argument(
         "--ways", nargs="*", choices=WAYS, default=list(WAYS), help="the first is what others are compared with"
     )
@@ -223,7 +223,7 @@ def main() -> None:
                 compare(CASES["first"], size, device, options.rounds, options.ways)
         return
     for name in options.cases:
-        sizes = {"small": SMALL, "paper": PAPER if CASES[name].stage is None else PAPER_PDARTS}
+        sizes = {"tiny": TINY, "small": SMALL, "paper": PAPER if CASES[name].stage is None else PAPER_PDARTS}
         for size in options.sizes:
             compare(CASES[name], sizes[size], device, options.rounds, options.ways)
 

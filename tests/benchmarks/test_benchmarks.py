@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -16,6 +18,10 @@ def run(name: str, *words: str) -> str:
 
 def numbers(line: str) -> list[float]:
     return [float(word) for word in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", line.replace(",", ""))]
+
+
+def split(lines: list[str]) -> list[list[str]]:
+    return [re.split(r" {2,}", line) for line in lines]
 
 
 def test_startup_compares_each_command_with_the_imports():
@@ -52,3 +58,40 @@ def test_data_compares_each_loader_with_the_step():
     assert all(rate > 0 for rate in rates.values())
     assert all(float(number.replace(",", "")) > 0 for row in found for number in row[2:]), found
     assert slower.startswith("slower than the step: ")
+
+
+@pytest.mark.slow
+def test_search_step_compares_the_ways_of_a_case():
+    words = ["--cases", "difference", "--sizes", "tiny", "--ways", "textbook", "checkpointed", "--rounds", "1"]
+    about, heading, *rows = run("search_step.py", *words).splitlines()
+    assert about.endswith("cpu; median of 1 steps")
+    assert heading.split() == ["way", "seconds", "faster", "peak", "MiB", "share", "images/s", "loss"]
+    textbook, checkpointed = split(rows)
+    title = ["DARTS, second order, finite difference", "3 cells, C=2, batch 4, 8x8"]
+    assert [textbook[:3], checkpointed[:3]] == [[*title, "textbook"], [*title, "checkpointed"]]
+    assert textbook[4] == textbook[6] == "1.00"
+    assert float(checkpointed[-1]) == pytest.approx(float(textbook[-1]), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_second_order_compares_the_finite_difference_with_the_exact_product():
+    sizes = ["--cells", "2", "--channels", "2", "--nodes", "1", "--batch-size", "16"]
+    points = ["--after", "0", "1", "--pairs", "1", "--steps", "0.01", "--double-steps", "0.01", "1e-8"]
+    about, *tables = run("second_order.py", *sizes, *points).strip().split("\n\n")
+    assert about.endswith("means over 1 pairs of batches")
+    rows = {}
+    for title, *lines in map(str.splitlines, tables):
+        assert re.split(r" {2,}", title)[1:] == ["0", "1"]
+        rows[title.split(",")[0]] = {name: [float(each) for each in found] for name, *found in split(lines)}
+    gradient, error, cosine, noise = rows.values()
+    assert all(first > 0 for first in gradient["norm of the first term"])
+    assert list(error) == ["float32, exact", "float32, step 0.01", "float64, step 0.01", "float64, step 1e-08"]
+    for number in range(2):  # the exact product of float64 is the limit of the finite difference
+        assert error["float64, step 1e-08"][number] < 1e-4 < error["float64, step 0.01"][number]
+        assert error["float32, exact"][number] < 1e-2
+        assert cosine["float32, exact"][number] > 0.999
+        ratio = gradient["second over first"][number]
+        assert gradient["norm of the second term"][number] == pytest.approx(
+            ratio * gradient["norm of the first term"][number], rel=0.02
+        )
+    assert noise.keys() == error.keys() == cosine.keys()
