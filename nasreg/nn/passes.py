@@ -214,17 +214,18 @@ class Computation:
                 they find the gradients by parameters on the way.
             wanted: Whether the sum is.
         """
-        total = torch.empty_like(self.inputs[source]) if wanted and parts else None
-        places = None if total is None else self.split(total)
+        found: list[Tensor | None] = []
         for c in self._chunks() if parts else ():
-            found: Tensor | None = None
+            total: Tensor | None = None
             for part in parts:
                 by_chunk = part(c)
                 if by_chunk is not None:
-                    found = by_chunk if found is None else found.add_(by_chunk)
-            if places is not None:
-                places[c].zero_() if found is None else places[c].copy_(found)
-        return total
+                    total = by_chunk if total is None else total.add_(by_chunk)
+            found.append(total if wanted else None)
+        chunks = [chunk for chunk in found if chunk is not None]
+        if len(chunks) < 2:
+            return chunks[0] if chunks else None
+        return torch.cat(chunks)
 
     def needed(self, term: Term) -> list[bool]:
         """Return whether a gradient is needed of the source of a term, and of the parameters of each of its rows."""
