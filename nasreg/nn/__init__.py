@@ -4,6 +4,8 @@ from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Answer, Choice, InputChoice, LayerChoice, Scope, set_execution
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
+from nasreg.nn.functional import call_with
+from nasreg.nn.kernels import leaving_out
 from nasreg.nn.layers import FastLayers
 from nasreg.nn.mixture import Execution
 
@@ -16,8 +18,10 @@ __all__ = [
     "InputChoice",
     "LayerChoice",
     "Scope",
+    "call_with",
     "extract_space",
     "freeze",
+    "leaving_out",
     "named_choices",
     "set_execution",
 ]

@@ -9,16 +9,18 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from nasreg.errors import ConfigError, SpaceError, UndecidedError
+from nasreg.nn.functional import call_with
+from nasreg.nn.layers import FastLayers, are_fast
 from nasreg.nn.mixture import Execution, Mixture, Source, as_format, fast_format
 from nasreg.specs.architecture import Decision, InputDecision
 from nasreg.specs.base import Spec, parse
@@ -289,10 +291,10 @@ def is_optimized(execution: Execution) -> bool:
 
 def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Compute a choice so that only its inputs are kept for the backward pass."""
-    # In the backward pass the parameters may be others (functional_call), and the buffers must not change again.
+    # In the backward pass the parameters may be others (``call_with``), and the buffers must not change again.
     whole = _Compute(choice)
     state, buffers = dict(whole.named_parameters()), dict(whole.named_buffers())
-    calls = 0
+    calls, fast = 0, are_fast()
 
     def compute(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
@@ -300,13 +302,14 @@ def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs:
         if calls == 1:
             return choice.compute(answer, *args, **kwargs)
         copies = {name: buffer.clone() for name, buffer in buffers.items()}
-        return functional_call(whole, {**state, **copies}, (answer, *args), kwargs)
+        with FastLayers() if fast else nullcontext():
+            return call_with(whole, {**state, **copies}, answer, *args, **kwargs)
 
     return checkpoint(compute, *args, use_reentrant=False, **kwargs)
 
 
 class _Compute(nn.Module):
-    """Makes ``Choice.compute`` the forward pass, for ``functional_call``."""
+    """Makes ``Choice.compute`` the forward pass, for ``call_with``."""
 
     def __init__(self, choice: Choice) -> None:
         super().__init__()

@@ -12,7 +12,9 @@ are fast forward, and some of them slow backward (measured by ``benchmarks/searc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -54,11 +56,25 @@ def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     return F.conv2d(x, weight, None, stride, padding, dilation, groups)
 
 
+_left_out: ContextVar[frozenset[int]] = ContextVar("left out", default=frozenset())
+
+
+@contextmanager
+def leaving_out(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """A context for backward passes that are to compute no gradient by some parameters.
+
+    ``torch.autograd.grad`` does not tell functions of one's own by what it differentiates, and they would compute
+    gradients by everything that requires one.
+    """
+    token = _left_out.set(frozenset(parameter.data_ptr() for parameter in parameters))
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
+
+
 def wanted(context: Any, tensors: Sequence[Tensor], first: int = 0) -> list[bool]:
     """Return by which tensors of an autograd function a gradient is wanted.
-
-    torch tells which required one in the forward pass. Of those, one that by now requires none is left out in a last
-    pass, as ``backward()`` leaves it out; so one can differentiate by some parameters first, and again by others.
 
     Args:
         context: Of the function.
@@ -66,8 +82,12 @@ def wanted(context: Any, tensors: Sequence[Tensor], first: int = 0) -> list[bool
         first: Where they begin among that.
     """
     needs = context.needs_input_grad[first : first + len(tensors)]
-    again = torch.is_grad_enabled()
-    return [need and (again or tensor.requires_grad) for need, tensor in zip(needs, tensors, strict=True)]
+    left_out = _left_out.get()
+    if not left_out:
+        return list(needs)
+    # Not by identity: torch's checkpoints give others in the same memory.
+    out = [tensor.is_leaf and tensor.data_ptr() in left_out for tensor in tensors]
+    return [need and not left for need, left in zip(needs, out, strict=True)]
 
 
 def blank(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:

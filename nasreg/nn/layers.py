@@ -7,6 +7,7 @@ forms than ``nasreg.nn.fused`` knows. The first order has nothing to gain by it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,6 +18,13 @@ from torch.overrides import TorchFunctionMode
 from nasreg.nn import kernels, norms
 from nasreg.nn.kernels import Geometry
 
+_active: ContextVar[bool] = ContextVar("fast layers", default=False)
+
+
+def are_fast() -> bool:
+    """Return whether there is such a context."""
+    return _active.get()
+
 
 class FastLayers(TorchFunctionMode):
     """A context in which 1x1 and depthwise convolutions and BatchNorm cost less to differentiate twice.
@@ -24,6 +32,17 @@ class FastLayers(TorchFunctionMode):
     The results are the same. It has an effect on a CPU, on images in channels-last memory; everything else is computed
     as it is.
     """
+
+    def __enter__(self) -> FastLayers:
+        """Begin."""
+        self._token = _active.set(True)
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch's
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """End."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # torch's
+        _active.reset(self._token)
 
     def __torch_function__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -35,7 +35,7 @@ class Execution:
     """So many numbers an image tensor must have that sums of candidates of it are one function, which keeps little:
     ``nasreg.nn.fused``. With fewer, that costs more time than it saves."""
     checkpoint: bool = False
-    """Keep the inputs of each choice only, and compute it again in the backward pass."""
+    """Keep the inputs of a choice only, and compute it again in the backward pass; see ``set_execution``."""
 
 
 class Source:

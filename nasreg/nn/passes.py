@@ -69,6 +69,8 @@ class Computation:
     Attributes:
         stages: Of each term, what each of its rows takes, and its end.
         sums: Of the gradients that went through a BatchNorm, by term and row.
+        needs: By which inputs a gradient is wanted.
+        found: Those gradients, as far as they are known.
     """
 
     def __init__(self, terms: Sequence[Term], inputs: Sequence[Tensor]) -> None:
@@ -84,6 +86,8 @@ class Computation:
             self.by_source.setdefault(term.source, []).append(number)
         self.stages: list[list[Stage]] = [[] for _ in terms]
         self.sums: dict[tuple[int, int], Sums] = {}
+        self.needs: Sequence[bool] = [False] * len(inputs)
+        self.found: list[Tensor | None] = [None] * len(inputs)
 
     def split(self, x: Tensor) -> Sequence[Tensor]:
         """Cut a batch into chunks."""
@@ -193,25 +197,23 @@ class Computation:
 
     def backward(self, gradient: Tensor, needs: Sequence[bool]) -> list[Tensor | None]:
         """Return the gradient by each input that needs one."""
-        found: list[Tensor | None] = [None] * len(needs)
-        self.needs, self.found = needs, found
+        self.needs = needs
         out = self.output_chunks(gradient)
         for source, numbers in self.by_source.items():
             parts = [part for number in numbers if (part := self._by_source_of(number, out)) is not None]
-            found[source] = self.gather(source, parts, wanted=needs[source])
-        return found
+            self.found[source] = self.gather(parts, wanted=needs[source])
+        return self.found
 
     def output_chunks(self, x: Tensor) -> Sequence[Tensor]:
         """Return the chunks of an image tensor like the output, in the layout that terms have."""
         return self.split(x.contiguous(memory_format=layout(self.stages[0][-1].chunks[0])))
 
-    def gather(self, source: int, parts: Sequence[Callable[[int], Tensor | None]], *, wanted: bool) -> Tensor | None:
-        """Return the sum, by chunk, of what the terms of a source give back to it.
+    def gather(self, parts: Sequence[Callable[[int], Tensor | None]], *, wanted: bool) -> Tensor | None:
+        """Return the sum of what the terms of a source give back to it.
 
         Args:
-            source: Its place.
-            parts: Each gives that of one term for a chunk; they are called also where the sum is not wanted, since
-                they find the gradients by parameters on the way.
+            parts: Each gives that of one term for a chunk. They are called also where the sum is not wanted, since they
+                find the gradients by parameters on the way.
             wanted: Whether the sum is.
         """
         found: list[Tensor | None] = []
@@ -327,7 +329,7 @@ class Computation:
             return
         before = self.found[place]
         gradient = gradient.to(self.inputs[place].dtype)
-        self.found[place] = gradient if before is None else before.add_(gradient)
+        self.found[place] = gradient if before is None else before + gradient
 
 
 def layout(x: Tensor) -> torch.memory_format:

@@ -55,7 +55,6 @@ class Tangents:
     ) -> None:
         self._base = computation
         self._base.needs = needs
-        self._base.found = [None] * len(needs)
         self._tangents = tangents
         self._gradient = computation.output_chunks(gradient)
         self._moved: list[list[_Moved]] = [[] for _ in computation.terms]
@@ -66,7 +65,7 @@ class Tangents:
         moved = self._forward()
         for source, numbers in base.by_source.items():
             parts = [part for number in numbers if (part := self._by_source_of(number)) is not None]
-            base.found[source] = base.gather(source, parts, wanted=base.needs[source])
+            base.found[source] = base.gather(parts, wanted=base.needs[source])
         return moved, base.found
 
     def _at(self, place: int | None) -> Tensor | None:

@@ -9,7 +9,7 @@ from typing import Any
 from nasreg.data import DatasetConfig, LoadedDataset
 from nasreg.data.parts import Part, read_test
 from nasreg.device import resolve_device
-from nasreg.errors import DataError, UsageError
+from nasreg.errors import DataError, UsageError, WeightsError
 from nasreg.registry import Registry, default_registry
 from nasreg.resolve import OBJECT, dataset_config
 from nasreg.retraining.trainer import LAST
@@ -49,7 +49,10 @@ def evaluate(
         NasregError: As ``retrain``.
     """
     registry, path = registry or default_registry(), Path(weights)
-    path = path / LAST if path.is_dir() else path
+    if path.is_dir():
+        if not (path / LAST).exists():
+            raise WeightsError(f"{path} has no trained weights ({LAST}): train its network with nasreg retrain {path}")
+        path = path / LAST
     recipe = read_recipe(path)
     network = load_network(path, space=space, registry=registry)
     place = resolve_device(device)

@@ -38,8 +38,8 @@ class OneShotTrainerConfig(LoopConfig):
     )
     activation_checkpointing: bool = Field(
         default=False,
-        description="compute each cell or choice again in the backward pass, which takes a fraction of the memory and"
-        " somewhat more time",
+        description="compute two of three cells or choices again in the backward pass, which takes a fraction of the"
+        " memory and somewhat more time",
     )
 
 

@@ -324,6 +324,8 @@ def test_what_cannot_be_evaluated(tmp_path):
         nasreg.evaluate(weights, TensorDataset(torch.randn(4, 1, 8, 8), torch.arange(4)))
     with pytest.raises(WeightsError, match="cannot read"):
         nasreg.evaluate(tmp_path / "none.safetensors")
+    with pytest.raises(WeightsError, match="train its network with nasreg retrain"):
+        nasreg.evaluate(tmp_path)
     content = weights.read_bytes()
     for name, damaged in {"cut": content[: len(content) // 2], "rubbish": b"\xff" * 100, "empty": b""}.items():
         (tmp_path / f"{name}.safetensors").write_bytes(damaged)

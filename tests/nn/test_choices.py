@@ -13,7 +13,7 @@ from torch import nn
 
 from nasreg.errors import ArchitectureError, IncompatibleError, SpaceError, UndecidedError
 from nasreg.mutators import OneShotMutator
-from nasreg.nn import Cell, InputChoice, LayerChoice, Scope, extract_space, freeze, named_choices
+from nasreg.nn import Cell, InputChoice, LayerChoice, Scope, call_with, extract_space, freeze, named_choices
 from nasreg.specs import Architecture, CellSpec, Config, InputChoiceSpec
 
 
@@ -264,3 +264,23 @@ def test_cell_takes_as_many_inputs_as_declared():
     cell.bind(lambda: torch.ones(14, 1))
     with pytest.raises(SpaceError, match="takes 2 inputs, got 1"):
         cell(torch.ones(1, 3))
+
+
+def test_a_model_is_called_with_other_tensors_and_keeps_its_own():
+    shared = nn.BatchNorm2d(2)
+    tied = nn.Conv2d(2, 2, 1)
+    model = nn.Sequential(shared, tied, shared, nn.Conv2d(2, 2, 1))
+    model[3].weight = tied.weight
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    names = [*dict(model.named_parameters()), *dict(model.named_buffers())]
+    others = {name: own[name] + 1 for name in names}
+    expected = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, tensor in (*expected.named_parameters(), *expected.named_buffers()):
+            tensor.copy_(others[name])
+    x = torch.randn(4, 2, 3, 3)
+    assert torch.equal(call_with(model, others, x), expected(x))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, own[name]), name
+    assert model[0].weight is shared.weight
+    assert others["0.num_batches_tracked"] == 3  # moved in the copy: one before, two passes

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nasreg.nn import Cell, Choice, Execution, FastLayers, InputChoice, LayerChoice, set_execution
+from nasreg.nn import Cell, Choice, Execution, FastLayers, InputChoice, LayerChoice, leaving_out, set_execution
 from nasreg.spaces.config import DARTS_OPERATIONS
 from nasreg.spaces.operations import OPERATIONS
 
@@ -41,10 +41,12 @@ class Model(nn.Module):
             convolution = nn.Conv2d(width, width, size, padding=size // 2, groups=2, bias=False)
             return [nn.BatchNorm2d(width), nn.ReLU(), convolution]
 
+        shared = nn.Sequential(*layer(1), nn.BatchNorm2d(width, momentum=0.3))
         self.layer = LayerChoice(
             {
                 "before": nn.Sequential(*layer(3)),
-                "after": nn.Sequential(*layer(1), nn.BatchNorm2d(width, momentum=0.3)),
+                "after": shared,
+                "again": shared,
                 "tail": nn.Sequential(*layer(5), nn.Hardtanh()),
                 "bias": nn.Conv2d(width, width, 1),
                 "skip": nn.Identity(),
@@ -98,7 +100,7 @@ def test_every_way_gives_the_same_numbers(operations, none, channels, side, batc
     torch.manual_seed(seed)
     model = Model([*(["none"] if none else []), *operations], channels, stride, affine).double()
     count = len(operations) + none
-    sizes = {"cell": (5, count), "layer": (5,), "inputs": (2,)}
+    sizes = {"cell": (5, count), "layer": (6,), "inputs": (2,)}
     alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
     x = torch.randn(batch, channels, side, side, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last) if last else x
@@ -113,7 +115,7 @@ def test_chunks_change_nothing(monkeypatch):
 
     torch.manual_seed(0)
     model = Model(list(DARTS_OPERATIONS), 8, 1, affine=False).double()
-    sizes = {"cell": (5, 8), "layer": (5,), "inputs": (2,)}
+    sizes = {"cell": (5, 8), "layer": (6,), "inputs": (2,)}
     alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
     x = torch.randn(7, 8, 8, 8, dtype=torch.float64)
     whole = numbers(model, alphas, x, WAYS["optimised"])
@@ -162,17 +164,17 @@ def test_fast_layers_give_the_same_numbers(affine, form):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
-def test_what_requires_no_gradient_by_the_last_pass_gets_none():
+@pytest.mark.parametrize("execution", [Execution(fuse_from=0), Execution(fuse_from=0, checkpoint=True)])
+def test_gradients_by_parameters_left_out_are_not_computed(execution):
     torch.manual_seed(0)
     choice = LayerChoice([nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2)), nn.Identity()])
-    set_execution(choice, Execution(fuse_from=0))
+    choice.execution = execution
     weights = torch.tensor([0.25, 0.75], requires_grad=True)
     choice.bind(lambda: weights)
-    convolution = choice.candidates["0"][0].weight
-    output = choice(torch.randn(3, 2, 4, 4))
-    convolution.requires_grad_(False)
-    output.square().sum().backward()
-    assert convolution.grad is None
+    with leaving_out([choice.candidates["0"][0].weight]):
+        choice(torch.randn(3, 2, 4, 4)).square().sum().backward()
+    assert choice.candidates["0"][0].weight.grad is None
+    assert choice.candidates["0"][1].weight.grad is not None
     assert weights.grad is not None
 
 

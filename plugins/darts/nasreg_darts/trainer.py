@@ -13,10 +13,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
-from torch.func import functional_call
 
-from nasreg.nn import FastLayers
+from nasreg.nn import FastLayers, call_with, leaving_out
 from nasreg.trainers import Batch, OneShotTrainer, SearchTask, cosine_rate
 from nasreg_darts.budget import ParameterBudget
 from nasreg_darts.config import BilevelTrainerConfig, DartsTrainerConfig
@@ -153,7 +151,7 @@ class BilevelTrainer(OneShotTrainer):
                 logits = self.model(x)
             else:
                 buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-                logits = functional_call(self.model, {**weights, **buffers}, (x,))
+                logits = call_with(self.model, {**weights, **buffers}, x)
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
         return F.cross_entropy(logits, y), (logits.detach().argmax(1) == y).sum()
@@ -215,11 +213,8 @@ class DartsTrainer(BilevelTrainer):
         with FastLayers() if self.execution().optimized else nullcontext():
             loss, _ = self.forward(*train, self.weights)
         self.check_finite(loss.detach(), "training")
-        edges = [get_gradient_edge(weight) for weight in self.weights.values()]
-        with self._only(self.alphas):  # so that the second derivative is by nothing else
-            found = torch.autograd.grad(loss, edges, create_graph=True, allow_unused=True)
-        pairs = zip(found, self.weights.values(), strict=True)
-        return [torch.zeros_like(weight) if gradient is None else gradient for gradient, weight in pairs]
+        weights = list(self.weights.values())
+        return list(torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True))
 
     def hessian_vector_product(
         self, train: Batch, vector: Sequence[Tensor], training: Sequence[Tensor] | None = None
@@ -261,7 +256,7 @@ class DartsTrainer(BilevelTrainer):
         if not pairs:
             return [torch.zeros_like(alpha) for alpha in self.alphas]
         outputs, along = zip(*pairs, strict=True)
-        with self._only(self.alphas):
+        with leaving_out(self.weights.values()):
             return list(torch.autograd.grad(outputs, self.alphas, along, allow_unused=True, materialize_grads=True))
 
 

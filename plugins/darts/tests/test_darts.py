@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,9 +14,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import nasreg
-from nasreg.nn import InputChoice, LayerChoice, extract_space
+from nasreg.nn import Execution, InputChoice, LayerChoice, extract_space, set_execution
 from nasreg.registry import Registry
 from nasreg.resolve import resolve_run
+from nasreg.spaces.config import DartsSpaceConfig
+from nasreg.spaces.darts import build
 from nasreg.specs import NONE, CellSpec, DataInfo, InputChoiceSpec, LayerChoiceSpec, RunSpec, SearchSpaceSpec, Selection
 from nasreg.testing import toy_images
 from nasreg.trainers import SearchTask
@@ -44,14 +47,14 @@ class Smooth(nn.Module):
         return self.head(self.pick([a, b, a * b]).mean((2, 3)))
 
 
-def make_trainer(**options: object) -> DartsTrainer:
+def make_trainer(model: Callable[[], nn.Module] = lambda: Smooth().double(), **options: object) -> DartsTrainer:
     torch.manual_seed(0)
     task = SearchTask(
         spec=RunSpec(
             algorithm="darts", space=Selection(name="own"), dataset=Selection(name="own"), mutator={}, trainer={}
         ),
-        space=extract_space(Smooth()),
-        build=lambda: Smooth().double(),
+        space=extract_space(model()),
+        build=model,
         mutator=lambda space: DartsMutator(space, DartsMutatorConfig(init_std=0.5)).double(),
         data=None,  # type: ignore[arg-type]  # the batches are given
         device=CPU,
@@ -148,6 +151,39 @@ def test_the_extra_passes_of_the_second_order_leave_batchnorm_alone():
     before = state(trainer.model)
     trainer.alpha_gradient(batch(0), batch(1))
     assert same(before, state(trainer.model))
+
+
+@pytest.mark.parametrize("options", [{}, {"second_order": True}, {"second_order": True, "hessian_product": "exact"}])
+def test_however_a_supernet_is_computed_the_alphas_get_the_same_gradient(options):
+    config = DartsSpaceConfig(cells=4, channels=4, nodes=2)
+    info = DataInfo(channels=3, height=8, width=8, classes=("a", "b", "c"))
+    generator = torch.Generator().manual_seed(0)
+
+    def batch() -> tuple[torch.Tensor, torch.Tensor]:
+        images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
+        return images, torch.randint(0, 3, (6,), generator=generator)
+
+    batches = batch(), batch()
+    found = {}
+    for execution in (
+        Execution(optimized=False),
+        Execution(),
+        Execution(fuse_from=0),
+        Execution(checkpoint=True),
+        Execution(fuse_from=0, checkpoint=True),
+        Execution(optimized=False, checkpoint=True),
+    ):
+        trainer = make_trainer(lambda: build(info, config).double(), weights_lr=0.5, **options)
+        set_execution(trainer.model, execution)
+        trainer.model.memory_format = torch.channels_last if execution.optimized else None
+        trainer.model.train()
+        trainer.start_epoch(0)
+        found[execution] = torch.cat([each.flatten() for each in trainer.alpha_gradient(*batches)])
+    plain = found.pop(Execution(optimized=False))
+    for execution, gradient in found.items():
+        exact = options.get("hessian_product") == "exact" or not options
+        # A finite difference divides rounding by its step.
+        torch.testing.assert_close(gradient, plain, rtol=1e-9 if exact else 1e-6, atol=1e-11, msg=str(execution))
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
