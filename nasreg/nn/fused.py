@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nasreg.nn.kernels import wanted
+from nasreg.nn.kernels import last_derivatives, wanted
 from nasreg.nn.passes import Computation, Norm, Term
 from nasreg.nn.tangents import Tangents
 
@@ -86,12 +86,13 @@ class _Gradients(torch.autograd.Function):
         return tuple(found)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *tangents: Tensor | None) -> Any:
         gradient, *kept = ctx.saved_tensors
-        computation = Computation(ctx.terms, kept[: ctx.count])
-        computation.unpack(kept[ctx.count :])
-        computation.sums = ctx.sums
-        needs = wanted(ctx, computation.inputs, 4)
-        by_gradient, by_inputs = Tangents(computation, gradient, tangents, needs).derivatives()
-        return None, None, None, by_gradient, *by_inputs, *[None] * (len(kept) - ctx.count)
+        inputs = kept[: ctx.count]
+        with torch.no_grad():
+            computation = Computation(ctx.terms, inputs)
+            computation.unpack(kept[ctx.count :])
+            computation.sums = ctx.sums
+            by_gradient, by_inputs = Tangents(computation, gradient, tangents, wanted(ctx, inputs, 4)).derivatives()
+        found = last_derivatives([by_gradient, *by_inputs], [*tangents, gradient, *inputs])
+        return None, None, None, *found, *[None] * (len(kept) - ctx.count)

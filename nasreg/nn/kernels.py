@@ -90,6 +90,34 @@ def wanted(context: Any, tensors: Sequence[Tensor], first: int = 0) -> list[bool
     return [need and not left for need, left in zip(needs, out, strict=True)]
 
 
+class _Last(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *sources: Tensor | None) -> Tensor:
+        del ctx, sources
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise RuntimeError(
+            "an optimised supernet can be differentiated twice, not three times: compute it plainly, with"
+            " trainer.execution=plain or nasreg.nn.set_execution(model, Execution(optimized=False))"
+        )
+
+
+def last_derivatives(values: Sequence[Tensor | None], sources: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return second derivatives so that whoever differentiates them by what they come from is refused.
+
+    torch's ``once_differentiable`` cuts them off from that, and ``torch.autograd.grad`` then takes them for constants.
+
+    Args:
+        values: The derivatives, computed without autograd.
+        sources: All that they depend on.
+    """
+    if not torch.is_grad_enabled():
+        return list(values)
+    return [None if value is None else cast("Tensor", _Last.apply(value, *sources)) for value in values]
+
+
 def blank(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return a tensor of the shape and layout of the convolution, for those that need no more of it."""
     last = x.is_contiguous(memory_format=torch.channels_last)

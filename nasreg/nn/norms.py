@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from nasreg.nn.kernels import last_derivatives
+
 
 class Statistics(NamedTuple):
     """Mean and inverse standard deviation of each channel of a batch."""
@@ -284,17 +286,25 @@ class _NormaliseGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *tangents: Any) -> Any:
         g, x, scale, mean, inverse = ctx.saved_tensors
-        statistics, affine = Statistics(mean, inverse), Affine(scale, None)
-        tangent, by = tangents[0], Affine(*tangents[1:])
-        moved = None if tangent is None else drift([tangent], [x], statistics)
-        output = moved_line(statistics, affine, moved, by).of(x)
-        if tangent is not None:
-            output.addcmul_(tangent, wide(line(statistics, affine).factor))
-        found = sums([g], [x], statistics)
-        shared = None if tangent is None else products([g], [tangent])
-        found_moved = moved_sums(found, statistics, moved, shared, None)
-        gradient = moved_back(statistics, affine, moved, by, found, found_moved, count([x])).of(g, None, x, tangent)
-        return output, gradient, None if scale is None else found_moved.scale, None, None, None
+        with torch.no_grad():
+            found = _second_derivative(g, x, scale, Statistics(mean, inverse), *tangents)
+        return *last_derivatives(found, [*tangents, g, x, scale]), None, None, None
+
+
+def _second_derivative(
+    g: Tensor, x: Tensor, scale: Tensor | None, statistics: Statistics, tangent: Tensor | None, *by: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the derivatives by the gradient, the input and the scale, along tangents for the three gradients."""
+    affine, movement = Affine(scale, None), Affine(*by)
+    moved = None if tangent is None else drift([tangent], [x], statistics)
+    output = moved_line(statistics, affine, moved, movement).of(x)
+    if tangent is not None:
+        output.addcmul_(tangent, wide(line(statistics, affine).factor))
+    found = sums([g], [x], statistics)
+    shared = None if tangent is None else products([g], [tangent])
+    found_moved = moved_sums(found, statistics, moved, shared, None)
+    gradient = moved_back(statistics, affine, moved, movement, found, found_moved, count([x])).of(g, None, x, tangent)
+    return output, gradient, None if scale is None else found_moved.scale
 
 
 def note_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, n: int) -> None:

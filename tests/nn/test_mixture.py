@@ -164,6 +164,23 @@ def test_fast_layers_give_the_same_numbers(affine, form):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("last", [nn.BatchNorm2d(2, affine=False), nn.MaxPool2d(3, 1, 1)])
+def test_a_third_derivative_is_refused_rather_than_wrong(last):
+    torch.manual_seed(0)
+    pool = nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.BatchNorm2d(2, affine=False))
+    choice = LayerChoice([pool, nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), last)])
+    choice.execution = Execution(fuse_from=0)
+    weights = torch.tensor([0.25, 0.75], requires_grad=True)
+    choice.bind(lambda: weights)
+    x = torch.randn(3, 2, 4, 4, requires_grad=True)
+    found = choice(x).exp().sum()
+    for _ in range(2):
+        (found,) = torch.autograd.grad(found, x, create_graph=True)
+        found = found.exp().sum()
+    with pytest.raises(RuntimeError, match="can be differentiated twice, not three times"):
+        torch.autograd.grad(found, x)
+
+
 @pytest.mark.parametrize("execution", [Execution(fuse_from=0), Execution(fuse_from=0, checkpoint=True)])
 def test_gradients_by_parameters_left_out_are_not_computed(execution):
     torch.manual_seed(0)
