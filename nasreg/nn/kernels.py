@@ -120,10 +120,14 @@ def last_derivatives(values: Sequence[Tensor | None], sources: Sequence[Tensor |
 
 def blank(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return a tensor of the shape and layout of the convolution, for those that need no more of it."""
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    form = torch.channels_last if last else torch.contiguous_format
     shape = output_shape(tuple(x.shape), weight, geometry)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=form)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout(x))
+
+
+def layout(x: Tensor) -> torch.memory_format:
+    """Return the memory format of an image tensor."""
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def output_shape(shape: tuple[int, ...], weight: Tensor, geometry: Geometry) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nasreg.nn import kernels, norms
-from nasreg.nn.kernels import Geometry, input_gradient, weight_gradient
+from nasreg.nn.kernels import Geometry, input_gradient, layout, weight_gradient
 from nasreg.nn.norms import Affine, Statistics, Sums, wide
 
 CHUNK_BYTES = 2**22
@@ -330,12 +330,6 @@ class Computation:
         before = self.found[place]
         gradient = gradient.to(self.inputs[place].dtype)
         self.found[place] = gradient if before is None else before + gradient
-
-
-def layout(x: Tensor) -> torch.memory_format:
-    """Return the memory format of an image tensor."""
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:

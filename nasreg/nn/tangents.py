@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nasreg.nn import kernels, norms
-from nasreg.nn.kernels import input_gradient, weight_gradient
+from nasreg.nn.kernels import Geometry, input_gradient, layout, weight_gradient
 from nasreg.nn.norms import Affine, Drift, Sums, wide
 from nasreg.nn.passes import Computation, Term, inner
 
@@ -93,17 +93,14 @@ class Tangents:
         base = self._base
         for number, term in enumerate(base.terms):
             tangent = self._tangents[term.source]
-            self._note(number, None if tangent is None else base.split(self._like(tangent, base.inputs[term.source])))
+            if tangent is not None:
+                tangent = tangent.contiguous(memory_format=layout(base.inputs[term.source]))
+            self._note(number, None if tangent is None else base.split(tangent))
             for stage in range(len(term.rows)):
                 outputs = [self._row(number, stage, c) for c in range(len(self._gradient))]
                 moved = [each for each in outputs if each is not None]
                 self._note(number, moved or None)
         return self._add()
-
-    @staticmethod
-    def _like(tangent: Tensor, x: Tensor) -> Tensor:
-        last = x.is_contiguous(memory_format=torch.channels_last)
-        return tangent.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def _note(self, number: int, chunks: Sequence[Tensor] | None) -> None:
         taken = self._base.stages[number][len(self._moved[number])]
@@ -142,14 +139,18 @@ class Tangents:
         row, inputs = self._base.terms[number].rows[stage], self._base.inputs
         x, tangent = self._activation(number, stage, c)
         for last, place, geometry in zip(_lasts(row.weights), row.weights, row.geometries, strict=True):
-            weight, moved = inputs[place], self._tangents[place]
-            tangent = _plus(
-                None if tangent is None else kernels.forward(tangent, weight, geometry),
-                None if moved is None else kernels.forward(x, moved, geometry),
-            )
+            tangent = self._convolved(x, tangent, place, geometry)
             if not last:
-                x = kernels.forward(x, weight, geometry)
+                x = kernels.forward(x, inputs[place], geometry)
         return tangent
+
+    def _convolved(self, x: Tensor, tangent: Tensor | None, place: int, geometry: Geometry) -> Tensor | None:
+        """Return how the convolution of an image moves with the image and with the kernel."""
+        moved = self._tangents[place]
+        return _plus(
+            None if tangent is None else kernels.forward(tangent, self._base.inputs[place], geometry),
+            None if moved is None else kernels.forward(x, moved, geometry),
+        )
 
     def _add(self) -> Tensor | None:
         base = self._base
@@ -280,13 +281,7 @@ class Tangents:
         row = self._base.terms[number].rows[stage]
         movements = [self._activation(number, stage, c)[1]]
         for x, place, geometry in zip(inputs, row.weights[:-1], row.geometries, strict=False):
-            weight, by, last = self._base.inputs[place], self._tangents[place], movements[-1]
-            movements.append(
-                _plus(
-                    None if last is None else kernels.forward(last, weight, geometry),
-                    None if by is None else kernels.forward(x, by, geometry),
-                )
-            )
+            movements.append(self._convolved(x, movements[-1], place, geometry))
         return movements
 
 
