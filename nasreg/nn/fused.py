@@ -13,6 +13,7 @@ second.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, cast
 
 import torch
@@ -49,35 +50,98 @@ class Terms:
 
     def sum(self) -> Tensor:
         """Compute the sum."""
-        return cast("Tensor", _Sum.apply(self.terms, *self.inputs))
+        return cast("tuple[Tensor, Tensor]", _Sum.apply(self.terms, *self.inputs))[0]
+
+
+class _Waiting:
+    """Second derivatives on their way through autograd, between the two passes of ``Tangents``.
+
+    The second derivative of a sum takes part in a backward pass twice: first as the derivative of its gradient, which
+    needs tangents of that, and later as the derivative of itself, which brings how the gradient by its output moves.
+    Both of the second pass are computed at once then. What leaves a second derivative here gets a ticket, a power of
+    two, which autograd carries as the gradient of an output that is there for nothing else (and adds up, where there
+    are several).
+    """
+
+    def __init__(self) -> None:
+        self._tangents: dict[int, Tangents] = {}
+
+    def leave(self, tangents: Tangents) -> Tensor:
+        """Return the ticket."""
+        place = next(number for number in count() if number not in self._tangents)
+        if place > MOST_WAITING:
+            raise RuntimeError(
+                f"{place} second derivatives of a sum of candidates were begun and not ended: compute the graph again"
+            )
+        self._tangents[place] = tangents
+        return torch.tensor(2.0**place, dtype=torch.float64)
+
+    def take(self, tickets: Tensor) -> list[Tangents]:
+        """Return what the tickets stand for, and forget it."""
+        places = [place for place in self._tangents if int(tickets) >> place & 1]
+        return [self._tangents.pop(place) for place in places]
+
+
+MOST_WAITING = 52
+"""Sums of so many powers of two are exact."""
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, terms: list[Term], *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, terms: list[Term], *inputs: Tensor) -> tuple[Tensor, Tensor]:
         computation = Computation(terms, inputs)
         with torch._C.DisableTorchFunction():  # nobody needs to look at each of its many calls
             total = computation.forward()
+        tickets = torch.zeros((), dtype=torch.float64)
         ctx.terms = terms
         ctx.count = len(inputs)
-        ctx.save_for_backward(*inputs, *computation.pack())
-        return total
+        ctx.waiting = _Waiting()
+        ctx.save_for_backward(tickets, *inputs, *computation.pack())
+        ctx.set_materialize_grads(False)
+        return total, tickets
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        kept = ctx.saved_tensors  # torch's checkpoints give them once only
+    def backward(ctx: Any, gradient: Tensor | None, tickets: Tensor | None) -> Any:
+        if tickets is not None:
+            return None, *_second_derivatives(ctx, gradient, ctx.waiting.take(tickets))
+        if gradient is None:
+            return None, *[None] * ctx.count
+        own, *kept = ctx.saved_tensors  # torch's checkpoints give them once only
         needs = wanted(ctx, kept[: ctx.count], 1)
-        return None, *cast("Any", _Gradients.apply(ctx.terms, ctx.count, needs, gradients[0], *kept))
+        found = _Gradients.apply(ctx.waiting, ctx.terms, ctx.count, needs, gradient, own, *kept)
+        return None, *cast("Any", found)
+
+
+def _second_derivatives(ctx: Any, gradient: Tensor | None, waiting: list[Tangents]) -> list[Tensor | None]:
+    """Return the sum of those by each input, and of the gradient that comes with them."""
+    found: list[Tensor | None] = [None] * ctx.count
+    sources = [gradient, *(source for tangents in waiting for source in tangents.sources)]
+    with torch.no_grad():
+        for tangents in waiting:
+            needs = wanted(ctx, tangents.inputs, 1)
+            own = tangents.backward(gradient, needs)
+            found = [b if a is None else a if b is None else a + b for a, b in zip(found, own, strict=True)]
+            gradient = None  # it is in the first
+    return last_derivatives(found, sources)
 
 
 class _Gradients(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, terms: list[Term], count: int, needs: list[bool], gradient: Tensor, *kept: Tensor
+        ctx: Any,
+        waiting: _Waiting,
+        terms: list[Term],
+        count: int,
+        needs: list[bool],
+        gradient: Tensor,
+        tickets: Tensor,
+        *kept: Tensor,
     ) -> tuple[Tensor | None, ...]:
+        del tickets
         computation = Computation(terms, kept[:count])
         computation.unpack(kept[count:])
         found = computation.backward(gradient, needs)
+        ctx.waiting = waiting
         ctx.terms = terms
         ctx.count = count
         ctx.sums = computation.sums
@@ -86,13 +150,12 @@ class _Gradients(torch.autograd.Function):
         return tuple(found)
 
     @staticmethod
-    def backward(ctx: Any, *tangents: Tensor | None) -> Any:
+    def backward(ctx: Any, *by: Tensor | None) -> Any:
         gradient, *kept = ctx.saved_tensors
-        inputs = kept[: ctx.count]
         with torch.no_grad():
-            computation = Computation(ctx.terms, inputs)
+            computation = Computation(ctx.terms, kept[: ctx.count], ctx.sums)
             computation.unpack(kept[ctx.count :])
-            computation.sums = ctx.sums
-            by_gradient, by_inputs = Tangents(computation, gradient, tangents, wanted(ctx, inputs, 4)).derivatives()
-        found = last_derivatives([by_gradient, *by_inputs], [*tangents, gradient, *inputs])
-        return None, None, None, *found, *[None] * (len(kept) - ctx.count)
+            tangents = Tangents(computation, gradient, by)
+            moved = tangents.forward()
+        [moved] = last_derivatives([moved], tangents.sources)
+        return None, None, None, None, moved, ctx.waiting.leave(tangents), *[None] * len(kept)

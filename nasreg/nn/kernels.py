@@ -47,13 +47,25 @@ def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     return cast("Tensor", _Convolution.apply(x, weight, geometry))
 
 
-def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Return the convolution; autograd does not know of the formulation chosen, so it is for passes without it."""
+def forward(x: Tensor, weight: Tensor, geometry: Geometry, onto: Tensor | None = None) -> Tensor:
+    """Return the convolution; autograd does not know of the formulation chosen, so it is for passes without it.
+
+    Args:
+        x: Input.
+        weight: Kernel.
+        geometry: How it moves.
+        onto: Another output of ``forward`` of that shape, to which it is added in place; it is returned then.
+    """
     if is_pointwise(x, weight, geometry):
-        sides = output_shape(tuple(x.shape), weight, geometry)[2:]
-        return _images(_pixels(x, geometry.stride) @ weight.flatten(1).t(), len(x), sides)
-    stride, padding, dilation, groups = geometry
-    return F.conv2d(x, weight, None, stride, padding, dilation, groups)
+        pixels, matrix = _pixels(x, geometry.stride), weight.flatten(1).t()
+        if onto is not None and layout(onto) == torch.channels_last:
+            _pixels(onto).addmm_(pixels, matrix)
+            return onto
+        found = _images(pixels @ matrix, len(x), output_shape(tuple(x.shape), weight, geometry)[2:])
+    else:
+        stride, padding, dilation, groups = geometry
+        found = F.conv2d(x, weight, None, stride, padding, dilation, groups)
+    return found if onto is None else onto.add_(found)
 
 
 _left_out: ContextVar[frozenset[int]] = ContextVar("left out", default=frozenset())
@@ -137,7 +149,9 @@ def output_shape(shape: tuple[int, ...], weight: Tensor, geometry: Geometry) -> 
     return (shape[0], len(weight), *sides)
 
 
-def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+def input_gradient(
+    gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, onto: Tensor | None = None
+) -> Tensor:
     """Return the gradient by the input of a convolution.
 
     Args:
@@ -145,15 +159,29 @@ def input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geomet
         x: Its input, of which only the shape counts.
         weight: Its kernel.
         geometry: How it moves.
+        onto: Another such gradient, to which it is added in place; it is returned then.
     """
+    if (
+        is_pointwise(x, weight, geometry)
+        and geometry.stride == (1, 1)
+        and onto is not None
+        and layout(onto) == torch.channels_last
+    ):
+        _pixels(onto).addmm_(_pixels(gradient), weight.flatten(1))
+        return onto
+    found = _input_gradient(gradient, x, weight, geometry)
+    return found if onto is None else onto.add_(found)
+
+
+def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if is_pointwise(x, weight, geometry):
         sampled = _images(_pixels(gradient) @ weight.flatten(1), len(x), gradient.shape[2:])
         return sampled if geometry.stride == (1, 1) else _spread(sampled, x, geometry.stride)
     dense = _dense(x, weight, geometry)
     if dense is not None and dense.dilation != geometry.dilation:
-        return _spread(input_gradient(gradient, x[..., ::2, ::2], weight, dense), x)
+        return _spread(_input_gradient(gradient, x[..., ::2, ::2], weight, dense), x)
     if dense is not None:
-        return input_gradient(_spread(gradient, x), x, weight, dense)
+        return _input_gradient(_spread(gradient, x), x, weight, dense)
     stride, padding, dilation, groups = geometry
     turned = tuple(d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True))
     if is_depthwise(x, weight, geometry) and stride == (1, 1) and min(turned) >= 0:

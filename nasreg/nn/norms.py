@@ -14,6 +14,8 @@ torch's own second derivative of BatchNorm on a CPU takes four times as many pas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -52,11 +54,6 @@ class Affine(NamedTuple):
     scale: Tensor | None
     shift: Tensor | None
 
-    @property
-    def empty(self) -> bool:
-        """Whether both are None."""
-        return self.scale is None and self.shift is None
-
 
 class Line(NamedTuple):
     """Numbers by channel, for ``factor * x + shift``."""
@@ -83,7 +80,7 @@ def sums(gradients: Sequence[Tensor], chunks: Sequence[Tensor], statistics: Stat
         )[1:]
         for gradient, chunk in zip(gradients, chunks, strict=True)
     ]
-    scale, shift = (torch.stack(parts).sum(0) for parts in zip(*each, strict=True))
+    scale, shift = each[0] if len(each) == 1 else (torch.stack(parts).sum(0) for parts in zip(*each, strict=True))
     return Sums(scale, shift)
 
 
@@ -92,13 +89,6 @@ def products(gradients: Sequence[Tensor], tangents: Sequence[Tensor]) -> Tensor:
     channels = gradients[0].shape[1]
     plain = Statistics(gradients[0].new_zeros(channels), gradients[0].new_ones(channels))
     return sums(gradients, tangents, plain).scale
-
-
-def drift(tangents: Sequence[Tensor], chunks: Sequence[Tensor], statistics: Statistics) -> Drift:
-    """Return how a batch in chunks moves."""
-    found = sums(tangents, chunks, statistics)
-    n = count(chunks)
-    return Drift(found.shift / n, found.scale / n)
 
 
 def count(chunks: Sequence[Tensor]) -> int:
@@ -141,54 +131,6 @@ def by_weight(found: Sums, scale: Tensor | None, shift: Tensor | None) -> Tensor
     return whole if shift is None else whole + (found.shift * shift).sum()
 
 
-def line(statistics: Statistics, affine: Affine) -> Line:
-    """Return the output as a line through the input."""
-    mean, inverse = statistics
-    factor = inverse if affine.scale is None else inverse * affine.scale
-    shift = -mean * factor
-    return Line(factor, shift if affine.shift is None else shift + affine.shift)
-
-
-def moved_line(statistics: Statistics, affine: Affine, moved: Drift | None, by: Affine) -> Line:
-    """Return how the output moves, but for ``factor`` times the movement of the input, as a line through the input.
-
-    Args:
-        statistics: Of the batch.
-        affine: Scale and shift.
-        moved: How the batch moves, if it does.
-        by: How scale and shift move.
-    """
-    factor = _moved_factor(statistics, affine, moved, by)
-    shift = -statistics.mean * factor
-    if moved is not None:
-        shift = shift - moved.mean * line(statistics, affine).factor
-    return Line(factor, shift if by.shift is None else shift + by.shift)
-
-
-def _moved_factor(statistics: Statistics, affine: Affine, moved: Drift | None, by: Affine) -> Tensor:
-    inverse = statistics.inverse
-    factor = torch.zeros_like(inverse) if by.scale is None else inverse * by.scale
-    if moved is None:
-        return factor
-    less = inverse.square() * moved.product
-    return factor - (less if affine.scale is None else less * affine.scale)
-
-
-def back(statistics: Statistics, affine: Affine, found: Sums, n: int) -> Line:
-    """Return the gradient by the input, but for ``factor`` times that by the output, as a line through the input.
-
-    Args:
-        statistics: Of the batch.
-        affine: Scale and shift.
-        found: The gradient's sums.
-        n: Number of values of a channel.
-    """
-    mean, inverse = statistics
-    factor = line(statistics, affine).factor
-    along = -factor * inverse * found.scale / n
-    return Line(along, -factor * found.shift / n - along * mean)
-
-
 class MovedBack(NamedTuple):
     """Numbers by channel, for how the gradient by the input moves."""
 
@@ -209,50 +151,112 @@ class MovedBack(NamedTuple):
         return total if tangent is None else total.addcmul_(tangent, wide(self.tangent))
 
 
-def moved_sums(
-    found: Sums, statistics: Statistics, moved: Drift | None, products: Tensor | None, own: Sums | None
-) -> Sums:
-    """Return how the sums of a gradient move.
+@dataclass(frozen=True)
+class Normalisation:
+    """A BatchNorm at a batch.
 
-    Args:
-        found: The sums.
-        statistics: Of the batch.
-        moved: How the batch moves, if it does.
-        products: Of the gradient with the movement of the batch; see ``products``.
-        own: The sums of the gradient's own movement, if it moves.
-    """
-    scale, shift = own if own is not None else (torch.zeros_like(found.scale), torch.zeros_like(found.shift))
-    if moved is not None and products is not None:
-        mixed = products - moved.mean * found.shift - moved.product * found.scale
-        scale = scale + statistics.inverse * mixed
-    return Sums(scale, shift)
-
-
-def moved_back(
-    statistics: Statistics, affine: Affine, moved: Drift | None, by: Affine, found: Sums, found_moved: Sums, n: int
-) -> MovedBack:
-    """Return how the gradient by the input moves.
-
-    Args:
+    Attributes:
         statistics: Of the batch.
         affine: Scale and shift.
-        moved: How the batch moves, if it does.
-        by: How scale and shift move.
-        found: The gradient's sums.
-        found_moved: How those move.
-        n: Number of values of a channel.
+        count: How many values a channel has.
     """
-    mean, inverse = statistics
-    factor = line(statistics, affine).factor
-    factor_moved = _moved_factor(statistics, affine, moved, by)
-    tangent = -factor * inverse * found.scale / n
-    along = -(factor_moved * found.scale + factor * found_moved.scale) / n
-    constant = -(factor_moved * found.shift + factor * found_moved.shift) / n
-    if moved is not None:
-        along = along - tangent * moved.product
-        constant = constant - tangent * moved.mean
-    along = along * inverse
-    return MovedBack(factor_moved, factor, tangent, Line(along, constant - along * mean))
+
+    statistics: Statistics
+    affine: Affine
+    count: int
+
+    @cached_property
+    def line(self) -> Line:
+        """The output, as a line through the input."""
+        mean, inverse = self.statistics
+        factor = inverse if self.affine.scale is None else inverse * self.affine.scale
+        shift = -mean * factor
+        return Line(factor, shift if self.affine.shift is None else shift + self.affine.shift)
+
+    def back(self, found: Sums) -> Line:
+        """Return the gradient by the input, but for ``factor`` times that by the output, as a line through the input.
+
+        Args:
+            found: The sums of the gradient by the output.
+        """
+        mean, inverse = self.statistics
+        factor = self.line.factor
+        along = -factor * inverse * found.scale / self.count
+        return Line(along, -factor * found.shift / self.count - along * mean)
+
+    def drift(self, tangents: Sequence[Tensor], chunks: Sequence[Tensor]) -> Drift:
+        """Return how the batch moves; it and its tangents are given in chunks."""
+        found = sums(tangents, chunks, self.statistics)
+        return Drift(found.shift / self.count, found.scale / self.count)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How a BatchNorm at a batch moves along a direction.
+
+    Attributes:
+        norm: The BatchNorm.
+        drift: How the batch moves, if it does.
+        by: How scale and shift move.
+    """
+
+    norm: Normalisation
+    drift: Drift | None
+    by: Affine
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves."""
+        return self.drift is None and self.by.scale is None and self.by.shift is None
+
+    @cached_property
+    def line(self) -> Line:
+        """How the output moves, but for ``factor`` times the movement of the input, as a line through the input."""
+        shift = -self.norm.statistics.mean * self._factor
+        if self.drift is not None:
+            shift = shift - self.drift.mean * self.norm.line.factor
+        return Line(self._factor, shift if self.by.shift is None else shift + self.by.shift)
+
+    @cached_property
+    def _factor(self) -> Tensor:
+        inverse, scale = self.norm.statistics.inverse, self.norm.affine.scale
+        factor = torch.zeros_like(inverse) if self.by.scale is None else inverse * self.by.scale
+        if self.drift is None:
+            return factor
+        less = inverse.square() * self.drift.product
+        return factor - (less if scale is None else less * scale)
+
+    def sums(self, found: Sums, products: Tensor | None, own: Sums | None) -> Sums:
+        """Return how the sums of a gradient by the output move.
+
+        Args:
+            found: The sums.
+            products: Of the gradient with the movement of the batch, if it moves; see ``products``.
+            own: The sums of the gradient's own movement, if it moves.
+        """
+        scale, shift = own if own is not None else (torch.zeros_like(found.scale), torch.zeros_like(found.shift))
+        if self.drift is not None and products is not None:
+            mixed = products - self.drift.mean * found.shift - self.drift.product * found.scale
+            scale = scale + self.norm.statistics.inverse * mixed
+        return Sums(scale, shift)
+
+    def back(self, found: Sums, moved: Sums) -> MovedBack:
+        """Return how the gradient by the input moves.
+
+        Args:
+            found: The sums of the gradient by the output.
+            moved: How they move.
+        """
+        (mean, inverse), n = self.norm.statistics, self.norm.count
+        factor = self.norm.line.factor
+        tangent = -factor * inverse * found.scale / n
+        along = -(self._factor * found.scale + factor * moved.scale) / n
+        constant = -(self._factor * found.shift + factor * moved.shift) / n
+        if self.drift is not None:
+            along = along - tangent * self.drift.product
+            constant = constant - tangent * self.drift.mean
+        along = along * inverse
+        return MovedBack(self._factor, factor, tangent, Line(along, constant - along * mean))
 
 
 def normalise(x: Tensor, affine: Affine, eps: float) -> tuple[Tensor, Statistics]:
@@ -295,16 +299,15 @@ def _second_derivative(
     g: Tensor, x: Tensor, scale: Tensor | None, statistics: Statistics, tangent: Tensor | None, *by: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the derivatives by the gradient, the input and the scale, along tangents for the three gradients."""
-    affine, movement = Affine(scale, None), Affine(*by)
-    moved = None if tangent is None else drift([tangent], [x], statistics)
-    output = moved_line(statistics, affine, moved, movement).of(x)
+    norm = Normalisation(statistics, Affine(scale, None), count([x]))
+    movement = Movement(norm, None if tangent is None else norm.drift([tangent], [x]), Affine(*by))
+    output = movement.line.of(x)
     if tangent is not None:
-        output.addcmul_(tangent, wide(line(statistics, affine).factor))
+        output.addcmul_(tangent, wide(norm.line.factor))
     found = sums([g], [x], statistics)
-    shared = None if tangent is None else products([g], [tangent])
-    found_moved = moved_sums(found, statistics, moved, shared, None)
-    gradient = moved_back(statistics, affine, moved, movement, found, found_moved, count([x])).of(g, None, x, tangent)
-    return output, gradient, None if scale is None else found_moved.scale
+    moved = movement.sums(found, None if tangent is None else products([g], [tangent]), None)
+    gradient = movement.back(found, moved).of(g, None, x, tangent)
+    return output, gradient, None if scale is None else moved.scale
 
 
 def note_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, n: int) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nasreg.nn import kernels, norms
 from nasreg.nn.kernels import Geometry, input_gradient, layout, weight_gradient
-from nasreg.nn.norms import Affine, Statistics, Sums, wide
+from nasreg.nn.norms import Affine, Normalisation, Statistics, Sums, wide
 
 CHUNK_BYTES = 2**22
 """About so large is a chunk of an image tensor on a CPU; on other devices the batch is one chunk."""
@@ -59,21 +59,28 @@ class Stage(NamedTuple):
     """What a row, or the end of a term, takes."""
 
     chunks: Sequence[Tensor]
-    statistics: Statistics | None
-    """Where a BatchNorm comes first."""
+    norm: Normalisation | None
+    """Where a BatchNorm comes first; at the end with the weight in its scale and shift."""
 
 
 class Computation:
     """One pass, forward or backward.
 
+    Args:
+        terms: Of the sum.
+        inputs: What their places mean.
+        sums: Those that an earlier pass back has found, where one has.
+
     Attributes:
         stages: Of each term, what each of its rows takes, and its end.
-        sums: Of the gradients that went through a BatchNorm, by term and row.
+        sums: Of the gradients that went through a BatchNorm, by term and row; a pass back fills them.
         needs: By which inputs a gradient is wanted.
         found: Those gradients, as far as they are known.
     """
 
-    def __init__(self, terms: Sequence[Term], inputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self, terms: Sequence[Term], inputs: Sequence[Tensor], sums: dict[tuple[int, int], Sums] | None = None
+    ) -> None:
         self.terms, self.inputs = terms, inputs
         sources = [inputs[source] for source in dict.fromkeys(term.source for term in terms)]
         self.dtype = sources[0].dtype
@@ -85,9 +92,13 @@ class Computation:
         for number, term in enumerate(terms):
             self.by_source.setdefault(term.source, []).append(number)
         self.stages: list[list[Stage]] = [[] for _ in terms]
-        self.sums: dict[tuple[int, int], Sums] = {}
-        self.needs: Sequence[bool] = [False] * len(inputs)
-        self.found: list[Tensor | None] = [None] * len(inputs)
+        self.sums = sums or {}
+        self.want([False] * len(inputs))
+
+    def want(self, needs: Sequence[bool]) -> None:
+        """Begin a pass back: say by which inputs a gradient is wanted."""
+        self.needs = needs
+        self.found: list[Tensor | None] = [None] * len(self.inputs)
 
     def split(self, x: Tensor) -> Sequence[Tensor]:
         """Cut a batch into chunks."""
@@ -99,7 +110,7 @@ class Computation:
         for stages in self.stages:
             for number, stage in enumerate(stages):
                 packed += stage.chunks if number else []  # the source is an input
-                packed += stage.statistics or []
+                packed += stage.norm.statistics if stage.norm else []
         return packed
 
     def unpack(self, packed: Sequence[Tensor]) -> None:
@@ -111,14 +122,16 @@ class Computation:
                 chunks = [next(left) for _ in first] if stage else first
                 norm = term.norm_before(stage)
                 statistics = Statistics(next(left), next(left)) if norm else None
-                self.stages[number].append(Stage(chunks, statistics))
+                self.stages[number].append(self._stage(term, stage, chunks, statistics))
 
-    def affine(self, term: Term, stage: int) -> Affine:
-        """Return scale and shift of the BatchNorm that a row begins with, with the weight in them at the end."""
+    def _stage(self, term: Term, stage: int, chunks: Sequence[Tensor], statistics: Statistics | None) -> Stage:
         norm = term.norm_before(stage)
-        assert norm is not None  # noqa: S101  # who asks knows
+        if norm is None or statistics is None:
+            return Stage(chunks, None)
+        return Stage(chunks, Normalisation(statistics, self._affine(norm, term.weight_at(stage)), norms.count(chunks)))
+
+    def _affine(self, norm: Norm, weight: int | None) -> Affine:
         scale, shift = (None if place is None else self.inputs[place] for place in (norm.scale, norm.shift))
-        weight = term.weight_at(stage)
         if weight is None:
             return Affine(scale, shift)
         return norms.weighted(self.inputs[weight].to(self.dtype), Affine(scale, shift), norm.module.num_features)
@@ -150,33 +163,34 @@ class Computation:
             self._note(number, made)
 
     def _note(self, number: int, chunks: Sequence[Tensor]) -> None:
-        norm = self.terms[number].norm_before(len(self.stages[number]))
-        self.stages[number].append(Stage(chunks, norms.statistics(chunks, norm.module) if norm else None))
+        term, stages = self.terms[number], self.stages[number]
+        norm = term.norm_before(len(stages))
+        statistics = norms.statistics(chunks, norm.module) if norm else None
+        stages.append(self._stage(term, len(stages), chunks, statistics))
 
     def _row(self, term: Term, number: int, taken: Stage, c: int) -> Tensor:
         row = term.rows[number]
-        x = self.activation(term, number, taken, c)
+        x = self.activation(row, taken, c)
         for place, geometry in zip(row.weights, row.geometries, strict=True):
             x = kernels.forward(x, self.inputs[place], geometry)
         return x
 
-    def activation(self, term: Term, number: int, taken: Stage, c: int) -> Tensor:
+    def activation(self, row: Row, taken: Stage, c: int) -> Tensor:
         """Return what the first convolution of a row takes, for one chunk."""
-        row, x = term.rows[number], taken.chunks[c]
-        if taken.statistics is None:
+        x = taken.chunks[c]
+        if taken.norm is None:
             return torch.relu(x) if row.relu else x
-        x = norms.line(taken.statistics, self.affine(term, number)).of(x)
+        x = taken.norm.line.of(x)
         return x.relu_() if row.relu else x
 
     def _add(self) -> Tensor:
         parts: list[tuple[Sequence[Tensor], Tensor]] = []
         shifts: list[Tensor] = []
         for term, stages in zip(self.terms, self.stages, strict=True):
-            chunks, statistics = stages[-1]
-            if statistics is not None:
-                line = norms.line(statistics, self.affine(term, len(term.rows)))
-                parts.append((chunks, wide(line.factor)))
-                shifts.append(line.shift)
+            chunks, norm = stages[-1]
+            if norm is not None:
+                parts.append((chunks, wide(norm.line.factor)))
+                shifts.append(norm.line.shift)
             else:
                 parts.append((chunks, self.inputs[term.weight].to(chunks[0].dtype)))
         return self.add_all(parts, shifts)
@@ -197,7 +211,7 @@ class Computation:
 
     def backward(self, gradient: Tensor, needs: Sequence[bool]) -> list[Tensor | None]:
         """Return the gradient by each input that needs one."""
-        self.needs = needs
+        self.want(needs)
         out = self.output_chunks(gradient)
         for source, numbers in self.by_source.items():
             parts = [part for number in numbers if (part := self._by_source_of(number, out)) is not None]
@@ -247,7 +261,7 @@ class Computation:
             return out[c] * weight
 
         by_stage: Callable[[int], Tensor | None] = scaled
-        if end.statistics is not None:
+        if end.norm is not None:
             by_stage = self._through_norm(number, len(term.rows), out)
         elif self.needs[term.weight]:
             products = [inner(a, b) for a, b in zip(out, end.chunks, strict=True)]
@@ -257,7 +271,7 @@ class Computation:
             row, taken = term.rows[stage], stages[stage]
             if not any(needed[: stage + 2]):
                 return None
-            by_stage = partial(self._through_row, term, stage, taken, by_stage)
+            by_stage = partial(self._through_row, row, taken, by_stage)
             if row.norm is not None:
                 kept = [cast("Tensor", by_stage(c)) for c in self._chunks()]  # its sums are over the whole batch
                 by_stage = self._through_norm(number, stage, kept)
@@ -266,12 +280,10 @@ class Computation:
     def _through_norm(self, number: int, stage: int, gradients: Sequence[Tensor]) -> Callable[[int], Tensor]:
         """Go back through the BatchNorm that a row begins with, and through the weight that is folded into it."""
         term, taken = self.terms[number], self.stages[number][stage]
-        assert taken.statistics is not None  # noqa: S101  # there is a BatchNorm
-        sums = self.sums[number, stage] = norms.sums(gradients, taken.chunks, taken.statistics)
+        assert taken.norm is not None  # noqa: S101  # who asks knows
+        sums = self.sums[number, stage] = norms.sums(gradients, taken.chunks, taken.norm.statistics)
         self._give_affine(term, stage, sums)
-        affine = self.affine(term, stage)
-        factor = wide(norms.line(taken.statistics, affine).factor)
-        line = norms.back(taken.statistics, affine, sums, norms.count(taken.chunks))
+        factor, line = wide(taken.norm.line.factor), taken.norm.back(sums)
 
         def through(c: int) -> Tensor:
             return line.of(taken.chunks[c]).addcmul_(gradients[c], factor)
@@ -292,31 +304,27 @@ class Computation:
     def _input(self, place: int | None) -> Tensor | None:
         return None if place is None else self.inputs[place]
 
-    def _through_row(
-        self, term: Term, number: int, taken: Stage, by_output: Callable[[int], Tensor | None], c: int
-    ) -> Tensor | None:
+    def _through_row(self, row: Row, taken: Stage, by_output: Callable[[int], Tensor | None], c: int) -> Tensor | None:
         """Go back through the convolutions and the ReLU of a row, for one chunk."""
-        row, gradient = term.rows[number], by_output(c)
+        gradient = by_output(c)
         assert gradient is not None  # noqa: S101  # only the first row's may be none
-        inputs = self.row_inputs(term, number, taken, c, real=any(self.needs[place] for place in row.weights))
+        inputs = self.row_inputs(row, taken, c, real=any(self.needs[place] for place in row.weights))
         for x, place, geometry in reversed(list(zip(inputs, row.weights, row.geometries, strict=True))):
             if self.needs[place]:
                 self.give(place, weight_gradient(gradient, x, self.inputs[place], geometry))
             gradient = input_gradient(gradient, x, self.inputs[place], geometry)
         return torch.ops.aten.threshold_backward(gradient, inputs[0], 0) if row.relu else gradient
 
-    def row_inputs(self, term: Term, number: int, taken: Stage, c: int, *, real: bool) -> list[Tensor]:
+    def row_inputs(self, row: Row, taken: Stage, c: int, *, real: bool) -> list[Tensor]:
         """Return what the convolutions of a row take, for one chunk.
 
         Args:
-            term: The term.
-            number: Which row.
+            row: The row.
             taken: What it takes.
             c: Which chunk.
             real: Otherwise the first is good for its sign only, and the others for their shapes.
         """
-        row = term.rows[number]
-        first = self.activation(term, number, taken, c) if real or row.norm is not None else taken.chunks[c]
+        first = self.activation(row, taken, c) if real or row.norm is not None else taken.chunks[c]
         inputs = [first]
         for place, geometry in zip(row.weights[:-1], row.geometries, strict=False):
             make = kernels.forward if real else kernels.blank

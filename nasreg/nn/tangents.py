@@ -19,8 +19,8 @@ from torch import Tensor
 
 from nasreg.nn import kernels, norms
 from nasreg.nn.kernels import Geometry, input_gradient, layout, weight_gradient
-from nasreg.nn.norms import Affine, Drift, Sums, wide
-from nasreg.nn.passes import Computation, Term, inner
+from nasreg.nn.norms import Affine, Movement, Sums, wide
+from nasreg.nn.passes import Computation, Norm, Term, inner
 
 
 class _Moved(NamedTuple):
@@ -28,8 +28,8 @@ class _Moved(NamedTuple):
 
     chunks: Sequence[Tensor] | None
     """None if it does not."""
-    drift: Drift | None
-    """Where a BatchNorm comes first and the input moves."""
+    norm: Movement | None
+    """Where a BatchNorm comes first."""
 
 
 class _Flow(NamedTuple):
@@ -47,34 +47,25 @@ class Tangents:
         computation: What the first derivative left: its ``stages`` and ``sums``.
         gradient: By the output.
         tangents: For the gradient by each input; None for zero.
-        needs: Which inputs' derivative is wanted.
+
+    Attributes:
+        inputs: Of the sum.
+        sources: All that the derivatives depend on.
     """
 
-    def __init__(
-        self, computation: Computation, gradient: Tensor, tangents: Sequence[Tensor | None], needs: Sequence[bool]
-    ) -> None:
+    def __init__(self, computation: Computation, gradient: Tensor, tangents: Sequence[Tensor | None]) -> None:
+        self.inputs = computation.inputs
+        self.sources = (gradient, *computation.inputs, *tangents)
         self._base = computation
-        self._base.needs = needs
         self._tangents = tangents
         self._gradient = computation.output_chunks(gradient)
         self._moved: list[list[_Moved]] = [[] for _ in computation.terms]
 
-    def derivatives(self) -> tuple[Tensor | None, list[Tensor | None]]:
-        """Return the derivative by the output's gradient, and by each input."""
-        base = self._base
-        moved = self._forward()
-        for source, numbers in base.by_source.items():
-            parts = [part for number in numbers if (part := self._by_source_of(number)) is not None]
-            base.found[source] = base.gather(parts, wanted=base.needs[source])
-        return moved, base.found
-
     def _at(self, place: int | None) -> Tensor | None:
         return None if place is None else self._tangents[place]
 
-    def _moved_affine(self, term: Term, stage: int) -> Affine:
-        """Return how ``Computation.affine`` moves."""
-        norm, place = term.norm_before(stage), term.weight_at(stage)
-        assert norm is not None  # noqa: S101  # who asks knows
+    def _moved_affine(self, norm: Norm, place: int | None) -> Affine:
+        """Return how scale and shift of a BatchNorm move, with the weight in them whose place is given."""
         by = Affine(self._at(norm.scale), self._at(norm.shift))
         if place is None:
             return by
@@ -89,7 +80,8 @@ class Tangents:
 
     # Forward.
 
-    def _forward(self) -> Tensor | None:
+    def forward(self) -> Tensor | None:
+        """Return the derivative by the output's gradient: how the sum moves."""
         base = self._base
         for number, term in enumerate(base.terms):
             tangent = self._tangents[term.source]
@@ -103,36 +95,25 @@ class Tangents:
         return self._add()
 
     def _note(self, number: int, chunks: Sequence[Tensor] | None) -> None:
-        taken = self._base.stages[number][len(self._moved[number])]
-        drift: Drift | None = None
-        if chunks is not None and taken.statistics is not None:
-            drift = norms.drift(chunks, taken.chunks, taken.statistics)
-        self._moved[number].append(_Moved(chunks, drift))
+        term, moved = self._base.terms[number], self._moved[number]
+        taken, norm = self._base.stages[number][len(moved)], term.norm_before(len(moved))
+        movement: Movement | None = None
+        if norm is not None and taken.norm is not None:
+            drift = None if chunks is None else taken.norm.drift(chunks, taken.chunks)
+            movement = Movement(taken.norm, drift, self._moved_affine(norm, term.weight_at(len(moved))))
+        moved.append(_Moved(chunks, movement))
 
     def _activation(self, number: int, stage: int, c: int) -> tuple[Tensor, Tensor | None]:
         """Return what the first convolution of a row takes, and how it moves."""
-        base, term = self._base, self._base.terms[number]
-        taken, moved = base.stages[number][stage], self._moved[number][stage]
-        x = base.activation(term, stage, taken, c)
+        row, taken = self._base.terms[number].rows[stage], self._base.stages[number][stage]
+        moved = self._moved[number][stage]
+        x = self._base.activation(row, taken, c)
         tangent = None if moved.chunks is None else moved.chunks[c]
-        if taken.statistics is not None:
-            tangent = self._through(number, stage, c)
-        if tangent is not None and term.rows[stage].relu:
+        if moved.norm is not None:
+            tangent = _through(moved.norm, taken.chunks[c], tangent)
+        if tangent is not None and row.relu:
             tangent = torch.ops.aten.threshold_backward(tangent, x, 0)
         return x, tangent
-
-    def _through(self, number: int, stage: int, c: int) -> Tensor | None:
-        """Return how the output of a BatchNorm moves."""
-        base, term = self._base, self._base.terms[number]
-        taken, moved = base.stages[number][stage], self._moved[number][stage]
-        affine, by = base.affine(term, stage), self._moved_affine(term, stage)
-        assert taken.statistics is not None  # noqa: S101  # there is a BatchNorm
-        if moved.chunks is None and by.empty:
-            return None
-        total = norms.moved_line(taken.statistics, affine, moved.drift, by).of(taken.chunks[c])
-        if moved.chunks is not None:
-            total.addcmul_(moved.chunks[c], wide(norms.line(taken.statistics, affine).factor))
-        return total
 
     def _row(self, number: int, stage: int, c: int) -> Tensor | None:
         """Return how the output of a row moves, for one chunk."""
@@ -146,27 +127,24 @@ class Tangents:
 
     def _convolved(self, x: Tensor, tangent: Tensor | None, place: int, geometry: Geometry) -> Tensor | None:
         """Return how the convolution of an image moves with the image and with the kernel."""
-        moved = self._tangents[place]
-        return _plus(
-            None if tangent is None else kernels.forward(tangent, self._base.inputs[place], geometry),
-            None if moved is None else kernels.forward(x, moved, geometry),
-        )
+        moved, total = self._tangents[place], None
+        if tangent is not None:
+            total = kernels.forward(tangent, self._base.inputs[place], geometry)
+        return total if moved is None else kernels.forward(x, moved, geometry, total)
 
     def _add(self) -> Tensor | None:
         base = self._base
         parts: list[tuple[Sequence[Tensor], Tensor]] = []
         shifts: list[Tensor] = []
         for number, term in enumerate(base.terms):
-            stage = len(term.rows)
-            (chunks, statistics), moved = base.stages[number][stage], self._moved[number][stage]
-            if statistics is not None:
-                affine, by = base.affine(term, stage), self._moved_affine(term, stage)
-                if moved.chunks is None and by.empty:
+            (chunks, norm), moved = base.stages[number][-1], self._moved[number][-1]
+            tangent: Tensor | None = None
+            if norm is not None and moved.norm is not None:
+                if moved.norm.still:
                     continue
-                line = norms.moved_line(statistics, affine, moved.drift, by)
-                parts.append((chunks, wide(line.factor)))
-                shifts.append(line.shift)
-                factor, tangent = wide(norms.line(statistics, affine).factor), None
+                parts.append((chunks, wide(moved.norm.line.factor)))
+                shifts.append(moved.norm.line.shift)
+                factor = wide(norm.line.factor)
             else:
                 factor, tangent = base.inputs[term.weight].to(chunks[0].dtype), self._tangents[term.weight]
             if tangent is not None:
@@ -177,18 +155,35 @@ class Tangents:
 
     # Backward.
 
-    def _by_source_of(self, number: int) -> Callable[[int], Tensor | None] | None:
+    def backward(self, tangent: Tensor | None, needs: Sequence[bool]) -> list[Tensor | None]:
+        """Return the derivative by each input, after ``forward``.
+
+        Args:
+            tangent: How the output's gradient moves; None if it does not.
+            needs: Which inputs' derivative is wanted.
+        """
+        base = self._base
+        base.want(needs)
+        moved = None if tangent is None else base.output_chunks(tangent)
+        for source, numbers in base.by_source.items():
+            parts = [part for number in numbers if (part := self._by_source_of(number, moved)) is not None]
+            base.found[source] = base.gather(parts, wanted=needs[source])
+        return base.found
+
+    def _by_source_of(self, number: int, out: Sequence[Tensor] | None) -> Callable[[int], Tensor | None] | None:
         """Return what gives, chunk by chunk, the derivative by the source of a term."""
         base, term = self._base, self._base.terms[number]
         end, moved = base.stages[number][-1], self._moved[number][-1]
         by_stage: Callable[[int], _Flow]
-        if end.statistics is not None:
-            by_stage = self._back(number, len(term.rows), self._gradient, None)
+        if end.norm is not None:
+            by_stage = self._back(number, len(term.rows), self._gradient, out)
         else:
-            by_stage = partial(self._scaled, term)
-            if base.needs[term.weight] and moved.chunks is not None:
-                products = [inner(a, b) for a, b in zip(self._gradient, moved.chunks, strict=True)]
-                base.give(term.weight, torch.stack(products).sum())
+            by_stage = partial(self._scaled, term, out)
+            if base.needs[term.weight]:
+                for gradient, given in ((self._gradient, moved.chunks), (out, end.chunks)):
+                    if gradient is not None and given is not None:
+                        products = [inner(a, b) for a, b in zip(gradient, given, strict=True)]
+                        base.give(term.weight, torch.stack(products).sum())
         needed = base.needed(term)
         for stage in reversed(range(len(term.rows))):
             if not any(needed[: stage + 2]):
@@ -201,26 +196,28 @@ class Tangents:
                 by_stage = self._back(number, stage, values, tangents or None)
         return (lambda c: by_stage(c).tangent) if any(needed) else None
 
-    def _scaled(self, term: Term, c: int) -> _Flow:
-        out, tangent = self._gradient[c], self._tangents[term.weight]
-        value = out * self._base.inputs[term.weight].to(out.dtype) if term.rows else None
-        return _Flow(value, None if tangent is None else out * tangent.to(out.dtype))
+    def _scaled(self, term: Term, moved: Sequence[Tensor] | None, c: int) -> _Flow:
+        out, by = self._gradient[c], self._tangents[term.weight]
+        weight = self._base.inputs[term.weight].to(out.dtype)
+        tangent = None if moved is None else moved[c] * weight
+        if by is not None:
+            tangent = out * by.to(out.dtype) if tangent is None else tangent.addcmul_(out, by.to(out.dtype))
+        return _Flow(out * weight if term.rows else None, tangent)
 
     def _back(
         self, number: int, stage: int, gradients: Sequence[Tensor], tangents: Sequence[Tensor] | None
     ) -> Callable[[int], _Flow]:
         """Go back through the BatchNorm that a row begins with."""
-        base, term = self._base, self._base.terms[number]
-        (chunks, statistics), moved = base.stages[number][stage], self._moved[number][stage]
-        assert statistics is not None  # noqa: S101  # there is a BatchNorm
-        affine, by = base.affine(term, stage), self._moved_affine(term, stage)
-        sums, n = base.sums[number, stage], norms.count(chunks)
+        chunks, norm = self._base.stages[number][stage]
+        moved = self._moved[number][stage]
+        assert norm is not None and moved.norm is not None  # noqa: S101, PT018  # who asks knows
+        sums = self._base.sums[number, stage]
         shared = None if moved.chunks is None else norms.products(gradients, moved.chunks)
-        own = None if tangents is None else norms.sums(tangents, chunks, statistics)
-        sums_moved = norms.moved_sums(sums, statistics, moved.drift, shared, own)
-        self._give_affine(term, stage, sums, sums_moved)
-        factor, line = wide(norms.line(statistics, affine).factor), norms.back(statistics, affine, sums, n)
-        movement = norms.moved_back(statistics, affine, moved.drift, by, sums, sums_moved, n)
+        own = None if tangents is None else norms.sums(tangents, chunks, norm.statistics)
+        sums_moved = moved.norm.sums(sums, shared, own)
+        self._give_affine(self._base.terms[number], stage, sums, sums_moved)
+        factor, line = wide(norm.line.factor), norm.back(sums)
+        movement = moved.norm.back(sums, sums_moved)
 
         def through(c: int) -> _Flow:
             x = chunks[c]
@@ -252,9 +249,9 @@ class Tangents:
     def _back_through_row(self, number: int, stage: int, by_output: Callable[[int], _Flow], c: int) -> _Flow:
         """Go back through the convolutions and the ReLU of a row, for one chunk."""
         base, term = self._base, self._base.terms[number]
-        row, (value, tangent) = term.rows[stage], by_output(c)
+        row, taken, (value, tangent) = term.rows[stage], base.stages[number][stage], by_output(c)
         real = any(base.needs[place] for place in row.weights)
-        inputs = base.row_inputs(term, stage, base.stages[number][stage], c, real=real)
+        inputs = base.row_inputs(row, taken, c, real=real)
         movements = self._row_movements(number, stage, c, inputs) if real else [None] * len(inputs)
         whole = list(zip(inputs, movements, row.weights, row.geometries, strict=True))
         for left, (x, moved, place, geometry) in reversed(list(enumerate(whole))):
@@ -263,10 +260,9 @@ class Tangents:
                 for gradient, given in ((tangent, x), (value, moved)):
                     if gradient is not None and given is not None:
                         base.give(place, weight_gradient(gradient, given, weight, geometry))
-            tangent = _plus(
-                None if tangent is None else input_gradient(tangent, x, weight, geometry),
-                None if by is None or value is None else input_gradient(value, x, by, geometry),
-            )
+            tangent = None if tangent is None else input_gradient(tangent, x, weight, geometry)
+            if by is not None and value is not None:
+                tangent = input_gradient(value, x, by, geometry, tangent)
             wanted = left or stage or row.norm is not None  # else nothing that comes before needs it
             value = input_gradient(value, x, weight, geometry) if wanted and value is not None else None
         if row.relu:
@@ -283,6 +279,14 @@ class Tangents:
         for x, place, geometry in zip(inputs, row.weights[:-1], row.geometries, strict=False):
             movements.append(self._convolved(x, movements[-1], place, geometry))
         return movements
+
+
+def _through(norm: Movement, x: Tensor, tangent: Tensor | None) -> Tensor | None:
+    """Return how the output of a BatchNorm moves, from its input and how that moves."""
+    if norm.still:
+        return None
+    total = norm.line.of(x)
+    return total if tangent is None else total.addcmul_(tangent, wide(norm.norm.line.factor))
 
 
 def _plus(*parts: Tensor | None) -> Tensor | None:
