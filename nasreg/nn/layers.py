@@ -1,14 +1,16 @@
-"""Makes torch's own layers, wherever a model calls them, compute in the formulations of ``kernels`` and ``norms``.
+"""Makes torch's own layers, wherever a model calls them, cheap to differentiate twice.
 
 So the exact second order profits in layers that no choice has to do with: stems, preprocessings, candidates of other
-forms than ``nasreg.nn.fused`` knows. The first order has nothing to gain by it.
+forms than ``nasreg.nn.fused`` knows. The first order has nothing to gain by it. Convolutions and BatchNorm compute as
+``kernels`` and ``norms`` say; ReLU and concatenation are written here, since torch's second derivatives of them fill
+whole images with zeros.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nasreg.nn import kernels, norms
-from nasreg.nn.kernels import Geometry
+from nasreg.nn.kernels import Geometry, layout
 
 _active: ContextVar[bool] = ContextVar("fast layers", default=False)
 
@@ -27,7 +29,7 @@ def are_fast() -> bool:
 
 
 class FastLayers(TorchFunctionMode):
-    """A context in which 1x1 and depthwise convolutions and BatchNorm cost less to differentiate twice.
+    """A context in which 1x1 and depthwise convolutions, BatchNorm, ReLU and concatenation cost less the second time.
 
     The results are the same. It has an effect on a CPU, on images in channels-last memory; everything else is computed
     as it is.
@@ -54,6 +56,10 @@ class FastLayers(TorchFunctionMode):
             found = _convolution(*args, **(kwargs or {}))
         elif func is F.batch_norm:
             found = _batch_norm(*args, **(kwargs or {}))
+        elif func is F.relu:
+            found = _relu(*args, **(kwargs or {}))
+        elif func is torch.cat:
+            found = _concatenated(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if found is None else found
 
 
@@ -112,3 +118,67 @@ def _batch_norm(
     if running_mean is not None and running_var is not None:
         norms.move(running_mean, running_var, mean, inverse**-2 - eps, norms.count([input]), momentum)
     return output
+
+
+def _relu(input: Tensor, inplace: bool = False) -> Tensor | None:  # noqa: A002  # as torch calls it
+    """Return the ReLU, where it makes a new tensor."""
+    if inplace or not _fits(input):
+        return None
+    output: Tensor = cast("Any", _Relu.apply(input))
+    return output
+
+
+class _Relu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        output = torch.relu(x)
+        ctx.save_for_backward(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        [output] = ctx.saved_tensors
+        return _Positive.apply(gradients[0], output.detach())
+
+
+class _Positive(torch.autograd.Function):
+    """A tensor where another is positive, and elsewhere zero; the other is a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, where: Tensor) -> Tensor:
+        ctx.save_for_backward(where)
+        return torch.ops.aten.threshold_backward(x, where, 0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return _Positive.apply(gradients[0], *ctx.saved_tensors), None
+
+
+def _concatenated(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor | None:
+    """Return images with their channels one after the other."""
+    if dim != 1 or out is not None or not all(map(_fits, tensors)) or len({x.dtype for x in tensors}) > 1:
+        return None
+    return cast("Tensor", _Concatenated.apply(*tensors))
+
+
+class _Concatenated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+        ctx.channels = [x.shape[1] for x in tensors]
+        return torch.cat(tensors, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return _Apart.apply(gradients[0], ctx.channels)
+
+
+class _Apart(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, channels: Sequence[int]) -> tuple[Tensor, ...]:
+        del ctx
+        return tuple(part.contiguous(memory_format=layout(x)) for part in torch.split(x, list(channels), 1))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        del ctx
+        return _Concatenated.apply(*gradients), None
