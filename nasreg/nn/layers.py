@@ -124,8 +124,7 @@ def _relu(input: Tensor, inplace: bool = False) -> Tensor | None:  # noqa: A002 
     """Return the ReLU, where it makes a new tensor."""
     if inplace or not _fits(input):
         return None
-    output: Tensor = cast("Any", _Relu.apply(input))
-    return output
+    return cast("Tensor", _Relu.apply(input))
 
 
 class _Relu(torch.autograd.Function):
@@ -145,7 +144,7 @@ class _Positive(torch.autograd.Function):
     """A tensor where another is positive, and elsewhere zero; the other is a constant."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, where: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, where: Tensor) -> Any:
         ctx.save_for_backward(where)
         return torch.ops.aten.threshold_backward(x, where, 0)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -71,17 +72,37 @@ def wide(channels: Tensor) -> Tensor:
     return channels[:, None, None]
 
 
+WIDE = 2048
+"""So many columns a tensor gets, about, whose columns are to be summed."""
+
+
+def _columns(*tensors: Tensor) -> tuple[int, list[Tensor]]:
+    """Return a view of images in which a channel is in several columns, and how many; the columns are channels there.
+
+    torch's kernels give each thread a row of sums by column, and threads whose rows are short get in each other's way:
+    with 8 channels they take 40 times as long, with 32 twice. One thread alone takes as long with any number.
+    """
+    batch, channels, height, width = tensors[0].shape
+    if not all(x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last) for x in tensors):
+        return 1, list(tensors)
+    pixels = batch * height * width
+    times = gcd(pixels, 2 ** (max(WIDE // channels, 1).bit_length() - 1))
+    return times, [
+        x.permute(0, 2, 3, 1).view(1, pixels // times, 1, times * channels).permute(0, 3, 1, 2) for x in tensors
+    ]
+
+
 def sums(gradients: Sequence[Tensor], chunks: Sequence[Tensor], statistics: Statistics) -> Sums:
     """Return the sums of a gradient, and of that times the normalised batch; both are given in chunks."""
-    mean, inverse = statistics
-    each = [
-        torch.ops.aten.native_batch_norm_backward(
-            gradient, chunk, None, None, None, mean, inverse, True, 0.0, [False, True, True]
-        )[1:]
-        for gradient, chunk in zip(gradients, chunks, strict=True)
-    ]
-    scale, shift = each[0] if len(each) == 1 else (torch.stack(parts).sum(0) for parts in zip(*each, strict=True))
-    return Sums(scale, shift)
+    parts: list[Sums] = []
+    for gradient, chunk in zip(gradients, chunks, strict=True):
+        times, wide = _columns(gradient, chunk)
+        mean, inverse = (each.repeat(times) for each in statistics)
+        _, *found = torch.ops.aten.native_batch_norm_backward(
+            *wide, None, None, None, mean, inverse, True, 0.0, [False, True, True]
+        )
+        parts.append(Sums(*(each.view(times, -1).sum(0) for each in found)))
+    return Sums(*(sum(each[1:], each[0]) for each in zip(*parts, strict=True)))
 
 
 def products(gradients: Sequence[Tensor], tangents: Sequence[Tensor]) -> Tensor:
@@ -98,17 +119,32 @@ def count(chunks: Sequence[Tensor]) -> int:
 
 def statistics(chunks: Sequence[Tensor], norm: nn.BatchNorm2d) -> Statistics:
     """Return those of a batch in chunks, and note them in the running statistics of the module."""
-    each = [torch.ops.aten.batch_norm_update_stats(chunk, None, None, 0.0) for chunk in chunks]
-    mean, variance = each[0]
-    if len(each) > 1:
-        shares = [len(chunk) / sum(map(len, chunks)) for chunk in chunks]
-        mean = sum((share * m for share, (m, _) in zip(shares, each, strict=True)), torch.zeros_like(mean))
-        variance = sum(
-            (share * (v + (m - mean) ** 2) for share, (m, v) in zip(shares, each, strict=True)),
-            torch.zeros_like(variance),
-        )
+    mean, variance = _moments(chunks)
     note_statistics(norm, mean, variance, count(chunks))
     return Statistics(mean, (variance + norm.eps).rsqrt())
+
+
+def _moments(chunks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each channel of a batch in chunks."""
+    each: list[tuple[Tensor, Tensor]] = []
+    for chunk in chunks:
+        times, (wide,) = _columns(chunk)
+        found = torch.ops.aten.batch_norm_update_stats(wide, None, None, 0.0)
+        each.append(_joined([1 / times] * times, *(part.view(times, -1) for part in found)))
+    if len(each) == 1:
+        return each[0]
+    whole = sum(map(len, chunks))
+    means, variances = (torch.stack(parts) for parts in zip(*each, strict=True))
+    return _joined([len(chunk) / whole for chunk in chunks], means, variances)
+
+
+def _joined(shares: Sequence[float], means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of the whole, from those of its parts, of which each is a row."""
+    if len(shares) == 1:
+        return means[0], variances[0]
+    weights = means.new_tensor(shares)[:, None]
+    mean = (weights * means).sum(0)
+    return mean, (weights * (variances + (means - mean).square())).sum(0)
 
 
 def weighted(weight: Tensor, affine: Affine, channels: int) -> Affine:
@@ -268,10 +304,13 @@ def normalise(x: Tensor, affine: Affine, eps: float) -> tuple[Tensor, Statistics
 class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float) -> Any:
-        output, mean, inverse = torch.native_batch_norm(x, scale, shift, None, None, True, 0.0, eps)
+        mean, variance = _moments([x])
+        inverse = (variance + eps).rsqrt()
+        norm = Normalisation(Statistics(mean, inverse), Affine(scale, shift), count([x]))
         ctx.save_for_backward(x, scale, shift, mean, inverse)
         ctx.mark_non_differentiable(mean, inverse)
-        return output, mean, inverse
+        ctx.set_materialize_grads(False)
+        return norm.line.of(x), mean, inverse
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
@@ -281,11 +320,12 @@ class _Normalise(torch.autograd.Function):
 class _NormaliseGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, scale: Tensor | None, shift: Tensor | None, *statistics: Tensor) -> Any:
-        wanted = [True, scale is not None, shift is not None]
-        found = torch.ops.aten.native_batch_norm_backward(g, x, scale, None, None, *statistics, True, 0.0, wanted)
+        norm = Normalisation(Statistics(*statistics), Affine(scale, None), count([x]))
+        found = sums([g], [x], norm.statistics)
+        by_x = norm.back(found).of(x).addcmul_(g, wide(norm.line.factor))
         ctx.save_for_backward(g, x, scale, *statistics)
         ctx.set_materialize_grads(False)
-        return tuple(each if want else None for each, want in zip(found, wanted, strict=True))
+        return by_x, None if scale is None else found.scale, None if shift is None else found.shift
 
     @staticmethod
     def backward(ctx: Any, *tangents: Any) -> Any:
