@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nasreg.errors import ConfigError, SpaceError, UndecidedError
 from nasreg.nn.functional import call_with
-from nasreg.nn.layers import FastLayers, are_fast
+from nasreg.nn.layers import FastLayers, active
 from nasreg.nn.mixture import Execution, Mixture, Source, as_format, fast_format
 from nasreg.specs.architecture import Decision, InputDecision
 from nasreg.specs.base import Spec, parse
@@ -294,7 +294,7 @@ def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs:
     # In the backward pass the parameters may be others (``call_with``), and the buffers must not change again.
     whole = _Compute(choice)
     state, buffers = dict(whole.named_parameters()), dict(whole.named_buffers())
-    calls, fast = 0, are_fast()
+    calls, fast = 0, active()
 
     def compute(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
@@ -302,7 +302,7 @@ def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs:
         if calls == 1:
             return choice.compute(answer, *args, **kwargs)
         copies = {name: buffer.clone() for name, buffer in buffers.items()}
-        with FastLayers() if fast else nullcontext():
+        with FastLayers(keep=fast.keep) if fast else nullcontext():
             return call_with(whole, {**state, **copies}, answer, *args, **kwargs)
 
     return checkpoint(compute, *args, use_reentrant=False, **kwargs)

@@ -48,9 +48,13 @@ class Terms:
         scale, shift = (None if p is None else self.place(p) for p in (module.weight, module.bias))
         return Norm(module, scale, shift)
 
-    def sum(self) -> Tensor:
-        """Compute the sum."""
-        return cast("tuple[Tensor, Tensor]", _Sum.apply(self.terms, *self.inputs))[0]
+    def sum(self, *, keep: bool) -> Tensor:
+        """Compute the sum.
+
+        Args:
+            keep: Keep what a second derivative would compute again.
+        """
+        return cast("tuple[Tensor, Tensor]", _Sum.apply(self.terms, keep, *self.inputs))[0]
 
 
 class _Waiting:
@@ -88,12 +92,13 @@ MOST_WAITING = 52
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, terms: list[Term], *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        computation = Computation(terms, inputs)
+    def forward(ctx: Any, terms: list[Term], keep: bool, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        computation = Computation(terms, inputs, keep=keep)
         with torch._C.DisableTorchFunction():  # nobody needs to look at each of its many calls
             total = computation.forward()
         tickets = torch.zeros((), dtype=torch.float64)
         ctx.terms = terms
+        ctx.keep = keep
         ctx.count = len(inputs)
         ctx.waiting = _Waiting()
         ctx.save_for_backward(tickets, *inputs, *computation.pack())
@@ -103,13 +108,13 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None, tickets: Tensor | None) -> Any:
         if tickets is not None:
-            return None, *_second_derivatives(ctx, gradient, ctx.waiting.take(tickets))
+            return None, None, *_second_derivatives(ctx, gradient, ctx.waiting.take(tickets))
         if gradient is None:
-            return None, *[None] * ctx.count
+            return None, None, *[None] * ctx.count
         own, *kept = ctx.saved_tensors  # torch's checkpoints give them once only
-        needs = wanted(ctx, kept[: ctx.count], 1)
-        found = _Gradients.apply(ctx.waiting, ctx.terms, ctx.count, needs, gradient, own, *kept)
-        return None, *cast("Any", found)
+        needs = wanted(ctx, kept[: ctx.count], 2)
+        found = _Gradients.apply(ctx.waiting, ctx.terms, ctx.keep, ctx.count, needs, gradient, own, *kept)
+        return None, None, *cast("Any", found)
 
 
 def _second_derivatives(ctx: Any, gradient: Tensor | None, waiting: list[Tangents]) -> list[Tensor | None]:
@@ -118,7 +123,7 @@ def _second_derivatives(ctx: Any, gradient: Tensor | None, waiting: list[Tangent
     sources = [gradient, *(source for tangents in waiting for source in tangents.sources)]
     with torch.no_grad():
         for tangents in waiting:
-            needs = wanted(ctx, tangents.inputs, 1)
+            needs = wanted(ctx, tangents.inputs, 2)
             own = tangents.backward(gradient, needs)
             found = [b if a is None else a if b is None else a + b for a, b in zip(found, own, strict=True)]
             gradient = None  # it is in the first
@@ -131,6 +136,7 @@ class _Gradients(torch.autograd.Function):
         ctx: Any,
         waiting: _Waiting,
         terms: list[Term],
+        keep: bool,
         count: int,
         needs: list[bool],
         gradient: Tensor,
@@ -138,24 +144,27 @@ class _Gradients(torch.autograd.Function):
         *kept: Tensor,
     ) -> tuple[Tensor | None, ...]:
         del tickets
-        computation = Computation(terms, kept[:count])
+        computation = Computation(terms, kept[:count], keep=keep)
         computation.unpack(kept[count:])
         found = computation.backward(gradient, needs)
+        ctx.sizes, passed = computation.pack_passed()
         ctx.waiting = waiting
         ctx.terms = terms
-        ctx.count = count
-        ctx.sums = computation.sums
-        ctx.save_for_backward(gradient, *kept)
+        ctx.keep = keep
+        ctx.counts = count, len(kept)
+        ctx.save_for_backward(gradient, *kept, *passed)
         ctx.set_materialize_grads(False)
         return tuple(found)
 
     @staticmethod
     def backward(ctx: Any, *by: Tensor | None) -> Any:
-        gradient, *kept = ctx.saved_tensors
+        gradient, *saved = ctx.saved_tensors
+        inputs, kept = ctx.counts
         with torch.no_grad():
-            computation = Computation(ctx.terms, kept[: ctx.count], ctx.sums)
-            computation.unpack(kept[ctx.count :])
+            computation = Computation(ctx.terms, saved[:inputs], keep=ctx.keep)
+            computation.unpack(saved[inputs:kept])
+            computation.unpack_passed(ctx.sizes, saved[kept:])
             tangents = Tangents(computation, gradient, by)
             moved = tangents.forward()
         [moved] = last_derivatives([moved], tangents.sources)
-        return None, None, None, None, moved, ctx.waiting.leave(tangents), *[None] * len(kept)
+        return *[None] * 5, moved, ctx.waiting.leave(tangents), *[None] * kept

@@ -20,24 +20,24 @@ from torch.overrides import TorchFunctionMode
 from nasreg.nn import kernels, norms
 from nasreg.nn.kernels import Geometry, layout
 
-_active: ContextVar[bool] = ContextVar("fast layers", default=False)
-
-
-def are_fast() -> bool:
-    """Return whether there is such a context."""
-    return _active.get()
-
 
 class FastLayers(TorchFunctionMode):
     """A context in which 1x1 and depthwise convolutions, BatchNorm, ReLU and concatenation cost less the second time.
 
     The results are the same. It has an effect on a CPU, on images in channels-last memory; everything else is computed
     as it is.
+
+    Args:
+        keep: Keep also what sums of candidates could compute again for the second derivative: faster, and more memory.
     """
+
+    def __init__(self, *, keep: bool = False) -> None:
+        super().__init__()
+        self.keep = keep
 
     def __enter__(self) -> FastLayers:
         """Begin."""
-        self._token = _active.set(True)
+        self._token = _active.set(self)
         super().__enter__()  # type: ignore[no-untyped-call]  # torch's
         return self
 
@@ -61,6 +61,14 @@ class FastLayers(TorchFunctionMode):
         elif func is torch.cat:
             found = _concatenated(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if found is None else found
+
+
+_active: ContextVar[FastLayers | None] = ContextVar("fast layers", default=None)
+
+
+def active() -> FastLayers | None:
+    """Return the innermost of these contexts."""
+    return _active.get()
 
 
 def _fits(x: Any) -> bool:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasreg.nn import norms
+from nasreg.nn import layers, norms
 from nasreg.nn.fused import Terms
 from nasreg.nn.kernels import Geometry, convolve, output_shape
 from nasreg.nn.passes import Row, Term
@@ -147,7 +147,8 @@ class Mixture:
     def total(self) -> Tensor:
         """The sum."""
         if self._terms.terms:
-            self._add(self._terms.sum())
+            fast = layers.active()
+            self._add(self._terms.sum(keep=fast is not None and fast.keep))
             self._terms = Terms()
         assert self._rest is not None  # noqa: S101  # every choice has at least one candidate
         return self._rest

@@ -94,22 +94,27 @@ def _columns(*tensors: Tensor) -> tuple[int, list[Tensor]]:
 
 def sums(gradients: Sequence[Tensor], chunks: Sequence[Tensor], statistics: Statistics) -> Sums:
     """Return the sums of a gradient, and of that times the normalised batch; both are given in chunks."""
-    parts: list[Sums] = []
-    for gradient, chunk in zip(gradients, chunks, strict=True):
-        times, wide = _columns(gradient, chunk)
-        mean, inverse = (each.repeat(times) for each in statistics)
-        _, *found = torch.ops.aten.native_batch_norm_backward(
-            *wide, None, None, None, mean, inverse, True, 0.0, [False, True, True]
-        )
-        parts.append(Sums(*(each.view(times, -1).sum(0) for each in found)))
+    parts = [_sums(gradient, chunk, statistics) for gradient, chunk in zip(gradients, chunks, strict=True)]
     return Sums(*(sum(each[1:], each[0]) for each in zip(*parts, strict=True)))
 
 
 def products(gradients: Sequence[Tensor], tangents: Sequence[Tensor]) -> Tensor:
     """Return the sums, by channel, of the products of two batches in chunks."""
-    channels = gradients[0].shape[1]
-    plain = Statistics(gradients[0].new_zeros(channels), gradients[0].new_ones(channels))
-    return sums(gradients, tangents, plain).scale
+    parts = [_sums(gradient, tangent, None).scale for gradient, tangent in zip(gradients, tangents, strict=True)]
+    return sum(parts[1:], parts[0])
+
+
+def _sums(gradient: Tensor, chunk: Tensor, statistics: Statistics | None) -> Sums:
+    times, (gradient, chunk) = _columns(gradient, chunk)
+    columns = chunk.shape[1]
+    if statistics is None:
+        mean, inverse = chunk.new_zeros(columns), chunk.new_ones(columns)
+    else:
+        mean, inverse = (each.expand(times, -1).reshape(columns) for each in statistics)
+    _, *found = torch.ops.aten.native_batch_norm_backward(
+        gradient, chunk, None, None, None, mean, inverse, True, 0.0, [False, True, True]
+    )
+    return Sums(*(each.view(times, -1).sum(0) if times > 1 else each for each in found))
 
 
 def count(chunks: Sequence[Tensor]) -> int:
@@ -323,31 +328,30 @@ class _NormaliseGradient(torch.autograd.Function):
         norm = Normalisation(Statistics(*statistics), Affine(scale, None), count([x]))
         found = sums([g], [x], norm.statistics)
         by_x = norm.back(found).of(x).addcmul_(g, wide(norm.line.factor))
-        ctx.save_for_backward(g, x, scale, *statistics)
+        ctx.save_for_backward(g, x, scale, *statistics, *found)
         ctx.set_materialize_grads(False)
         return by_x, None if scale is None else found.scale, None if shift is None else found.shift
 
     @staticmethod
     def backward(ctx: Any, *tangents: Any) -> Any:
-        g, x, scale, mean, inverse = ctx.saved_tensors
+        g, x, scale, mean, inverse, *sums = ctx.saved_tensors
+        norm = Normalisation(Statistics(mean, inverse), Affine(scale, None), count([x]))
         with torch.no_grad():
-            found = _second_derivative(g, x, scale, Statistics(mean, inverse), *tangents)
+            found = _second_derivative(g, x, norm, Sums(*sums), *tangents)
         return *last_derivatives(found, [*tangents, g, x, scale]), None, None, None
 
 
 def _second_derivative(
-    g: Tensor, x: Tensor, scale: Tensor | None, statistics: Statistics, tangent: Tensor | None, *by: Tensor | None
+    g: Tensor, x: Tensor, norm: Normalisation, found: Sums, tangent: Tensor | None, *by: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the derivatives by the gradient, the input and the scale, along tangents for the three gradients."""
-    norm = Normalisation(statistics, Affine(scale, None), count([x]))
     movement = Movement(norm, None if tangent is None else norm.drift([tangent], [x]), Affine(*by))
     output = movement.line.of(x)
     if tangent is not None:
         output.addcmul_(tangent, wide(norm.line.factor))
-    found = sums([g], [x], statistics)
     moved = movement.sums(found, None if tangent is None else products([g], [tangent]), None)
     gradient = movement.back(found, moved).of(g, None, x, tangent)
-    return output, gradient, None if scale is None else moved.scale
+    return output, gradient, None if norm.affine.scale is None else moved.scale
 
 
 def note_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, n: int) -> None:

@@ -61,6 +61,18 @@ class Stage(NamedTuple):
     chunks: Sequence[Tensor]
     norm: Normalisation | None
     """Where a BatchNorm comes first; at the end with the weight in its scale and shift."""
+    inputs: list[list[Tensor]]
+    """What the convolutions of the row take, for each chunk; empty where it is not kept."""
+
+
+class Passed(NamedTuple):
+    """What a pass back through a BatchNorm found. Where it is kept, the gradients are there, in chunks."""
+
+    sums: Sums
+    by_output: list[Tensor]
+    """Kept where a row begins with the BatchNorm."""
+    by_input: list[Tensor]
+    """Kept where there is a row before it."""
 
 
 class Computation:
@@ -69,19 +81,17 @@ class Computation:
     Args:
         terms: Of the sum.
         inputs: What their places mean.
-        sums: Those that an earlier pass back has found, where one has.
+        keep: Keep what the second derivative would compute again.
 
     Attributes:
         stages: Of each term, what each of its rows takes, and its end.
-        sums: Of the gradients that went through a BatchNorm, by term and row; a pass back fills them.
+        passed: By term and row, what a pass back has found.
         needs: By which inputs a gradient is wanted.
         found: Those gradients, as far as they are known.
     """
 
-    def __init__(
-        self, terms: Sequence[Term], inputs: Sequence[Tensor], sums: dict[tuple[int, int], Sums] | None = None
-    ) -> None:
-        self.terms, self.inputs = terms, inputs
+    def __init__(self, terms: Sequence[Term], inputs: Sequence[Tensor], *, keep: bool) -> None:
+        self.terms, self.inputs, self.keep = terms, inputs, keep
         sources = [inputs[source] for source in dict.fromkeys(term.source for term in terms)]
         self.dtype = sources[0].dtype
         self.images = max(len(sources[0]), 1)
@@ -92,7 +102,7 @@ class Computation:
         for number, term in enumerate(terms):
             self.by_source.setdefault(term.source, []).append(number)
         self.stages: list[list[Stage]] = [[] for _ in terms]
-        self.sums = sums or {}
+        self.passed: dict[tuple[int, int], Passed] = {}
         self.want([False] * len(inputs))
 
     def want(self, needs: Sequence[bool]) -> None:
@@ -107,28 +117,54 @@ class Computation:
     def pack(self) -> list[Tensor]:
         """Return the tensors that the backward pass needs."""
         packed: list[Tensor] = []
-        for stages in self.stages:
+        for term, stages in zip(self.terms, self.stages, strict=True):
             for number, stage in enumerate(stages):
                 packed += stage.chunks if number else []  # the source is an input
                 packed += stage.norm.statistics if stage.norm else []
+                for inputs in stage.inputs:
+                    packed += inputs[self._first_made(term.rows[number]) :]
         return packed
 
     def unpack(self, packed: Sequence[Tensor]) -> None:
         """Take the tensors that ``pack`` returned."""
         left = iter(packed)
         for number, term in enumerate(self.terms):
-            first = self.split(self.inputs[term.source])
+            chunks = self.split(self.inputs[term.source])
             for stage in range(len(term.rows) + 1):
-                chunks = [next(left) for _ in first] if stage else first
-                norm = term.norm_before(stage)
-                statistics = Statistics(next(left), next(left)) if norm else None
-                self.stages[number].append(self._stage(term, stage, chunks, statistics))
+                chunks = [next(left) for _ in chunks] if stage else chunks
+                statistics = Statistics(next(left), next(left)) if term.norm_before(stage) else None
+                taken = self._stage(term, stage, chunks, statistics)
+                if self.keep and stage < len(term.rows):
+                    row = term.rows[stage]
+                    first = self._first_made(row)
+                    for chunk in chunks:
+                        taken.inputs.append([*[chunk][:first], *(next(left) for _ in row.weights[first:])])
+                self.stages[number].append(taken)
+
+    @staticmethod
+    def _first_made(row: Row) -> int:
+        """Return which of the inputs of the convolutions of a row is the first that is not the row's own."""
+        return 0 if row.norm or row.relu else 1
+
+    def pack_passed(self) -> tuple[dict[tuple[int, int], tuple[int, int]], list[Tensor]]:
+        """Return what a pass back has found: the numbers of chunks that are kept, and the tensors."""
+        sizes = {key: (len(passed.by_output), len(passed.by_input)) for key, passed in self.passed.items()}
+        return sizes, [tensor for passed in self.passed.values() for part in passed for tensor in part]
+
+    def unpack_passed(self, sizes: dict[tuple[int, int], tuple[int, int]], packed: Sequence[Tensor]) -> None:
+        """Take what ``pack_passed`` returned."""
+        left = iter(packed)
+        for key, (by_output, by_input) in sizes.items():
+            sums = Sums(next(left), next(left))
+            kept = [[next(left) for _ in range(size)] for size in (by_output, by_input)]
+            self.passed[key] = Passed(sums, *kept)
 
     def _stage(self, term: Term, stage: int, chunks: Sequence[Tensor], statistics: Statistics | None) -> Stage:
         norm = term.norm_before(stage)
         if norm is None or statistics is None:
-            return Stage(chunks, None)
-        return Stage(chunks, Normalisation(statistics, self._affine(norm, term.weight_at(stage)), norms.count(chunks)))
+            return Stage(chunks, None, [])
+        affine = self._affine(norm, term.weight_at(stage))
+        return Stage(chunks, Normalisation(statistics, affine, norms.count(chunks)), [])
 
     def _affine(self, norm: Norm, weight: int | None) -> Affine:
         scale, shift = (None if place is None else self.inputs[place] for place in (norm.scale, norm.shift))
@@ -170,12 +206,12 @@ class Computation:
 
     def _row(self, term: Term, number: int, taken: Stage, c: int) -> Tensor:
         row = term.rows[number]
-        x = self.activation(row, taken, c)
-        for place, geometry in zip(row.weights, row.geometries, strict=True):
-            x = kernels.forward(x, self.inputs[place], geometry)
-        return x
+        inputs = self.row_inputs(row, taken, c, real=True)
+        if self.keep:
+            taken.inputs.append(inputs)
+        return kernels.forward(inputs[-1], self.inputs[row.weights[-1]], row.geometries[-1])
 
-    def activation(self, row: Row, taken: Stage, c: int) -> Tensor:
+    def _activation(self, row: Row, taken: Stage, c: int) -> Tensor:
         """Return what the first convolution of a row takes, for one chunk."""
         x = taken.chunks[c]
         if taken.norm is None:
@@ -187,7 +223,7 @@ class Computation:
         parts: list[tuple[Sequence[Tensor], Tensor]] = []
         shifts: list[Tensor] = []
         for term, stages in zip(self.terms, self.stages, strict=True):
-            chunks, norm = stages[-1]
+            chunks, norm, _ = stages[-1]
             if norm is not None:
                 parts.append((chunks, wide(norm.line.factor)))
                 shifts.append(norm.line.shift)
@@ -281,12 +317,17 @@ class Computation:
         """Go back through the BatchNorm that a row begins with, and through the weight that is folded into it."""
         term, taken = self.terms[number], self.stages[number][stage]
         assert taken.norm is not None  # noqa: S101  # who asks knows
-        sums = self.sums[number, stage] = norms.sums(gradients, taken.chunks, taken.norm.statistics)
+        sums = norms.sums(gradients, taken.chunks, taken.norm.statistics)
+        passed = Passed(sums, list(gradients) if self.keep and stage < len(term.rows) else [], [])
+        self.passed[number, stage] = passed
         self._give_affine(term, stage, sums)
         factor, line = wide(taken.norm.line.factor), taken.norm.back(sums)
 
         def through(c: int) -> Tensor:
-            return line.of(taken.chunks[c]).addcmul_(gradients[c], factor)
+            by_input = line.of(taken.chunks[c]).addcmul_(gradients[c], factor)
+            if self.keep and stage:
+                passed.by_input.append(by_input)
+            return by_input
 
         return through
 
@@ -324,7 +365,9 @@ class Computation:
             c: Which chunk.
             real: Otherwise the first is good for its sign only, and the others for their shapes.
         """
-        first = self.activation(row, taken, c) if real or row.norm is not None else taken.chunks[c]
+        if c < len(taken.inputs):
+            return taken.inputs[c]
+        first = self._activation(row, taken, c) if real or row.norm is not None else taken.chunks[c]
         inputs = [first]
         for place, geometry in zip(row.weights[:-1], row.geometries, strict=False):
             make = kernels.forward if real else kernels.blank

@@ -44,7 +44,7 @@ class Tangents:
     """Both passes.
 
     Args:
-        computation: What the first derivative left: its ``stages`` and ``sums``.
+        computation: What the first derivative left: its ``stages`` and what it ``passed``.
         gradient: By the output.
         tangents: For the gradient by each input; None for zero.
 
@@ -103,27 +103,25 @@ class Tangents:
             movement = Movement(taken.norm, drift, self._moved_affine(norm, term.weight_at(len(moved))))
         moved.append(_Moved(chunks, movement))
 
-    def _activation(self, number: int, stage: int, c: int) -> tuple[Tensor, Tensor | None]:
-        """Return what the first convolution of a row takes, and how it moves."""
-        row, taken = self._base.terms[number].rows[stage], self._base.stages[number][stage]
-        moved = self._moved[number][stage]
-        x = self._base.activation(row, taken, c)
-        tangent = None if moved.chunks is None else moved.chunks[c]
-        if moved.norm is not None:
-            tangent = _through(moved.norm, taken.chunks[c], tangent)
-        if tangent is not None and row.relu:
-            tangent = torch.ops.aten.threshold_backward(tangent, x, 0)
-        return x, tangent
-
     def _row(self, number: int, stage: int, c: int) -> Tensor | None:
         """Return how the output of a row moves, for one chunk."""
-        row, inputs = self._base.terms[number].rows[stage], self._base.inputs
-        x, tangent = self._activation(number, stage, c)
-        for last, place, geometry in zip(_lasts(row.weights), row.weights, row.geometries, strict=True):
-            tangent = self._convolved(x, tangent, place, geometry)
-            if not last:
-                x = kernels.forward(x, inputs[place], geometry)
-        return tangent
+        row, taken = self._base.terms[number].rows[stage], self._base.stages[number][stage]
+        inputs = self._base.row_inputs(row, taken, c, real=True)
+        moved = self._row_movements(number, stage, c, inputs)
+        return self._convolved(inputs[-1], moved[-1], row.weights[-1], row.geometries[-1])
+
+    def _row_movements(self, number: int, stage: int, c: int, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return how what the convolutions of a row take moves."""
+        row, moved = self._base.terms[number].rows[stage], self._moved[number][stage]
+        tangent = None if moved.chunks is None else moved.chunks[c]
+        if moved.norm is not None:
+            tangent = _through(moved.norm, self._base.stages[number][stage].chunks[c], tangent)
+        if tangent is not None and row.relu:
+            tangent = torch.ops.aten.threshold_backward(tangent, inputs[0], 0)
+        movements = [tangent]
+        for x, place, geometry in zip(inputs, row.weights[:-1], row.geometries, strict=False):
+            movements.append(self._convolved(x, movements[-1], place, geometry))
+        return movements
 
     def _convolved(self, x: Tensor, tangent: Tensor | None, place: int, geometry: Geometry) -> Tensor | None:
         """Return how the convolution of an image moves with the image and with the kernel."""
@@ -137,7 +135,7 @@ class Tangents:
         parts: list[tuple[Sequence[Tensor], Tensor]] = []
         shifts: list[Tensor] = []
         for number, term in enumerate(base.terms):
-            (chunks, norm), moved = base.stages[number][-1], self._moved[number][-1]
+            (chunks, norm, _), moved = base.stages[number][-1], self._moved[number][-1]
             tangent: Tensor | None = None
             if norm is not None and moved.norm is not None:
                 if moved.norm.still:
@@ -191,7 +189,8 @@ class Tangents:
             by_stage = partial(self._back_through_row, number, stage, by_stage)
             if term.rows[stage].norm is not None:
                 flows = [by_stage(c) for c in range(len(self._gradient))]
-                values = [flow.value for flow in flows if flow.value is not None]
+                values = base.passed[number, stage].by_output
+                values = values or [flow.value for flow in flows if flow.value is not None]
                 tangents = [flow.tangent for flow in flows if flow.tangent is not None]
                 by_stage = self._back(number, stage, values, tangents or None)
         return (lambda c: by_stage(c).tangent) if any(needed) else None
@@ -208,10 +207,10 @@ class Tangents:
         self, number: int, stage: int, gradients: Sequence[Tensor], tangents: Sequence[Tensor] | None
     ) -> Callable[[int], _Flow]:
         """Go back through the BatchNorm that a row begins with."""
-        chunks, norm = self._base.stages[number][stage]
-        moved = self._moved[number][stage]
+        chunks, norm, _ = self._base.stages[number][stage]
+        moved, passed = self._moved[number][stage], self._base.passed[number, stage]
         assert norm is not None and moved.norm is not None  # noqa: S101, PT018  # who asks knows
-        sums = self._base.sums[number, stage]
+        sums = passed.sums
         shared = None if moved.chunks is None else norms.products(gradients, moved.chunks)
         own = None if tangents is None else norms.sums(tangents, chunks, norm.statistics)
         sums_moved = moved.norm.sums(sums, shared, own)
@@ -223,9 +222,10 @@ class Tangents:
             x = chunks[c]
             own = None if tangents is None else tangents[c]
             tangent = movement.of(gradients[c], own, x, None if moved.chunks is None else moved.chunks[c])
-            # Only the movement of what comes before needs the gradient itself.
-            value = line.of(x).addcmul_(gradients[c], factor) if stage else None
-            return _Flow(value, tangent)
+            if stage == 0:  # nothing comes before whose movement would need the gradient itself
+                return _Flow(None, tangent)
+            kept = passed.by_input
+            return _Flow(kept[c] if kept else line.of(x).addcmul_(gradients[c], factor), tangent)
 
         return through
 
@@ -254,6 +254,8 @@ class Tangents:
         inputs = base.row_inputs(row, taken, c, real=real)
         movements = self._row_movements(number, stage, c, inputs) if real else [None] * len(inputs)
         whole = list(zip(inputs, movements, row.weights, row.geometries, strict=True))
+        # The gradient by what the row takes is needed where something comes before, if it is not kept.
+        wanted = row.norm is not None and not base.passed[number, stage].by_output
         for left, (x, moved, place, geometry) in reversed(list(enumerate(whole))):
             weight, by = base.inputs[place], self._tangents[place]
             if base.needs[place]:
@@ -263,22 +265,13 @@ class Tangents:
             tangent = None if tangent is None else input_gradient(tangent, x, weight, geometry)
             if by is not None and value is not None:
                 tangent = input_gradient(value, x, by, geometry, tangent)
-            wanted = left or stage or row.norm is not None  # else nothing that comes before needs it
-            value = input_gradient(value, x, weight, geometry) if wanted and value is not None else None
+            value = input_gradient(value, x, weight, geometry) if (left or wanted) and value is not None else None
         if row.relu:
             value, tangent = (
                 None if each is None else torch.ops.aten.threshold_backward(each, inputs[0], 0)
                 for each in (value, tangent)
             )
         return _Flow(value, tangent)
-
-    def _row_movements(self, number: int, stage: int, c: int, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        """Return how what the convolutions of a row take moves."""
-        row = self._base.terms[number].rows[stage]
-        movements = [self._activation(number, stage, c)[1]]
-        for x, place, geometry in zip(inputs, row.weights[:-1], row.geometries, strict=False):
-            movements.append(self._convolved(x, movements[-1], place, geometry))
-        return movements
 
 
 def _through(norm: Movement, x: Tensor, tangent: Tensor | None) -> Tensor | None:
@@ -296,8 +289,3 @@ def _plus(*parts: Tensor | None) -> Tensor | None:
         if part is not None:
             total = part if total is None else total.add_(part)
     return total
-
-
-def _lasts(sequence: Sequence[object]) -> list[bool]:
-    """Return for each element whether it is the last."""
-    return [number == len(sequence) - 1 for number in range(len(sequence))]

@@ -210,7 +210,8 @@ class DartsTrainer(BilevelTrainer):
 
     def _differentiable_gradients(self, train: Batch) -> list[Tensor]:
         """Return the gradient of the training loss by the weights, which can be differentiated by the alphas."""
-        with FastLayers() if self.execution().optimized else nullcontext():
+        execution = self.execution()
+        with FastLayers(keep=not execution.checkpoint) if execution.optimized else nullcontext():
             loss, _ = self.forward(*train, self.weights)
         self.check_finite(loss.detach(), "training")
         weights = list(self.weights.values())
