@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nasreg.device import keeping_freed_memory
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
@@ -126,8 +127,9 @@ def peak_memory(case: Case, size: Size, device: torch.device, way: str) -> int:
     trainer = make_trainer(size, device, stage=case.stage, **case.options, **WAYS[way])
     given = batches(size, device)
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
-    for _ in range(2):
-        trainer.train_step(*given)
+    with keeping_freed_memory(device):
+        for _ in range(2):
+            trainer.train_step(*given)
     after = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
     return int(after - before)
 
@@ -149,12 +151,13 @@ def measure(trainers: Mapping[str, Any], size: Size, device: torch.device, round
     train, valid = batches(size, device)
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     losses: dict[str, float] = {}
-    for turn in range(rounds + 1):  # the first is to warm up
-        for name, trainer in trainers.items():
-            began = time.perf_counter()
-            losses[name] = trainer.train_step(train, valid)[0]  # a number: it waits for the device
-            if turn:
-                seconds[name].append(time.perf_counter() - began)
+    with keeping_freed_memory(device):
+        for turn in range(rounds + 1):  # the first is to warm up
+            for name, trainer in trainers.items():
+                began = time.perf_counter()
+                losses[name] = trainer.train_step(train, valid)[0]  # a number: it waits for the device
+                if turn:
+                    seconds[name].append(time.perf_counter() - began)
     return {name: Measured(statistics.median(each), losses[name]) for name, each in seconds.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,35 @@ def reproducible(seed: int, device: torch.device, *, deterministic: bool) -> Ite
         finally:
             torch.use_deterministic_algorithms(before)
             torch.backends.cudnn.benchmark = benchmark
+
+
+_FREED_FROM, _MAPPED_FROM = -1, -3
+"""glibc's numbers of M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (malloc.h)."""
+
+
+@contextmanager
+def keeping_freed_memory(device: torch.device) -> Iterator[None]:
+    """Keep memory that is freed in a block for what the block needs next, and give it back in the end.
+
+    glibc gives large pieces back to the system at once, which fills each page with zeros when it is needed again: a
+    step that keeps gigabytes, such as DARTS' exact second order, took 1.6 times as long with that. There is an effect
+    on a CPU with glibc (Linux), if its settings are not made in the environment.
+    """
+    made = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not made else None
+    if device.type != "cpu" or mallopt is None:
+        yield
+        return
+    # The most that older ones take is 32 MiB.
+    mallopt(_FREED_FROM, -1)
+    mallopt(_MAPPED_FROM, 2**30) or mallopt(_MAPPED_FROM, 2**25)
+    try:
+        yield
+    finally:
+        # Where glibc's own rule ends in a process that has used large pieces.
+        mallopt(_MAPPED_FROM, 2**25)
+        mallopt(_FREED_FROM, 2**26)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

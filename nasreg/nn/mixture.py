@@ -31,9 +31,10 @@ class Execution:
 
     optimized: bool = True
     """Not one candidate after the other; see ``nasreg.nn.mixture``."""
-    fuse_from: int = 2**18
+    fuse_from: int = 2**17
     """So many numbers an image tensor must have that sums of candidates of it are one function, which keeps little:
-    ``nasreg.nn.fused``. With fewer, that costs more time than it saves."""
+    ``nasreg.nn.fused``. With fewer, that costs more time than it saves, but not where the second derivative is taken:
+    within ``FastLayers`` all are."""
     checkpoint: bool = False
     """Keep the inputs of a choice only, and compute it again in the backward pass; see ``set_execution``."""
 
@@ -80,7 +81,7 @@ class Mixture:
     """
 
     def __init__(self, execution: Execution) -> None:
-        self._fuse_from = execution.fuse_from
+        self._fuse_from = execution.fuse_from if layers.active() is None else 0
         self._terms = Terms()
         self._shape: tuple[int, ...] | None = None
         self._rest: Tensor | None = None

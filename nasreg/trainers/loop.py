@@ -19,7 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasreg.device import is_out_of_memory, peak_memory, random_state, reproducible, set_random_state
+from nasreg.device import (
+    is_out_of_memory,
+    keeping_freed_memory,
+    peak_memory,
+    random_state,
+    reproducible,
+    set_random_state,
+)
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded
 from nasreg.trainers.checkpoint import load_checkpoint, save_checkpoint
@@ -114,7 +121,7 @@ class Loop(ABC):
             CheckpointError: No checkpoint can be read.
         """
         seeded = reproducible(self.task.spec.seed, self.task.device, deterministic=self.options.deterministic)
-        with seeded, Interruption() as interruption:
+        with keeping_freed_memory(self.task.device), seeded, Interruption() as interruption:
             try:
                 self.setup()
                 self._restore()

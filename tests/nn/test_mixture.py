@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -16,11 +18,15 @@ from nasreg.spaces.config import DARTS_OPERATIONS
 from nasreg.spaces.operations import OPERATIONS
 
 WAYS = {
-    "optimised": Execution(fuse_from=0),
-    "not fused": Execution(),
-    "checkpointed": Execution(fuse_from=0, checkpoint=True),
-    "plain, checkpointed": Execution(optimized=False, checkpoint=True),
+    "optimised": (Execution(fuse_from=0), nullcontext),
+    "not fused": (Execution(), nullcontext),
+    "for the second order": (Execution(), FastLayers),
+    "for the second order, kept": (Execution(), partial(FastLayers, keep=True)),
+    "checkpointed": (Execution(fuse_from=0, checkpoint=True), nullcontext),
+    "for the second order, checkpointed": (Execution(checkpoint=True), FastLayers),
+    "plain, checkpointed": (Execution(optimized=False, checkpoint=True), nullcontext),
 }
+PLAIN = (Execution(optimized=False), nullcontext)
 
 
 class Model(nn.Module):
@@ -63,8 +69,12 @@ class Model(nn.Module):
         return self.head(x.view(len(x), x.shape[1], -1).mean(2))  # a view, as users write it
 
 
-def numbers(model: Model, alphas: dict[str, Tensor], x: Tensor, execution: Execution) -> dict[str, Tensor]:
+Way = tuple[Execution, Callable[[], AbstractContextManager[object]]]
+
+
+def numbers(model: Model, alphas: dict[str, Tensor], x: Tensor, way: Way) -> dict[str, Tensor]:
     """Return all that a way to compute must have in common with the others."""
+    execution, context = way
     model = copy.deepcopy(model)
     set_execution(model, execution)
     for name, choice in model.named_children():
@@ -75,7 +85,9 @@ def numbers(model: Model, alphas: dict[str, Tensor], x: Tensor, execution: Execu
     gradients = torch.autograd.grad(found["output"].square().sum(), list(parameters.values()))
     found |= {f"gradient by {name}": each for name, each in zip(parameters, gradients, strict=True)}
     found |= {f"buffer {name}": buffer.clone() for name, buffer in model.named_buffers()}
-    first = torch.autograd.grad(model(x).square().sum(), list(model.parameters()), create_graph=True)
+    with context():
+        output = model(x)
+    first = torch.autograd.grad(output.square().sum(), list(model.parameters()), create_graph=True)
     along = sum((each * torch.linspace(-1, 1, each.numel(), dtype=x.dtype).view_as(each)).sum() for each in first)
     second = torch.autograd.grad(along, list(parameters.values()), allow_unused=True, materialize_grads=True)
     found |= {f"second derivative by {name}": each for name, each in zip(parameters, second, strict=True)}
@@ -104,13 +116,14 @@ def test_every_way_gives_the_same_numbers(operations, none, channels, side, batc
     alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
     x = torch.randn(batch, channels, side, side, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last) if last else x
-    plain = numbers(model, alphas, x, Execution(optimized=False))
-    for way, execution in WAYS.items():
-        for name, other in numbers(model, alphas, x, execution).items():
-            assert torch.allclose(other, plain[name], rtol=1e-9, atol=1e-9), (way, name)
+    plain = numbers(model, alphas, x, PLAIN)
+    for title, way in WAYS.items():
+        for name, other in numbers(model, alphas, x, way).items():
+            assert torch.allclose(other, plain[name], rtol=1e-9, atol=1e-9), (title, name)
 
 
-def test_chunks_change_nothing(monkeypatch):
+@pytest.mark.parametrize("way", ["optimised", "for the second order, kept"])
+def test_chunks_change_nothing(monkeypatch, way):
     from nasreg.nn import passes
 
     torch.manual_seed(0)
@@ -118,10 +131,36 @@ def test_chunks_change_nothing(monkeypatch):
     sizes = {"cell": (5, 8), "layer": (6,), "inputs": (2,)}
     alphas = {name: torch.randn(size, dtype=torch.float64, requires_grad=True) for name, size in sizes.items()}
     x = torch.randn(7, 8, 8, 8, dtype=torch.float64)
-    whole = numbers(model, alphas, x, WAYS["optimised"])
+    whole = numbers(model, alphas, x, WAYS[way])
     monkeypatch.setattr(passes, "CHUNK_BYTES", 2 * 8 * x[0].numel())
-    for name, other in numbers(model, alphas, x, WAYS["optimised"]).items():
+    for name, other in numbers(model, alphas, x, WAYS[way]).items():
         assert torch.allclose(other, whole[name], rtol=1e-9, atol=1e-9), name
+
+
+def test_several_second_derivatives_of_one_sum_in_one_pass_and_again():
+    found = []
+    for execution in (Execution(optimized=False), Execution(fuse_from=0)):
+        torch.manual_seed(0)
+        choice = LayerChoice([nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2)), nn.Identity()])
+        choice.double().execution = execution
+        weights = torch.tensor([0.25, 0.75], requires_grad=True, dtype=torch.float64)
+        choice.bind(lambda weights=weights: weights)
+        x = torch.randn(3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+        output = choice(x)
+        by = [x, weights, *choice.parameters()]
+        one, other = (
+            torch.autograd.grad(loss, by, create_graph=True) for loss in (output.square().sum(), output.exp().sum())
+        )
+        product = sum((a.sin() * b).sum() for a, b in zip(one, other, strict=True))
+        cotangent = torch.zeros_like(output, requires_grad=True)
+        movement = torch.autograd.grad(output, by, cotangent, create_graph=True)
+        # How the output moves: nothing else of that second derivative is asked for.
+        moved = torch.autograd.grad(sum(each.sum() for each in movement), cotangent, retain_graph=True)
+        found.append(
+            [*moved, *(each for _ in range(2) for each in torch.autograd.grad(product, by, retain_graph=True))]
+        )
+    for plain, optimised in zip(*found, strict=True):
+        torch.testing.assert_close(optimised, plain, rtol=1e-9, atol=1e-9)
 
 
 class Layers(nn.Module):
@@ -142,7 +181,8 @@ class Layers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return numbers."""
-        return self.layers(x).square().mean((2, 3))
+        x = self.layers(x)
+        return torch.cat([x, x.relu()], 1).square().mean((2, 3))
 
 
 @pytest.mark.parametrize("affine", [True, False])
