@@ -57,6 +57,10 @@ class Terms:
         return cast("tuple[Tensor, Tensor]", _Sum.apply(self.terms, keep, *self.inputs))[0]
 
 
+MOST_WAITING = 52
+"""Sums of so many powers of two are exact."""
+
+
 class _Waiting:
     """Second derivatives on their way through autograd, between the two passes of ``Tangents``.
 
@@ -84,10 +88,6 @@ class _Waiting:
         """Return what the tickets stand for, and forget it."""
         places = [place for place in self._tangents if int(tickets) >> place & 1]
         return [self._tangents.pop(place) for place in places]
-
-
-MOST_WAITING = 52
-"""Sums of so many powers of two are exact."""
 
 
 class _Sum(torch.autograd.Function):

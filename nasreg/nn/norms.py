@@ -131,16 +131,21 @@ def statistics(chunks: Sequence[Tensor], norm: nn.BatchNorm2d) -> Statistics:
 
 def _moments(chunks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return mean and variance of each channel of a batch in chunks."""
-    each: list[tuple[Tensor, Tensor]] = []
-    for chunk in chunks:
-        times, (wide,) = _columns(chunk)
-        found = torch.ops.aten.batch_norm_update_stats(wide, None, None, 0.0)
-        each.append(_joined([1 / times] * times, *(part.view(times, -1) for part in found)))
+    each = [_chunk_moments(chunk) for chunk in chunks]
     if len(each) == 1:
         return each[0]
     whole = sum(map(len, chunks))
     means, variances = (torch.stack(parts) for parts in zip(*each, strict=True))
     return _joined([len(chunk) / whole for chunk in chunks], means, variances)
+
+
+def _chunk_moments(chunk: Tensor) -> tuple[Tensor, Tensor]:
+    if chunk.device.type != "cpu":
+        variance, mean = torch.var_mean(chunk, (0, 2, 3), correction=0)
+        return mean, variance
+    times, (wide,) = _columns(chunk)
+    means, variances = torch.ops.aten.batch_norm_update_stats(wide, None, None, 0.0)
+    return _joined([1 / times] * times, means.view(times, -1), variances.view(times, -1))
 
 
 def _joined(shares: Sequence[float], means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
