@@ -203,6 +203,39 @@ def compare(case: Case, size: Size, device: torch.device, rounds: int, ways: Seq
         )
 
 
+def products(size: Size, device: torch.device, rounds: int) -> None:
+    """Print what the product of the second order takes: by two more passes each way, and exactly.
+
+    The exact one uses what the virtual step leaves, so that what that takes longer than alone counts to it.
+    """
+    options = {"textbook": False, "stage": None, "second_order": True}
+    difference = make_trainer(size, device, hessian_product="finite_difference", **options)
+    exact = make_trainer(size, device, hessian_product="exact", **options)
+    train, _ = batches(size, device)
+    weights = difference.weights
+    vector = [torch.ones_like(weight) for weight in weights.values()]
+    seconds: dict[str, list[float]] = {"difference": [], "exact": []}
+
+    def timed(compute: Callable[[], Any]) -> tuple[float, Any]:
+        began = time.perf_counter()
+        found = compute()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - began, found
+
+    with keeping_freed_memory(device):
+        for _ in range(rounds + 1):  # the first is to warm up
+            plain, _ = timed(lambda: difference.gradients(train, list(weights.values()), weights))
+            passes, _ = timed(lambda: difference.hessian_vector_product(train, vector))
+            graph, training = timed(lambda: exact.differentiable_gradients(train))
+            product, _ = timed(lambda training=training: exact.hessian_vector_product(train, vector, training))
+            del training
+            seconds["difference"].append(passes)
+            seconds["exact"].append(product + graph - plain)
+    first, second = (statistics.median(each[1:]) for each in seconds.values())
+    print(f"{size!s:40} finite difference{first:9.3f}, exact{second:9.3f}, ratio{second / first:6.2f}", flush=True)
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,11 +245,17 @@ def main() -> None:
         "--ways", nargs="*", choices=WAYS, default=list(WAYS), help="the first is what others are compared with"
     )
     parser.add_argument("--grow", action="store_true", help="instead show how the first order grows with the size")
+    parser.add_argument("--products", action="store_true", help="instead compare the two products of the second order")
     parser.add_argument("--rounds", type=int, default=3, help="steps of each that are measured, after one to warm up")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     device = torch.device(options.device)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device}; median of {options.rounds} steps")
+    sizes = {"tiny": TINY, "small": SMALL, "paper": PAPER}
+    if options.products:
+        for size in options.sizes:
+            products(sizes[size], device, options.rounds)
+        return
     print(f"{'':81} {'way':13}{'seconds':>9}{'faster':>8}{'peak MiB':>10}{'share':>8}{'images/s':>10}{'loss':>10}")
     if options.grow:
         small = Size(4, 8, 32, 32)
@@ -226,7 +265,7 @@ def main() -> None:
                 compare(CASES["first"], size, device, options.rounds, options.ways)
         return
     for name in options.cases:
-        sizes = {"tiny": TINY, "small": SMALL, "paper": PAPER if CASES[name].stage is None else PAPER_PDARTS}
+        sizes["paper"] = PAPER if CASES[name].stage is None else PAPER_PDARTS
         for size in options.sizes:
             compare(CASES[name], sizes[size], device, options.rounds, options.ways)
 

@@ -69,9 +69,9 @@ _FREED_FROM, _MAPPED_FROM = -1, -3
 def keeping_freed_memory(device: torch.device) -> Iterator[None]:
     """Keep memory that is freed in a block for what the block needs next, and give it back in the end.
 
-    glibc gives large pieces back to the system at once, which fills each page with zeros when it is needed again: a
-    step that keeps gigabytes, such as DARTS' exact second order, took 1.6 times as long with that. There is an effect
-    on a CPU with glibc (Linux), if its settings are not made in the environment.
+    glibc gives large pieces back to the system at once, which fills each page with zeros when it is needed again. Where
+    a step keeps gigabytes that costs: the product of DARTS' exact second order took 1.6 times as long with it. There is
+    an effect on a CPU with glibc (Linux), if its settings are not made in the environment.
     """
     made = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not made else None

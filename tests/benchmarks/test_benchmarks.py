@@ -41,6 +41,7 @@ def test_startup_compares_each_command_with_the_imports():
         assert ratio == least > 0, row
 
 
+@pytest.mark.slow
 def test_data_compares_each_loader_with_the_step():
     out = run("data.py", "--images", "120", "--batch", "4", "--workers", "1", "--rounds", "1")
     about, steps, loaders, slower = out.strip().split("\n\n")
@@ -71,6 +72,16 @@ def test_search_step_compares_the_ways_of_a_case():
     assert [textbook[:3], checkpointed[:3]] == [[*title, "textbook"], [*title, "checkpointed"]]
     assert textbook[4] == textbook[6] == "1.00"
     assert float(checkpointed[-1]) == pytest.approx(float(textbook[-1]), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_search_step_compares_the_products_of_the_second_order():
+    _, row = run("search_step.py", "--products", "--sizes", "tiny", "--rounds", "1").splitlines()
+    number = r" +([\d.]+)"
+    found = re.fullmatch(f"3 cells, C=2, batch 4, 8x8 +finite difference{number}, exact{number}, ratio{number}", row)
+    assert found, row
+    difference, exact, ratio = map(float, found.groups())
+    assert ratio == pytest.approx(exact / difference, abs=0.03)
 
 
 @pytest.mark.slow

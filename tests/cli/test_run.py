@@ -57,6 +57,7 @@ def test_run_tells_what_happens_and_what_comes_next(finished):
     assert {"python", "torch", "nasreg", "nasreg-darts"} <= set(environment["versions"])
 
 
+@pytest.mark.slow
 def test_the_saved_spec_gives_the_same_run(finished, tmp_path):
     run_dir, _ = finished
     again = run("run", "darts", "--config", run_dir / "run.yaml", "--out", tmp_path / "again")

@@ -224,6 +224,7 @@ def test_a_run_is_retrained_on_its_own_data_and_space(tmp_path, capsys):
     assert not differences(tmp_path / "run", tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_repeats_give_mean_and_deviation_and_go_on_after_an_interruption(tmp_path, capsys):
     spec, _ = resolve(
         default_registry(),

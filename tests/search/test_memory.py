@@ -17,10 +17,10 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 def again():
-    for _ in range(20):  # where pieces are aligned, some must be freed before one of their size fits into them
+    for _ in range(10):  # where pieces are aligned, some must be freed before one of their size fits into them
         torch.ones(2**24)  # 64 MiB
     before = faults()
-    for _ in range(10):
+    for _ in range(4):
         torch.ones(2**24)
     return faults() - before
 

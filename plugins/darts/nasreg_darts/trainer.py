@@ -177,7 +177,7 @@ class DartsTrainer(BilevelTrainer):
         # dalpha Lval(w', alpha) - eta * d2(alpha, w) Ltrain(w, alpha) . dw' Lval(w', alpha)
         rate = self.optimizers["weights"].param_groups[0]["lr"]
         exact = self.options.hessian_product == "exact"
-        training = self._differentiable_gradients(train) if exact and self.options.accumulate == 1 else None
+        training = self.differentiable_gradients(train) if exact and self.options.accumulate == 1 else None
         unrolled = self.unrolled_weights(train, training)
         both, loss, _ = self.gradients(valid, [*self.alphas, *unrolled.values()], unrolled)
         self.check_finite(loss, "validation")
@@ -208,7 +208,7 @@ class DartsTrainer(BilevelTrainer):
             unrolled[name] = (weight.detach() - group["lr"] * step).requires_grad_()
         return unrolled
 
-    def _differentiable_gradients(self, train: Batch) -> list[Tensor]:
+    def differentiable_gradients(self, train: Batch) -> list[Tensor]:
         """Return the gradient of the training loss by the weights, which can be differentiated by the alphas."""
         execution = self.execution()
         with FastLayers(keep=not execution.checkpoint) if execution.optimized else nullcontext():
@@ -247,7 +247,7 @@ class DartsTrainer(BilevelTrainer):
     def _exact_product(self, train: Batch, vector: Sequence[Tensor]) -> list[Tensor]:
         total = [torch.zeros_like(alpha) for alpha in self.alphas]
         for x, y, share in self.pieces(train):
-            product = self._along(self._differentiable_gradients((x, y)), vector)
+            product = self._along(self.differentiable_gradients((x, y)), vector)
             total = [one + share * part for one, part in zip(total, product, strict=True)]
         return total
 
