@@ -161,9 +161,9 @@ class _Positive(torch.autograd.Function):
         return _Positive.apply(gradients[0], *ctx.saved_tensors), None
 
 
-def _concatenated(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor | None:
+def _concatenated(tensors: Sequence[Tensor], dim: int = 0, **others: Any) -> Tensor | None:
     """Return images with their channels one after the other."""
-    if dim != 1 or out is not None or not all(map(_fits, tensors)) or len({x.dtype for x in tensors}) > 1:
+    if dim != 1 or others or not all(map(_fits, tensors)) or len({x.dtype for x in tensors}) > 1:
         return None
     return cast("Tensor", _Concatenated.apply(*tensors))
 
