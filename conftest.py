@@ -21,5 +21,5 @@ SLOW_OF_THE_KIT = ("test_the_seed_decides_everything", "test_interrupted_and_res
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     """Mark those."""
     for item in items:
-        if item.name.split("[")[0] in SLOW_OF_THE_KIT:
+        if isinstance(item, pytest.Function) and item.cls is not None and item.originalname in SLOW_OF_THE_KIT:
             item.add_marker(pytest.mark.slow)

@@ -81,7 +81,9 @@ class Mixture:
     """
 
     def __init__(self, execution: Execution) -> None:
-        self._fuse_from = execution.fuse_from if layers.active() is None else 0
+        fast = layers.active()
+        self._fuse_from = execution.fuse_from if fast is None else 0
+        self._keep = fast is not None and fast.keep
         self._terms = Terms()
         self._shape: tuple[int, ...] | None = None
         self._rest: Tensor | None = None
@@ -148,8 +150,7 @@ class Mixture:
     def total(self) -> Tensor:
         """The sum."""
         if self._terms.terms:
-            fast = layers.active()
-            self._add(self._terms.sum(keep=fast is not None and fast.keep))
+            self._add(self._terms.sum(keep=self._keep))
             self._terms = Terms()
         assert self._rest is not None  # noqa: S101  # every choice has at least one candidate
         return self._rest

@@ -136,7 +136,7 @@ def _moments(chunks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         return each[0]
     whole = sum(map(len, chunks))
     means, variances = (torch.stack(parts) for parts in zip(*each, strict=True))
-    return _joined([len(chunk) / whole for chunk in chunks], means, variances)
+    return _joined(means, variances, means.new_tensor([len(chunk) / whole for chunk in chunks])[:, None])
 
 
 def _chunk_moments(chunk: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,16 +145,13 @@ def _chunk_moments(chunk: Tensor) -> tuple[Tensor, Tensor]:
         return mean, variance
     times, (wide,) = _columns(chunk)
     means, variances = torch.ops.aten.batch_norm_update_stats(wide, None, None, 0.0)
-    return _joined([1 / times] * times, means.view(times, -1), variances.view(times, -1))
+    return (means, variances) if times == 1 else _joined(means.view(times, -1), variances.view(times, -1), 1 / times)
 
 
-def _joined(shares: Sequence[float], means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of the whole, from those of its parts, of which each is a row."""
-    if len(shares) == 1:
-        return means[0], variances[0]
-    weights = means.new_tensor(shares)[:, None]
-    mean = (weights * means).sum(0)
-    return mean, (weights * (variances + (means - mean).square())).sum(0)
+def _joined(means: Tensor, variances: Tensor, shares: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of the whole, from those of its parts (a row each) and their shares of it."""
+    mean = (shares * means).sum(0)
+    return mean, (shares * (variances + (means - mean).square())).sum(0)
 
 
 def weighted(weight: Tensor, affine: Affine, channels: int) -> Affine:
@@ -175,6 +172,19 @@ def by_weight(found: Sums, scale: Tensor | None, shift: Tensor | None) -> Tensor
     """Return the gradient by such a weight, of the sums of the gradient by the output."""
     whole = (found.scale if scale is None else found.scale * scale).sum()
     return whole if shift is None else whole + (found.shift * shift).sum()
+
+
+class Back(NamedTuple):
+    """Numbers by channel, for the gradient by the input."""
+
+    gradient: Tensor
+    """Times the gradient by the output."""
+    line: Line
+    """Of the input."""
+
+    def of(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Return it for ``(B, C, H, W)``."""
+        return self.line.of(x).addcmul_(gradient, wide(self.gradient))
 
 
 class MovedBack(NamedTuple):
@@ -219,8 +229,8 @@ class Normalisation:
         shift = -mean * factor
         return Line(factor, shift if self.affine.shift is None else shift + self.affine.shift)
 
-    def back(self, found: Sums) -> Line:
-        """Return the gradient by the input, but for ``factor`` times that by the output, as a line through the input.
+    def back(self, found: Sums) -> Back:
+        """Return the gradient by the input.
 
         Args:
             found: The sums of the gradient by the output.
@@ -228,7 +238,7 @@ class Normalisation:
         mean, inverse = self.statistics
         factor = self.line.factor
         along = -factor * inverse * found.scale / self.count
-        return Line(along, -factor * found.shift / self.count - along * mean)
+        return Back(factor, Line(along, -factor * found.shift / self.count - along * mean))
 
     def drift(self, tangents: Sequence[Tensor], chunks: Sequence[Tensor]) -> Drift:
         """Return how the batch moves; it and its tangents are given in chunks."""
@@ -262,6 +272,13 @@ class Movement:
         if self.drift is not None:
             shift = shift - self.drift.mean * self.norm.line.factor
         return Line(self._factor, shift if self.by.shift is None else shift + self.by.shift)
+
+    def of(self, x: Tensor, tangent: Tensor | None) -> Tensor | None:
+        """Return how the output moves for ``(B, C, H, W)`` that moves along a tangent; None if it does not."""
+        if self.still:
+            return None
+        total = self.line.of(x)
+        return total if tangent is None else total.addcmul_(tangent, wide(self.norm.line.factor))
 
     @cached_property
     def _factor(self) -> Tensor:
@@ -332,7 +349,7 @@ class _NormaliseGradient(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, x: Tensor, scale: Tensor | None, shift: Tensor | None, *statistics: Tensor) -> Any:
         norm = Normalisation(Statistics(*statistics), Affine(scale, None), count([x]))
         found = sums([g], [x], norm.statistics)
-        by_x = norm.back(found).of(x).addcmul_(g, wide(norm.line.factor))
+        by_x = norm.back(found).of(g, x)
         ctx.save_for_backward(g, x, scale, *statistics, *found)
         ctx.set_materialize_grads(False)
         return by_x, None if scale is None else found.scale, None if shift is None else found.shift
@@ -348,15 +365,12 @@ class _NormaliseGradient(torch.autograd.Function):
 
 def _second_derivative(
     g: Tensor, x: Tensor, norm: Normalisation, found: Sums, tangent: Tensor | None, *by: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """Return the derivatives by the gradient, the input and the scale, along tangents for the three gradients."""
     movement = Movement(norm, None if tangent is None else norm.drift([tangent], [x]), Affine(*by))
-    output = movement.line.of(x)
-    if tangent is not None:
-        output.addcmul_(tangent, wide(norm.line.factor))
     moved = movement.sums(found, None if tangent is None else products([g], [tangent]), None)
     gradient = movement.back(found, moved).of(g, None, x, tangent)
-    return output, gradient, None if norm.affine.scale is None else moved.scale
+    return movement.of(x, tangent), gradient, None if norm.affine.scale is None else moved.scale
 
 
 def note_statistics(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, n: int) -> None:

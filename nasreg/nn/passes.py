@@ -321,10 +321,10 @@ class Computation:
         passed = Passed(sums, list(gradients) if self.keep and stage < len(term.rows) else [], [])
         self.passed[number, stage] = passed
         self._give_affine(term, stage, sums)
-        factor, line = wide(taken.norm.line.factor), taken.norm.back(sums)
+        back = taken.norm.back(sums)
 
         def through(c: int) -> Tensor:
-            by_input = line.of(taken.chunks[c]).addcmul_(gradients[c], factor)
+            by_input = back.of(gradients[c], taken.chunks[c])
             if self.keep and stage:
                 passed.by_input.append(by_input)
             return by_input

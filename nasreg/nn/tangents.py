@@ -115,7 +115,7 @@ class Tangents:
         row, moved = self._base.terms[number].rows[stage], self._moved[number][stage]
         tangent = None if moved.chunks is None else moved.chunks[c]
         if moved.norm is not None:
-            tangent = _through(moved.norm, self._base.stages[number][stage].chunks[c], tangent)
+            tangent = moved.norm.of(self._base.stages[number][stage].chunks[c], tangent)
         if tangent is not None and row.relu:
             tangent = torch.ops.aten.threshold_backward(tangent, inputs[0], 0)
         movements = [tangent]
@@ -215,7 +215,7 @@ class Tangents:
         own = None if tangents is None else norms.sums(tangents, chunks, norm.statistics)
         sums_moved = moved.norm.sums(sums, shared, own)
         self._give_affine(self._base.terms[number], stage, sums, sums_moved)
-        factor, line = wide(norm.line.factor), norm.back(sums)
+        back = norm.back(sums)
         movement = moved.norm.back(sums, sums_moved)
 
         def through(c: int) -> _Flow:
@@ -225,7 +225,7 @@ class Tangents:
             if stage == 0:  # nothing comes before whose movement would need the gradient itself
                 return _Flow(None, tangent)
             kept = passed.by_input
-            return _Flow(kept[c] if kept else line.of(x).addcmul_(gradients[c], factor), tangent)
+            return _Flow(kept[c] if kept else back.of(gradients[c], x), tangent)
 
         return through
 
@@ -272,14 +272,6 @@ class Tangents:
                 for each in (value, tangent)
             )
         return _Flow(value, tangent)
-
-
-def _through(norm: Movement, x: Tensor, tangent: Tensor | None) -> Tensor | None:
-    """Return how the output of a BatchNorm moves, from its input and how that moves."""
-    if norm.still:
-        return None
-    total = norm.line.of(x)
-    return total if tangent is None else total.addcmul_(tangent, wide(norm.norm.line.factor))
 
 
 def _plus(*parts: Tensor | None) -> Tensor | None:

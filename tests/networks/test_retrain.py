@@ -164,6 +164,7 @@ AUGMENTED = {"cutout": 3, "crop_padding": 1, "flip": True}
 AUGMENTATIONS = {"pieces": {"crop_scale": [0.3, 1.0], "flip": True}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
     trainer = {**TRAINER, "drop_path": 0.2, **VARIANTS[name]}

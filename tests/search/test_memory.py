@@ -10,7 +10,6 @@ import pytest
 
 SCRIPT = """
 import resource, torch
-from contextlib import nullcontext
 from nasreg.device import keeping_freed_memory
 
 def faults():
