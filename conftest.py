@@ -1,9 +1,9 @@
-"""Of all tests: they share the cores, and property tests fail for what they find and never for the time it took."""
+"""Settings of all tests: one thread per process, property tests without deadlines, and searches without a page."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,12 +14,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-SLOW_OF_THE_KIT = ("test_the_seed_decides_everything", "test_interrupted_and_resumed_it_is_the_same_run")
-"""Tests of ``nasreg.testing`` that train more than once. It is the users' kit, too, so it has no marks of ours."""
+SLOW_OF_THE_KIT = (
+    "test_the_seed_decides_everything",
+    "test_interrupted_and_resumed_it_is_the_same_run",
+    "test_it_runs_on_every_space_that_it_claims",
+    "test_parameters_change",
+)
+"""Tests of ``nasreg.testing`` that train. The kit is for users, too, so it has no marks of ours."""
 
 
-def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Mark those."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark these as slow, without a page after each search; order files with slow tests first, to keep cores busy."""
     for item in items:
         if isinstance(item, pytest.Function) and item.cls is not None and item.originalname in SLOW_OF_THE_KIT:
             item.add_marker(pytest.mark.slow)
+            item.fixturenames.insert(0, "without_report")
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+@pytest.fixture(scope="module")
+def without_report() -> Iterator[None]:
+    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page."""
+    from nasreg.engine import execute
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "write_report", lambda path, metrics: None)
+        yield

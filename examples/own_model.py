@@ -1,4 +1,4 @@
-"""Search over a model and data of your own."""
+"""Search over your own model and data."""
 
 import torch
 from torch import nn
@@ -22,6 +22,6 @@ class Net(nn.Module):
 
 images = torch.randn(512, 1, 8, 8)
 data = TensorDataset(images, (images.flatten(1).std(1) > 1).long())
-result = nasreg.search(Net(), data, algorithm="darts", seed=0, trainer={"epochs": 5, "weights_lr": 0.1})
+result = nasreg.search(Net, data, algorithm="darts", seed=0, trainer={"epochs": 5, "lr": 0.1})
 print(result.architecture.to_json())
 plain = result.model()  # an ordinary nn.Module for your own training loop

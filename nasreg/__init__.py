@@ -8,65 +8,97 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nasreg.specs.version import __version__
+
 if TYPE_CHECKING:
-    from nasreg.api import SearchResult, resume, search
+    from nasreg.engine.evaluate import Evaluation, evaluate
+    from nasreg.engine.retrain import RetrainResult, retrain
+    from nasreg.engine.runs import resume
+    from nasreg.engine.search import SearchResult, search
     from nasreg.errors import NasregError
-    from nasreg.export import export_network
     from nasreg.hookspecs import hookimpl
-    from nasreg.networks import build_network, find_source
+    from nasreg.networks.build import build_network
+    from nasreg.networks.export import export_network
+    from nasreg.networks.profile import candidate_costs, profile_network
+    from nasreg.networks.references import find_architecture
+    from nasreg.networks.weights import load_network
     from nasreg.nn import extract_space, freeze
-    from nasreg.profile import candidate_costs, profile_network
     from nasreg.registry import (
         Registry,
         describe,
         get_algorithm,
         get_dataset,
         get_genotype,
+        get_recipe,
         get_space,
         list_algorithms,
         list_datasets,
         list_genotypes,
+        list_recipes,
         list_spaces,
+        refresh,
         register,
     )
-    from nasreg.retraining.api import RetrainResult, retrain
-    from nasreg.retraining.evaluation import evaluate
-    from nasreg.saved import load_network
     from nasreg.specs import AlgorithmSpec, Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
 
-__version__ = "0.1.0"
-
 _HOMES = {
+    "nasreg.engine.evaluate": (
+        "Evaluation",
+        "evaluate",
+    ),
+    "nasreg.engine.retrain": (
+        "RetrainResult",
+        "retrain",
+    ),
+    "nasreg.engine.runs": ("resume",),
+    "nasreg.engine.search": (
+        "SearchResult",
+        "search",
+    ),
     "nasreg.errors": ("NasregError",),
     "nasreg.hookspecs": ("hookimpl",),
-    "nasreg.export": ("export_network",),
-    "nasreg.networks": ("build_network", "find_source"),
-    "nasreg.nn": ("extract_space", "freeze"),
-    "nasreg.profile": ("candidate_costs", "profile_network"),
+    "nasreg.networks.build": ("build_network",),
+    "nasreg.networks.export": ("export_network",),
+    "nasreg.networks.profile": (
+        "candidate_costs",
+        "profile_network",
+    ),
+    "nasreg.networks.references": ("find_architecture",),
+    "nasreg.networks.weights": ("load_network",),
+    "nasreg.nn": (
+        "extract_space",
+        "freeze",
+    ),
     "nasreg.registry": (
         "Registry",
         "describe",
         "get_algorithm",
         "get_dataset",
         "get_genotype",
+        "get_recipe",
         "get_space",
         "list_algorithms",
         "list_datasets",
         "list_genotypes",
+        "list_recipes",
         "list_spaces",
+        "refresh",
         "register",
     ),
-    "nasreg.api": ("SearchResult", "resume", "search"),
-    "nasreg.retraining.api": ("RetrainResult", "retrain"),
-    "nasreg.retraining.evaluation": ("evaluate",),
-    "nasreg.specs": ("AlgorithmSpec", "Architecture", "RetrainSpec", "RunSpec", "SearchSpaceSpec"),
-    "nasreg.saved": ("load_network",),
+    "nasreg.specs": (
+        "AlgorithmSpec",
+        "Architecture",
+        "RetrainSpec",
+        "RunSpec",
+        "SearchSpaceSpec",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AlgorithmSpec",
     "Architecture",
+    "Evaluation",
     "NasregError",
     "Registry",
     "RetrainResult",
@@ -74,25 +106,29 @@ __all__ = [
     "RunSpec",
     "SearchResult",
     "SearchSpaceSpec",
+    "__version__",
     "build_network",
     "candidate_costs",
     "describe",
     "evaluate",
     "export_network",
     "extract_space",
-    "find_source",
+    "find_architecture",
     "freeze",
     "get_algorithm",
     "get_dataset",
     "get_genotype",
+    "get_recipe",
     "get_space",
     "hookimpl",
     "list_algorithms",
     "list_datasets",
     "list_genotypes",
+    "list_recipes",
     "list_spaces",
     "load_network",
     "profile_network",
+    "refresh",
     "register",
     "resume",
     "retrain",
@@ -102,6 +138,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
+        importlib.import_module("nasreg.specs.base")  # before torch: it makes invalid metadata of others harmless
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

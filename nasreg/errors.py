@@ -7,6 +7,7 @@ command line prints it alone, without a traceback.
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -17,7 +18,7 @@ class NasregError(Exception):
 
 
 class UsageError(NasregError):
-    """What was asked for makes no sense as it was written. Exit code 2: the words were wrong."""
+    """An invalid request. Exit code 2: wrong usage."""
 
     exit_code = 2
 
@@ -80,12 +81,26 @@ class InterruptedRunError(NasregError):
     exit_code = 130
 
 
+class NasregWarning(UserWarning):
+    """Something that a user should know and that stops nothing; the command line prints it as one line on stderr."""
+
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Warn, unless this process has given the same warning before."""
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, NasregWarning, stacklevel=2)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest of ``known``, or what there is to choose from.
+    """Return `` Did you mean 'x'?`` for the nearest of ``known``, or a list of the valid names.
 
     Args:
-        word: What the user wrote.
-        known: What would have been right.
+        word: The name that the user wrote.
+        known: The valid names.
 
     Returns:
         A sentence with a leading space, so that it can be appended to any message.

@@ -1,6 +1,6 @@
-"""What happens during a search, as data for callbacks: progress, metrics, TensorBoard, a user's own. No torch.
+"""The events of a run, as data for callbacks: progress displays, metrics files, TensorBoard, the user's own. No torch.
 
-A callback is any callable that takes an event; events it does not care for it ignores.
+A callback is any callable that takes an event; it ignores the kinds of events that it has no use for.
 """
 
 from __future__ import annotations
@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
+
+TrainedModel = Literal["supernet", "network"]
+"""What is trained and measured: a supernet, whose metrics are not those of the architecture found, or one network."""
 
 
 @dataclass(frozen=True)
@@ -26,27 +31,32 @@ class RunStarted(Event):
 
     spec: RunSpec | RetrainSpec
     space: SearchSpaceSpec
+    metrics: tuple[MetricSpec, ...]
+    """The metrics of the task; any other recorded metric is a plain number."""
     device: str
     parameters: int
-    """Weights of what is trained, in numbers."""
+    """Number of parameters of the trained model."""
     epochs: int
     steps: int
-    """Steps of an epoch."""
+    """Steps per epoch."""
     first_epoch: int
     """Above 0 where a run is resumed."""
     first_step: int
     run_dir: Path | None
+    model: TrainedModel = "network"
+    """The kind of model that is trained."""
 
 
 @dataclass(frozen=True)
 class StepEnded(Event):
-    """Sent after each step. ``loss`` and ``accuracy`` are means over the epoch so far, on the weights' half."""
+    """Sent after each step. ``loss`` and ``metrics`` are means over the epoch so far, on the training split."""
 
     epoch: int
     step: int
     steps: int
     loss: float
-    accuracy: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Name of a metric, without a split, -> value, such as ``{"accuracy": 0.5}``."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +75,17 @@ class EpochEnded(Event):
     epochs: int
     seconds: float
     metrics: Mapping[str, float]
-    """``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``, and what the trainer adds."""
+    """``{split}_{metric}`` -> value, such as ``train_loss`` or ``validation_accuracy``, and what the trainer adds."""
     architecture: Architecture
-    """What would be derived now."""
+    """The architecture that would be derived now."""
     strengths: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Key of a choice -> how strong the algorithm holds each edge (cell) or its best candidate (layer, input) to be."""
-    skips: Mapping[str, int] = field(default_factory=dict)
-    """Key of a cell -> number of skip_connect kept."""
+    """Key of a choice -> strength that the algorithm gives each edge (cell) or its best candidate (layer, input)."""
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    """Name -> number that an algorithm wants watched, such as ``"skip_connect in normal": 3``."""
     weights: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     """Key of a choice -> rows of candidate name -> weight: for a cell a row for each edge, else one row."""
+    model: TrainedModel = "network"
+    """The kind of model that was measured."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ class StageStarted(Event):
     stages: int
     epoch: int
     summary: str
-    """What is different in it, in a few words."""
+    """What changes with this stage, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +108,23 @@ class TrialEnded(Event):
     architecture: Architecture
     score: float
     parameters: int
-    """Weights of its network, in numbers."""
+    """Number of parameters of its network."""
     seconds: float
     """Training time."""
+    metric: MetricSpec | None = None
+    """The metric that the score is; None for a plain number, the higher the better."""
 
 
 @dataclass(frozen=True)
 class Notice(Event):
-    """Something that the user should see: a collapse into skips, a checkpoint that had to be passed over."""
+    """Sent with a message that the user should see, such as that a damaged checkpoint was skipped."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class CheckpointSaved(Event):
-    """Sent after a checkpoint is wholly on disk."""
+    """Sent after a checkpoint is completely on disk."""
 
     path: Path
     epoch: int

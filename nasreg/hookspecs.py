@@ -1,9 +1,13 @@
 """The hooks of nasreg: what a plugin module may define, marked with ``@hookimpl``. A hook returns data, no more.
 
-A plugin is a module named by an entry point of the group ``nasreg``; it should import no torch.
+A plugin is a module named by an entry point of the group ``nasreg``; it should import no torch. Each hook is called
+once, at the first look-up.
 
 Example:
     >>> from nasreg.hookspecs import hookimpl
+    >>> @hookimpl
+    ... def nasreg_plugin():
+    ...     return PluginInfo(api=2)
     >>> @hookimpl
     ... def nasreg_algorithms():
     ...     return [SPEC]
@@ -15,7 +19,8 @@ from collections.abc import Iterable
 
 import pluggy
 
-from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, SpaceEntry
+from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, RecipeEntry, RenamedEntry, SpaceEntry
+from nasreg.specs.plugin import PluginInfo
 
 hookspec = pluggy.HookspecMarker("nasreg")
 hookimpl = pluggy.HookimplMarker("nasreg")
@@ -23,20 +28,35 @@ hookimpl = pluggy.HookimplMarker("nasreg")
 
 
 @hookspec
-def nasreg_algorithms() -> Iterable[AlgorithmSpec]:  # type: ignore[empty-body]  # a specification has no body
-    """Return the NAS algorithms of this plugin. Called once, at the first look-up."""
+def nasreg_plugin() -> PluginInfo:  # type: ignore[empty-body]  # a specification has no body
+    """Return the version of the contract that the plugin was written for. Every plugin must have this hook."""
+
+
+@hookspec
+def nasreg_algorithms() -> Iterable[AlgorithmSpec]:  # type: ignore[empty-body]
+    """Return the NAS algorithms of this plugin."""
 
 
 @hookspec
 def nasreg_spaces() -> Iterable[SpaceEntry]:  # type: ignore[empty-body]
-    """Return the search spaces of this plugin. Called once, at the first look-up."""
+    """Return the search spaces of this plugin."""
 
 
 @hookspec
 def nasreg_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
-    """Return the data sets of this plugin. Called once, at the first look-up."""
+    """Return the data sets of this plugin."""
 
 
 @hookspec
 def nasreg_genotypes() -> Iterable[GenotypeEntry]:  # type: ignore[empty-body]
-    """Return the published architectures of this plugin. Called once, at the first look-up."""
+    """Return the published architectures of this plugin."""
+
+
+@hookspec
+def nasreg_recipes() -> Iterable[RecipeEntry]:  # type: ignore[empty-body]
+    """Return the recipes of this plugin: settings of a retraining, such as those of a paper."""
+
+
+@hookspec
+def nasreg_renamed() -> Iterable[RenamedEntry]:  # type: ignore[empty-body]
+    """Return the entries of this plugin that had another name in earlier versions."""

@@ -1,33 +1,34 @@
 """The command line: puts the groups of commands together, and turns every error into one line and an exit code.
 
 Each group of commands is a file. It imports what it needs inside its commands, never torch at the top, so that
-``nasreg --help`` is instant.
+``nasreg --help`` is instant. Nothing prints but ``nasreg.cli.output.Output``.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from nasreg import __version__
-from nasreg.cli import author, lookup, network, retrain, run
-from nasreg.errors import NasregError
+from nasreg.cli import author, lookup, network, resume, retrain, run, show
+from nasreg.cli.command import Command
+from nasreg.cli.output import Output
+from nasreg.errors import NasregError, NasregWarning
 
 INTERRUPTED = 130
 
-# typer's errors of usage are click's or those of its own copy of click, depending on the version: this finds them
-_CommandLineError: Any = typer.BadParameter.__mro__[2]
-
+_TyperError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""Base class of typer's errors of usage: that of click or, in newer versions, of the copy of click inside typer."""
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.rstrip("_").replace("_", "-"): command
     for command in (
-        *(run.run, run.resume, run.show),
+        *(run.run, resume.resume, show.show),
         *(retrain.retrain, retrain.evaluate, network.profile, network.export),
         *(lookup.list_, lookup.describe, lookup.plugins),
         author.new_plugin,
@@ -44,7 +45,6 @@ def build_app(only: str | None = None) -> typer.Typer:
     app = typer.Typer(
         name="nasreg",
         help="Search neural architectures: a registry of NAS algorithms for PyTorch.",
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -53,51 +53,72 @@ def build_app(only: str | None = None) -> typer.Typer:
     app.callback()(_options)
     for name, command in _COMMANDS.items():
         if only in (None, name):
-            app.command(name)(command)
+            app.command(name, cls=Command)(command)
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line; without arguments it prints the help.
 
     Args:
-        arguments: The words after ``nasreg``; those of the process by default.
+        arguments: The arguments after ``nasreg``; those of the process by default.
 
     Returns:
-        The exit code: 0 done, 1 the work failed, 2 the words were wrong, 130 interrupted.
+        The exit code: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words  # it may stand anywhere, and must be known before anything can fail
-    words = [word for word in words if word != "--debug"]
-    # typer looks closely at each command that it is given, which takes a tenth of the time of a look-up
-    only = words[0] if words and words[0] in _COMMANDS else None
-    try:
-        code = typer.main.get_command(build_app(only)).main(words, prog_name="nasreg", standalone_mode=False)
-        sys.stdout.flush()
-    except NasregError as error:
-        return _fail(str(error), error.exit_code, debug)
-    except _CommandLineError as error:
-        return _fail(error.format_message() or "a command is missing; see: nasreg --help", 2, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", INTERRUPTED, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it exits
-        return 1
-    except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # this is how typer ends where the reader has gone away
-            return 1
-        return _fail(f"code of a plugin or of your own exits (exit code {error.code}) where it must not", 1, debug)
-    except Exception as error:  # noqa: BLE001  # the last line of defence, for a bug of ours or of a plugin
-        hint = "" if debug else " (run again with --debug to see where)"
-        return _fail(f"unexpected error: {type(error).__name__}: {error}{hint}", 1, debug)
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in argv  # it may stand anywhere, and must be known before anything can fail
+    argv = [argument for argument in argv if argument != "--debug"] or ["--help"]
+    # typer inspects each command that it is given, which takes a tenth of the time of a look-up
+    only = argv[0] if argv[0] in _COMMANDS else None
+    with _own_warnings():
+        try:
+            code = typer.main.get_command(build_app(only)).main(argv, prog_name="nasreg", standalone_mode=False)
+            Output.flush()
+        except NasregError as error:
+            return _fail(str(error), error.exit_code, debug)
+        except _TyperError as error:
+            return _fail(error.format_message(), 2, debug)
+        except (KeyboardInterrupt, typer.Abort):
+            return _fail("interrupted", INTERRUPTED, debug)
+        except BrokenPipeError:  # somebody else printed
+            Output.flush()
+            return 0
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{where}{error.strerror or error}", 2 if error.filename else 1, debug)
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):  # typer does this when it prints help to a closed pipe
+                return 0
+            return _fail(f"code of a plugin or of your own exits (exit code {error.code}), which it must not", 1, debug)
+        except Exception as error:  # noqa: BLE001  # the last line of defence, for a bug of ours or of a plugin
+            hint = "" if debug else " (run again with --debug to see where)"
+            return _fail(f"unexpected error: {type(error).__name__}: {error}{hint}", 1, debug)
     if code == INTERRUPTED:  # some versions of typer make this of a KeyboardInterrupt
         return _fail("interrupted", INTERRUPTED, debug=False)
     return code if isinstance(code, int) else 0
 
 
+@contextlib.contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Print warnings meant for users as one line; all others are left to Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NasregWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+            if issubclass(category, NasregWarning):
+                Output.warning(str(message))
+            else:
+                usual(message, category, *more, **named)
+
+        warnings.showwarning = show
+        yield
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"nasreg {__version__}")
+        Output().line(f"nasreg {__version__}")
         raise typer.Exit
 
 
@@ -114,6 +135,6 @@ def _options(
 
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"nasreg: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  # typer.echo may fail itself here
+        Output.traceback()
+    Output.error(message)
     return code

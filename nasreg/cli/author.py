@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from enum import Enum
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class FamilyName(str, Enum):
-    """What an algorithm can be written as."""
-
-    one_shot = "one-shot"
-    multi_trial = "multi-trial"
+from nasreg.cli.lookup import FamilyName
+from nasreg.cli.output import Output
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="Name of the algorithm, such as my-algo", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the algorithm, such as my-algo", show_default=False)
+    ],
     family: Annotated[
         FamilyName, typer.Option(help="one-shot: on a supernet; multi-trial: proposes architectures to train")
     ] = FamilyName.one_shot,
     out: Annotated[Path | None, typer.Option(help="Folder to make. Default: nasreg-NAME", show_default=False)] = None,
 ) -> None:
-    """Write the package of a new algorithm: it installs, runs, and passes its own tests as it is."""
+    """Write the package of a new algorithm.
+
+    It installs, runs, and passes its own tests as it is.
+    """
     from nasreg.registry import default_registry
     from nasreg.scaffold import new_plugin as write
 
+    output = Output()
     folder = out or Path(f"nasreg-{name}")
     for file in write(name, family.value, folder, default_registry()):
-        typer.echo(f"wrote {file}")
+        output.line(f"wrote {file}")
     place = folder if folder.is_absolute() else f"./{folder}"
-    typer.echo(f'next: python -m pip install -e "{place}[test]" && nasreg run {name}')
+    output.hint(f"next: {shlex.join(['python', '-m', 'pip', 'install', '-e', f'{place}[test]'])} && nasreg run {name}")

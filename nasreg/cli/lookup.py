@@ -2,81 +2,132 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, SpaceEntry
+from nasreg.cli import options
+from nasreg.cli.output import Output
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+if TYPE_CHECKING:
+    from nasreg.specs.algorithm import Kind
 
 
 class KindName(str, Enum):
-    """What can be described."""
+    """The kinds of entries that can be described."""
 
     algorithm = "algorithm"
     space = "space"
     dataset = "dataset"
     genotype = "genotype"
+    recipe = "recipe"
 
 
-class KindNames(str, Enum):
-    """What can be listed."""
+class FamilyName(str, Enum):
+    """The families of algorithms."""
 
-    algorithms = "algorithms"
-    spaces = "spaces"
-    datasets = "datasets"
-    genotypes = "genotypes"
+    one_shot = "one-shot"
+    multi_trial = "multi-trial"
+
+
+LISTS: dict[str, Kind] = {
+    "algorithms": "algorithm",
+    "spaces": "space",
+    "datasets": "dataset",
+    "genotypes": "genotype",
+    "recipes": "recipe",
+}
+"""The lists, and the kind of their entries."""
 
 
 def list_(
     kind: Annotated[
-        KindNames | None, typer.Argument(help="What to list; everything by default.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[KIND]", help=f"What to list: {', '.join(LISTS)}. Default: everything", show_default=False
+        ),
     ] = None,
-    as_json: Json = False,
+    pattern: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PATTERN]",
+            help="Only names that match it, such as 'pc*'; KIND may be left out",
+            show_default=False,
+        ),
+    ] = None,
+    family: Annotated[FamilyName | None, typer.Option(help="Only algorithms of this family.")] = None,
+    as_json: options.Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the names only, one to a line.")] = False,
 ) -> None:
-    """List the algorithms, search spaces, data sets and published genotypes, each with one line about it."""
-    from nasreg.cli import render
+    """List what is installed: algorithms, spaces, data sets, genotypes, recipes."""
     from nasreg.registry import default_registry
 
+    wanted, pattern = _wanted(kind, pattern, family)
     registry = default_registry()
-    groups: dict[KindNames, list[AlgorithmSpec | SpaceEntry | DatasetEntry | GenotypeEntry]] = {
-        KindNames.algorithms: [registry.algorithm(name) for name in registry.algorithms()],
-        KindNames.spaces: [registry.space(name) for name in registry.spaces()],
-        KindNames.datasets: [registry.dataset(name) for name in registry.datasets()],
-        KindNames.genotypes: [registry.genotype(name) for name in registry.genotypes()],
-    }
-    wanted = {key.value: {entry.name: entry.summary for entry in groups[key]} for key in groups if kind in (None, key)}
-    if as_json:
-        _print_json(wanted)
-        return
-    for title, entries in wanted.items():
-        render.table(title, list(entries.items()) or [("(none)", "")])
+    groups = {}
+    for title in wanted:
+        names = registry.names(LISTS[title], pattern)
+        if family:
+            names = [name for name in names if registry.algorithm(name).family == family.value]
+        groups[title] = {name: registry.entry(LISTS[title], name).summary for name in names}
+    output = Output(as_json=as_json, quiet=quiet)
+
+    def text() -> None:
+        for title, entries in groups.items():
+            if entries or not (pattern or family):
+                output.table(title, list(entries.items()) or [("(none)", "")])
+
+    output.result(lambda: groups, text, list(dict.fromkeys(name for names in groups.values() for name in names)))
+    if not any(groups.values()) and (pattern or family):
+        output.hint("nothing installed matches")
     for record in registry.plugins():
         if record.status == "failed" or record.clashes:
-            typer.echo(f"{record.origin} has a problem; see: nasreg plugins", err=True)
+            output.warning(f"{record.origin} has a problem; see: nasreg plugins")
+
+
+def _wanted(kind: str | None, pattern: str | None, family: FamilyName | None) -> tuple[list[str], str | None]:
+    """Return the lists and the pattern: a single argument may be either."""
+    from nasreg.errors import UsageError, did_you_mean
+
+    if kind is not None and kind not in LISTS:
+        if pattern is not None or not set(kind) & set("*?["):
+            hint = did_you_mean(kind, LISTS)
+            raise UsageError(f"there is no kind {kind!r} to list.{hint} A pattern of names has a wildcard: '{kind}*'")
+        kind, pattern = None, kind
+    if family is not None and kind not in (None, "algorithms"):
+        raise UsageError(f"--family is for algorithms, not for {kind}")
+    if kind is None:
+        return ["algorithms"] if family else list(LISTS), pattern
+    return [kind], pattern
 
 
 def describe(
     name: Annotated[
-        str, typer.Argument(help="Name of an algorithm, search space, data set or genotype.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Name of an algorithm, space, data set, genotype or recipe, or DISTRIBUTION/NAME",
+            show_default=False,
+        ),
     ],
-    kind: Annotated[KindName | None, typer.Option(help="Only this kind, where a name stands for several.")] = None,
-    as_json: Json = False,
+    kind: Annotated[
+        KindName | None, typer.Option(help="Only this kind, where entries of several kinds have the name.")
+    ] = None,
+    as_json: options.Json = False,
 ) -> None:
-    """Describe a name: paper, presets, and every option with its type, default and meaning."""
+    """Describe an entry: its paper, presets and options."""
     from nasreg.cli import render
     from nasreg.registry import default_registry
 
     described = default_registry().describe(name, kind.value if kind else None)
-    if as_json:
-        _print_json(described)
-        return
-    for each, description in described.items():
-        render.description(each, description)
+    output = Output(as_json=as_json)
+
+    def text() -> None:
+        for each, description in described.items():
+            render.description(output, each, description)
+
+    output.result(lambda: described, text)
 
 
 def plugins(
@@ -84,9 +135,12 @@ def plugins(
         bool, typer.Option("--check", help="Import all that the plugins name, too; exit with 1 if anything is wrong.")
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of each failed plugin.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the names of the plugins that have a problem.")
+    ] = False,
 ) -> None:
-    """List the plugins found: distribution, version, what each provides, and what failed and why."""
+    """List the installed plugins, what each provides, and what failed."""
     from dataclasses import asdict
 
     from nasreg.cli import render
@@ -95,13 +149,12 @@ def plugins(
     registry = default_registry()
     records = registry.plugins()
     problems = registry.check() if check else {}
-    if as_json:
-        _print_json([{**asdict(record), "problems": problems.get(record.origin, [])} for record in records])
-    else:
-        render.plugins(records, problems, traceback)
+    output = Output(as_json=as_json, quiet=quiet)
+    failed = [each.name for each in records if each.status == "failed" or each.clashes or problems.get(each.origin)]
+    output.result(
+        lambda: [{**asdict(record), "problems": problems.get(record.origin, [])} for record in records],
+        lambda: render.plugins(output, records, problems, traceback),
+        failed,
+    )
     if problems:
         raise typer.Exit(1)
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -2,138 +2,127 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from nasreg.cli import options
+from nasreg.cli.output import Output
+
 if TYPE_CHECKING:
-    from nasreg.networks import Source
+    from nasreg.config.resolve import SpaceAndDataset
+    from nasreg.networks.inputs import InputSpec
+    from nasreg.networks.references import ArchitectureRef
     from nasreg.registry import Registry
-    from nasreg.resolve import Parts
-    from nasreg.shape import DataShape
-
-SOURCE = "Run directory, architecture.json, name of a published genotype, or a genotype"
-
-Space = Annotated[
-    str | None, typer.Option(help="Space of an architecture.json by itself. Default: darts", show_default=False)
-]
-Dataset = Annotated[
-    str | None,
-    typer.Option(help="Data set whose images and classes it is for. Default: the run's", show_default=False),
-]
-Image = Annotated[
-    str | None,
-    typer.Option(metavar="CxHxW", help="Shape of the images instead. Default: 3x32x32", show_default=False),
-]
-Classes = Annotated[int | None, typer.Option(help="Number of classes instead. Default: 10", show_default=False)]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one option, such as space.cells=20; may be repeated"),
-]
 
 
 class FormatName(str, Enum):
-    """What a network can be exported to."""
+    """Formats of exported networks."""
 
     pt2 = "pt2"
     onnx = "onnx"
     safetensors = "safetensors"
 
 
-class _Asked(NamedTuple):
+class _Subject(NamedTuple):
     registry: Registry
-    source: Source | None
-    parts: Parts
-    shape: DataShape
+    source: ArchitectureRef | None
+    chosen: SpaceAndDataset
+    input: InputSpec
 
 
-def _asked(
+def _resolve(
     source: str | None,
     space: str | None,
     dataset: str | None,
     image: str | None,
     classes: int | None,
     settings: list[str] | None,
-) -> _Asked:
-    from nasreg.networks import find_source
+) -> _Subject:
+    from nasreg.config.resolve import resolve_space_and_dataset
+    from nasreg.networks.inputs import input_spec
+    from nasreg.networks.references import find_architecture
     from nasreg.registry import default_registry
-    from nasreg.resolve import resolve_parts
-    from nasreg.shape import data_shape
 
     registry = default_registry()
-    parts = resolve_parts(registry, space=space, dataset=dataset, settings=settings or [])
-    found = find_source(source, space=parts.space, registry=registry) if source is not None else None
-    shape = data_shape(
+    chosen = resolve_space_and_dataset(registry, space=space, dataset=dataset, settings=settings or [])
+    found = find_architecture(source, space=chosen.space, registry=registry) if source is not None else None
+    shape = input_spec(
         found.run if found else None,
-        dataset=parts.dataset,
-        config=parts.dataset_config,
+        dataset=chosen.dataset,
+        config=chosen.dataset_config,
         image=image,
         classes=classes,
-        registry=registry,
     )
-    return _Asked(registry, found, parts, shape)
+    return _Subject(registry, found, chosen, shape)
 
 
 def profile(
     source: Annotated[
-        str | None, typer.Argument(help=f"{SOURCE}; none for the table of a space", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]", help=f"{options.SOURCE_HELP}; none for the table of a space", show_default=False
+        ),
     ] = None,
     space: Annotated[
         str | None,
         typer.Option(
-            help="Without SOURCE: the space to show what each candidate costs of. With it: as for export",
+            help="Without SOURCE: the space whose candidates are measured. With SOURCE: the space of an architecture"
+            " that is in no run",
             show_default=False,
         ),
     ] = None,
-    dataset: Dataset = None,
-    image: Image = None,
-    classes: Classes = None,
-    set_: Set = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "cpu",
+    dataset: options.SourceDataset = None,
+    image: options.Image = None,
+    classes: options.Classes = None,
+    set_: options.NetworkSet = None,
+    device: options.MeasureDevice = "cpu",
     batch: Annotated[
         int | None,
         typer.Option(help="Images in a batch. Default: 64; for the table of a space 1", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Measure what a network costs: parameters, multiply-accumulates, memory, latency; or each candidate of a space."""
+    """Measure the cost of a network: parameters, MACs, memory, latency.
+
+    Without SOURCE and with --space: the cost of each candidate of a search space. MACs are multiply-accumulates.
+    """
     from nasreg.cli import render
     from nasreg.errors import UsageError
 
-    asked = _asked(source, space, dataset, image, classes, set_)
-    info, options = asked.shape.info, asked.parts.space_options
+    output = Output(as_json=as_json)
+    subject = _resolve(source, space, dataset, image, classes, set_)
+    info, given = subject.input.info, subject.chosen.space_options
     size = {} if batch is None else {"batch_size": batch}
-    if asked.source is not None:
-        from nasreg.networks import build_network
-        from nasreg.profile import profile_network
+    if subject.source is not None:
+        from nasreg.networks.build import build_network
+        from nasreg.networks.profile import profile_network
 
-        network = build_network(asked.source, info, options, registry=asked.registry)
-        found = profile_network(network, info, device=device, **size)
-        if as_json:
-            _print_json({"source": asked.source.title, **found.model_dump(mode="json")})
-        else:
-            render.profile(asked.source.title, found)
-    elif asked.parts.space is not None:
-        from nasreg.profile import candidate_costs, mean_costs
+        title = subject.source.title
+        found = profile_network(build_network(subject.source, info, given), info, device=device, **size)
+        output.result(
+            lambda: {"source": title, **found.model_dump(mode="json")}, lambda: render.profile(output, title, found)
+        )
+    elif subject.chosen.space is not None:
+        from nasreg.networks.profile import candidate_costs, mean_costs
 
-        costs = candidate_costs(asked.parts.space, info, options, device=device, registry=asked.registry, **size)
-        if as_json:
-            _print_json({key: [cost.model_dump(mode="json") for cost in each] for key, each in costs.items()})
-        else:
-            render.costs(mean_costs(costs))
+        costs = candidate_costs(subject.chosen.space, info, given, device=device, registry=subject.registry, **size)
+        output.result(
+            lambda: {key: [cost.model_dump(mode="json") for cost in each] for key, each in costs.items()},
+            lambda: render.costs(output, mean_costs(costs)),
+        )
     else:
-        raise UsageError("give a SOURCE, or --space for what each candidate of a space costs")
+        raise UsageError("give a SOURCE, or --space for the cost of each candidate of a space")
 
 
 def export(
-    source: Annotated[str, typer.Argument(help=SOURCE)],
+    source: options.Source,
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="File to write; its suffix says the format. Default: SOURCE.pt2", show_default=False
+            "-o", "--out", help="File to write; its suffix is the format. Default: SOURCE.pt2", show_default=False
         ),
     ] = None,
     format_: Annotated[
@@ -149,45 +138,58 @@ def export(
             show_default=False,
         ),
     ] = None,
-    space: Space = None,
-    dataset: Dataset = None,
-    image: Image = None,
-    classes: Classes = None,
-    set_: Set = None,
+    space: options.SourceSpace = None,
+    dataset: options.SourceDataset = None,
+    image: options.Image = None,
+    classes: options.Classes = None,
+    set_: options.NetworkSet = None,
+    as_json: options.Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the names of the files that are written.")
+    ] = False,
 ) -> None:
-    """Write a network to a file, and say how near what the file computes is to what torch does."""
-    from nasreg.export import check_path, default_path, example_images, export_network
-    from nasreg.networks import build_network
-    from nasreg.retraining.trainer import LAST
-    from nasreg.saved import load_weights, network_recipe
+    """Write a network to a file for torch.export, ONNX or safetensors.
 
-    asked = _asked(source, space, dataset, image, classes, set_)
-    assert asked.source is not None  # noqa: S101  # it was given
+    The file is loaded again, and its output is compared with that of torch.
+    """
+    from nasreg.networks.build import build_network
+    from nasreg.networks.export import check_path, default_path, example_images, export_network
+    from nasreg.networks.weights import load_weights, network_manifest
+    from nasreg.runs import files
+
+    output = Output(as_json=as_json, quiet=quiet)
+    subject = _resolve(source, space, dataset, image, classes, set_)
+    if subject.source is None:
+        raise TypeError("export has a source")
     chosen = format_.value if format_ else None
-    path = out or default_path(asked.source, chosen or "pt2")
+    path = out or default_path(subject.source, chosen or "pt2")
     check_path(path, chosen)  # before any work
-    options = asked.parts.space_options
-    network = build_network(asked.source, asked.shape.info, options, registry=asked.registry)
-    trained = asked.source.run.path / LAST if asked.source.run else None
+    given = subject.chosen.space_options
+    network = build_network(subject.source, subject.input.info, given)
+    trained = subject.source.run.path / files.LAST_WEIGHTS if subject.source.run else None
     if weights is None and trained is not None and trained.is_file():
         weights = trained
     if weights is not None:
         load_weights(network, weights)
-        typer.echo(f"weights of {weights}")
     else:
-        typer.echo("nasreg: warning: the network has new weights: give trained ones with --weights", err=True)
+        output.warning("the network has new weights: give trained ones with --weights")
     report = export_network(
         network,
-        example_images(asked.shape.info),
+        example_images(subject.input.info),
         path,
         format=chosen,
-        recipe=network_recipe(asked.source, asked.shape, options, registry=asked.registry),
-        registry=asked.registry,
+        manifest=network_manifest(subject.source, subject.input, given),
+        registry=subject.registry,
     )
-    for file in report.files:
-        typer.echo(f"wrote {file}")
-    typer.echo(f"largest difference to torch: {report.absolute:.1e} absolute, {report.relative:.1e} relative")
 
+    def data() -> object:
+        return {**report.model_dump(mode="json"), "weights": str(weights) if weights else None}
 
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    def text() -> None:
+        if weights is not None:
+            output.line(f"weights of {weights}")
+        for file in report.files:
+            output.line(f"wrote {file}")
+        output.line(f"largest difference to torch: {report.absolute:.1e} absolute, {report.relative:.1e} relative")
+
+    output.result(data, text, report.files)

@@ -6,20 +6,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nasreg.data.bundle import DatasetBundle, from_torch
     from nasreg.data.config import DatasetConfig
-    from nasreg.data.loaded import LoadedDataset, from_torch
-    from nasreg.data.parts import Batch, Part, SearchData
+    from nasreg.data.splits import Batch, DataSplit, RunData
 
 _HOME = {
-    "Batch": "nasreg.data.parts",
+    "Batch": "nasreg.data.splits",
     "DatasetConfig": "nasreg.data.config",
-    "LoadedDataset": "nasreg.data.loaded",
-    "Part": "nasreg.data.parts",
-    "SearchData": "nasreg.data.parts",
-    "from_torch": "nasreg.data.loaded",
+    "DatasetBundle": "nasreg.data.bundle",
+    "DataSplit": "nasreg.data.splits",
+    "RunData": "nasreg.data.splits",
+    "from_torch": "nasreg.data.bundle",
 }
 
-__all__ = ["Batch", "DatasetConfig", "LoadedDataset", "Part", "SearchData", "from_torch"]
+__all__ = ["Batch", "DataSplit", "DatasetBundle", "DatasetConfig", "RunData", "from_torch"]
 
 
 def __getattr__(name: str) -> Any:

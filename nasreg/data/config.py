@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from nasreg.specs.base import Config
+from nasreg.errors import ConfigError
+from nasreg.specs.base import EXECUTION, Config
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
 Turn = Annotated[float, Field(ge=0, le=0.5)]
 
+C = TypeVar("C", bound="DatasetConfig")
+
+ARCH_FRACTION = 0.5
+VALIDATION_FRACTION = 0.2
+
 
 class DatasetConfig(Config):
     """Options that every data set has. Data given from Python has these, with these defaults."""
 
-    alpha_fraction: float = Field(
-        default=0.5,
+    arch_fraction: float | None = Field(
+        default=None,
         ge=0,
         lt=1,
-        description="share of the train set that the choices are learned on; the weights are learned on the rest",
+        description="share of the train set that becomes the arch split, on which architecture parameters are learned;"
+        f" by default {ARCH_FRACTION} where the algorithm needs that split, else 0",
     )
-    validation_fraction: float = Field(
-        default=0.0,
+    validation_fraction: float | None = Field(
+        default=None,
         ge=0,
         lt=1,
-        description="share of the train set that is held out before that, to measure accuracy on;"
+        description="share of the train set that becomes the validation split; by default"
+        f" {VALIDATION_FRACTION} where the algorithm needs that split, else 0;"
         " not used where the data set brings a validation set of its own",
     )
     limit: int | None = Field(
@@ -67,14 +76,41 @@ class DatasetConfig(Config):
     )
     in_memory: Literal["auto", "yes", "no"] = Field(
         default="auto",
+        json_schema_extra=EXECUTION,
         description="whether images are read once and held as tensors; auto: where they take at most 512 MiB",
     )
     workers: int = Field(
         default=0,
         ge=0,
         le=256,
+        json_schema_extra=EXECUTION,
         description="processes that read images, for each part of the data, where they are not held in memory",
     )
+
+    def with_splits(self: C, splits: Collection[str], used_by: str) -> C:
+        """Return the options with both fractions set, as the user of the data needs them.
+
+        Args:
+            splits: The splits needed beside ``train``: ``arch``, ``validation``, both or none.
+            used_by: Who needs them, for the error, such as ``algorithm 'darts'``.
+
+        Raises:
+            ConfigError: ``arch_fraction`` was given where no arch split is used, or is 0 where one is needed.
+        """
+        if "arch" in splits and self.arch_fraction == 0:
+            raise ConfigError(
+                f"dataset.arch_fraction is 0, but {used_by} learns the architecture on the arch split: set it above 0"
+            )
+        if "arch" not in splits and self.arch_fraction:
+            raise ConfigError(
+                f"dataset.arch_fraction is {self.arch_fraction:g}, but {used_by} uses no arch split: leave it out"
+            )
+        arch, validation = self.arch_fraction, self.validation_fraction
+        if arch is None:
+            arch = ARCH_FRACTION if "arch" in splits else 0.0
+        if validation is None:
+            validation = VALIDATION_FRACTION if "validation" in splits else 0.0
+        return self.model_copy(update={"arch_fraction": arch, "validation_fraction": validation})
 
     @field_validator("crop_scale")
     @classmethod
@@ -91,10 +127,10 @@ class DatasetConfig(Config):
 
     @field_validator("in_memory")
     @classmethod
-    def _read_anew(cls, value: str, info: ValidationInfo) -> str:
+    def _read_again(cls, value: str, info: ValidationInfo) -> str:
         needing = [name for name in ("crop_scale", "color_jitter") if info.data.get(name) is not None]
         if value == "yes" and needing:
-            raise ValueError(f"with dataset.{needing[0]} images are read anew for each batch: set it to auto or no")
+            raise ValueError(f"with dataset.{needing[0]} images are read again for each batch: set it to auto or no")
         return value
 
 
@@ -107,8 +143,14 @@ class DigitsConfig(DatasetConfig):
 
 
 class _DownloadedConfig(DatasetConfig):
-    root: str = Field(default="~/.cache/nasreg", description="folder of the files, as torchvision lays them out")
-    download: bool = Field(default=True, description="download the files where they are missing")
+    root: str = Field(
+        default="~/.cache/nasreg",
+        json_schema_extra=EXECUTION,
+        description="folder of the files, as torchvision lays them out",
+    )
+    download: bool = Field(
+        default=True, json_schema_extra=EXECUTION, description="download the files where they are missing"
+    )
 
 
 class GlyphConfig(_DownloadedConfig):
@@ -130,6 +172,7 @@ class FolderConfig(DatasetConfig):
 
     path: str = Field(
         min_length=1,
+        json_schema_extra=EXECUTION,
         description="folder with one subfolder of images for each class, or with such a folder as train"
         " and, if you like, val and test",
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from nasreg.data.bundle import DatasetBundle
 from nasreg.data.config import FolderConfig
-from nasreg.data.loaded import LoadedDataset
 from nasreg.errors import DataError
 
 VALIDATION_NAMES = ("val", "valid", "validation")
@@ -45,7 +45,7 @@ def _read(path: str, mode: str) -> Image.Image:
         return image.convert(mode)
 
 
-def load(config: FolderConfig) -> LoadedDataset:
+def load(config: FolderConfig) -> DatasetBundle:
     """Read the folder.
 
     Raises:
@@ -59,12 +59,12 @@ def load(config: FolderConfig) -> LoadedDataset:
         if split:
             raise DataError(f"folder {path} has a subfolder {split[0]!r} but none called 'train'")
         train = _open(path, config)
-        return LoadedDataset(train, classes=tuple(train.classes), raw=True)
+        return DatasetBundle(train, classes=tuple(train.classes), raw=True)
     train = _open(path / "train", config)
     validation = [path / name for name in VALIDATION_NAMES if (path / name).is_dir()]
     if len(validation) > 1:
         raise DataError(f"folder {path} has two validation sets: {validation[0].name} and {validation[1].name}")
-    return LoadedDataset(
+    return DatasetBundle(
         train,
         validation=_open(validation[0], config, train.class_to_idx) if validation else None,
         test=partial(_open, path / "test", config, train.class_to_idx) if (path / "test").is_dir() else None,

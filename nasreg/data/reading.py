@@ -1,6 +1,6 @@
 """Reads a torch ``Dataset``: every sample is checked, and comes out the same whichever process reads it.
 
-A set whose images are the same each time is read once and held as one tensor; any other is read anew for each batch,
+A set whose images are the same each time is read once and held as one tensor; any other is read again for each batch,
 by loader processes where they are wanted. Both give the same batches. Random crops out of the whole image, and changes
 of its colours, are made while reading: they depend on the seed of the sample alone.
 """
@@ -26,24 +26,24 @@ from torchvision.transforms.v2 import functional as TF
 
 from nasreg.errors import DataError
 
-HELD_AT_MOST = 512 * 2**20
+MAX_HELD_BYTES = 512 * 2**20
 """Bytes of images that ``in_memory: auto`` holds."""
 
 SIZE_HINT = "bring all to one size with --set dataset.image_size=32 (or another)"
 
-LOOKED_AT = 1000
-"""Images that are looked at beforehand where not all of them are."""
+MAX_SAMPLED = 1000
+"""Number of images that are read beforehand where not all of them are."""
 
 
-class Item(NamedTuple):
-    """A sample to read."""
+class SampleRequest(NamedTuple):
+    """Which sample to read, and how."""
 
-    place: int
-    """Its index in the data set."""
+    sample: int
+    """Index in the data set."""
     seed: int
     """Seed of whatever is random in reading it."""
-    train: bool = False
-    """Whether it is to be cropped and coloured at random, where that is wanted."""
+    augment: bool = False
+    """Whether to apply random crops and colours, if the options ask for them."""
 
 
 _Sample = tuple[Tensor, int, int]
@@ -58,7 +58,7 @@ class _SampleError(ValueError):
 
 
 class _Failure(NamedTuple):
-    """What went wrong in a loader process; an exception would come out of there with its traceback in its message."""
+    """An error in a loader process; an exception would arrive with its traceback in its message."""
 
     message: str
     traceback: str
@@ -86,21 +86,21 @@ class _Reader(Dataset[Any]):
         self.crop: Callable[[Tensor], Tensor] | None = None
         self.jitter: Callable[[Tensor], Tensor] | None = None
 
-    def __getitem__(self, item: Item) -> _Sample | _Failure:
-        index = item.place
+    def __getitem__(self, request: SampleRequest) -> _Sample | _Failure:
+        index = request.sample
         try:
-            with _seeded(item.seed):
+            with _seeded(request.seed):
                 image, label = self.dataset[index]
                 tensor = _to_tensor(image)
-                if item.train and self.crop is not None:
+                if request.augment and self.crop is not None:
                     tensor = self.crop(tensor)
                 elif self.size is not None:
                     tensor = _center(tensor, self.size, self.center_fraction)
                 _check_alike(tensor, self.expected)
-                if item.train and self.jitter is not None:
+                if request.augment and self.jitter is not None:
                     tensor = self.jitter(tensor)
             return tensor.contiguous(), operator.index(label), index
-        except Exception as error:  # noqa: BLE001  # the user's own code: it is told in full
+        except Exception as error:  # noqa: BLE001  # the user's own code: it is reported in full
             reason = str(error) if isinstance(error, _SampleError) else f"{type(error).__name__}: {error}"
             where = f"the {self.name} set: image {index}{_path_of(self.dataset, index)}"
             return _Failure(f"{where} cannot be used: {' '.join(reason.split())}", traceback.format_exc())
@@ -195,7 +195,7 @@ def _known_labels(dataset: Any) -> list[int] | None:
 
 
 @dataclass
-class Images:
+class ImageSource:
     """The images of a data set, or how to read them."""
 
     labels: Tensor
@@ -215,38 +215,41 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def stream(self) -> Stream:
-        """Return something to read batches with; each one has loader processes of its own."""
-        return Stream(self, self._reader, self._workers, self._device)
+    def reader(self) -> BatchReader:
+        """Return a reader of batches; each reader has loader processes of its own."""
+        return BatchReader(self, self._reader, self._workers, self._device)
 
 
-class Stream:
+class BatchReader:
     """Reads batches of images, one after the other."""
 
-    def __init__(self, images: Images, reader: _Reader, workers: int, device: torch.device) -> None:
+    def __init__(self, images: ImageSource, reader: _Reader, workers: int, device: torch.device) -> None:
         self._images = images
         self._device = device
         self._plan = _Plan()
         self._loader = None if images.held is not None else _loader(reader, self._plan, workers, device)
+        # The only reference to the loader's iterator, whose processes end when it goes: see ``close``.
+        self._iterator: Iterator[_Loaded | _Failure] | None = None
 
-    def batches(self, plan: Iterable[list[Item]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, plan: Iterable[list[SampleRequest]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images ``(B, C, H, W)`` as they are stored and labels ``(B,)``, on the device.
 
         Args:
             plan: The samples of each batch.
 
         Raises:
-            DataError: A sample cannot be read, or is not like the others.
+            DataError: A sample cannot be read, or differs in shape or type from the others.
         """
         images = self._images
-        if self._loader is None:
-            assert images.held is not None  # noqa: S101  # there is a loader otherwise
-            for items in plan:
-                chosen = torch.tensor([item.place for item in items])
+        if images.held is not None:
+            for requests in plan:
+                chosen = torch.tensor([request.sample for request in requests])
                 yield images.held[chosen.to(images.held.device)], images.labels[chosen].to(self._device)
             return
         self._plan.batches = plan
-        for batch, labels, indices in map(_checked, self._loader):
+        self._iterator = iter(self._loader) if self._loader is not None else None
+        while (loaded := self._next()) is not None:
+            batch, labels, indices = loaded
             expected = images.labels[indices]
             if labels != expected.tolist():
                 wrong = next(i for i, label in enumerate(labels) if label != int(expected[i]))
@@ -256,14 +259,27 @@ class Stream:
                 )
             yield batch.to(self._device, non_blocking=True), expected.to(self._device)
 
+    def _next(self) -> _Loaded | None:
+        loaded = next(self._iterator, None) if self._iterator is not None else None
+        return None if loaded is None else _checked(loaded)
+
+    def close(self) -> None:
+        """End the loader processes at once.
+
+        After an error the traceback may keep the generator of ``batches`` alive for long. It does not hold the loader's
+        iterator, though, so that this is its end: torch then stops the processes in order. Left to the garbage
+        collector, torch may wait 5 seconds for each of them.
+        """
+        self._iterator = self._loader = None
+
 
 class _Plan:
-    """What a loader is to read next; its processes live on when it changes."""
+    """The batches that a loader reads next; its processes stay alive when it changes."""
 
-    def __init__(self, batches: Iterable[list[Item]] = ()) -> None:
+    def __init__(self, batches: Iterable[list[SampleRequest]] = ()) -> None:
         self.batches = batches
 
-    def __iter__(self) -> Iterator[list[Item]]:
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
         return iter(self.batches)
 
 
@@ -297,7 +313,7 @@ def read(
     device: torch.device,
     crop_scale: tuple[float, float] | None = None,
     color_jitter: tuple[float, float, float, float] | None = None,
-) -> Images:
+) -> ImageSource:
     """Look at a data set, and hold its images in memory where that is wanted.
 
     Args:
@@ -321,7 +337,7 @@ def read(
         raise DataError(f"the {name} set is empty")
     raw = raw or isinstance(dataset, TensorDataset)
     reader = _Reader(dataset, name, size, center_fraction)
-    first, _, _ = _checked(_collate([reader[Item(0, 0)]]))
+    first, _, _ = _checked(_collate([reader[SampleRequest(0, 0)]]))
     reader.expected = _Shape(tuple(first.shape[1:]), first.dtype)
     if crop_scale is not None:
         reader.crop = v2.RandomResizedCrop(first.shape[2:], scale=crop_scale)
@@ -332,15 +348,18 @@ def read(
                 f" {name} set is {_describe(first[0])}: set it to null"
             )
         reader.jitter = _jitter(color_jitter)
-    small = n * first.numel() * first.element_size() <= HELD_AT_MOST
+    small = n * first.numel() * first.element_size() <= MAX_HELD_BYTES
     same = reader.crop is None and reader.jitter is None
     hold = same and (in_memory == "yes" or (in_memory == "auto" and raw and small))
     labels = None if hold else _known_labels(dataset)
-    looked_at = range(n) if labels is None else sorted({n * number // LOOKED_AT for number in range(LOOKED_AT)})
+    looked_at = range(n) if labels is None else sorted({n * number // MAX_SAMPLED for number in range(MAX_SAMPLED)})
     # Seeded, so that a data set that augments by itself has one fingerprint.
-    plan = [[Item(index, index) for index in looked_at[start : start + 64]] for start in range(0, len(looked_at), 64)]
+    plan = [
+        [SampleRequest(index, index) for index in looked_at[start : start + 64]]
+        for start in range(0, len(looked_at), 64)
+    ]
     held = torch.empty((n, *first.shape[1:]), dtype=first.dtype) if hold else None
-    tally = _Tally(first)
+    tally = _RunningStats(first)
     found: list[int] = []
     for images, some, _ in map(_checked, _loader(reader, _Plan(plan), workers, torch.device("cpu"))):
         tally.add(images)
@@ -350,7 +369,7 @@ def read(
     _check_labels(found, labels, looked_at, name)
     all_labels = torch.tensor(found if labels is None else labels)
     channels, height, width = first.shape[1:]
-    return Images(
+    return ImageSource(
         labels=all_labels,
         shape=(channels, height, width),
         is_float=first.is_floating_point(),
@@ -371,7 +390,7 @@ def _check_labels(found: Sequence[int], told: list[int] | None, looked_at: Seque
             )
 
 
-class _Tally:
+class _RunningStats:
     """Mean, standard deviation and hash of the images that went by."""
 
     def __init__(self, first: Tensor) -> None:

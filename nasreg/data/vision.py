@@ -10,15 +10,15 @@ from typing import Any
 import torchvision
 from torch.utils.data import Dataset
 
+from nasreg.data.bundle import DatasetBundle
 from nasreg.data.config import GlyphConfig
-from nasreg.data.loaded import LoadedDataset
 from nasreg.errors import DataError
 
 
-def _load(name: str, config: GlyphConfig, *, by_split: bool = False) -> LoadedDataset:
+def _load(name: str, config: GlyphConfig, *, by_split: bool = False) -> DatasetBundle:
     train = _open(name, config, train=True, by_split=by_split)
     classes = getattr(train, "classes", None)
-    return LoadedDataset(
+    return DatasetBundle(
         train,
         test=partial(_open, name, config, train=False, by_split=by_split),
         classes=tuple(map(str, classes if classes is not None else range(10))),  # only SVHN has none
@@ -48,9 +48,9 @@ def _open(name: str, config: GlyphConfig, *, train: bool, by_split: bool) -> Dat
     return dataset
 
 
-cifar10: Callable[[GlyphConfig], LoadedDataset] = partial(_load, "CIFAR10")
-cifar100: Callable[[GlyphConfig], LoadedDataset] = partial(_load, "CIFAR100")
-mnist: Callable[[GlyphConfig], LoadedDataset] = partial(_load, "MNIST")
-fashion_mnist: Callable[[GlyphConfig], LoadedDataset] = partial(_load, "FashionMNIST")
-svhn: Callable[[GlyphConfig], LoadedDataset] = partial(_load, "SVHN", by_split=True)
-stl10: Callable[[GlyphConfig], LoadedDataset] = partial(_load, "STL10", by_split=True)
+cifar10: Callable[[GlyphConfig], DatasetBundle] = partial(_load, "CIFAR10")
+cifar100: Callable[[GlyphConfig], DatasetBundle] = partial(_load, "CIFAR100")
+mnist: Callable[[GlyphConfig], DatasetBundle] = partial(_load, "MNIST")
+fashion_mnist: Callable[[GlyphConfig], DatasetBundle] = partial(_load, "FashionMNIST")
+svhn: Callable[[GlyphConfig], DatasetBundle] = partial(_load, "SVHN", by_split=True)
+stl10: Callable[[GlyphConfig], DatasetBundle] = partial(_load, "STL10", by_split=True)

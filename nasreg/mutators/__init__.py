@@ -1,6 +1,42 @@
-"""Base classes of mutators: who decides the choices of a search space."""
+"""Base classes and building blocks of mutators, which decide the choices of a search space."""
 
-from nasreg.mutators.base import Mutator, OneShotMutator
-from nasreg.mutators.trials import Trial, TrialMutator
+from __future__ import annotations
 
-__all__ = ["Mutator", "OneShotMutator", "Trial", "TrialMutator"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasreg.mutators.base import Mutator, OneShotMutator
+    from nasreg.mutators.config import SoftmaxMutatorConfig
+    from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
+    from nasreg.mutators.multi_trial import MultiTrialMutator, Trial
+
+_HOMES = {
+    "base": ("Mutator", "OneShotMutator"),
+    "config": ("SoftmaxMutatorConfig",),
+    "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
+    "multi_trial": ("MultiTrialMutator", "Trial"),
+}
+_HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "MultiTrialMutator",
+    "Mutator",
+    "OneShotMutator",
+    "SoftmaxMutator",
+    "SoftmaxMutatorConfig",
+    "Trial",
+    "collapse_warnings",
+    "count_operation",
+    "derive_cell",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""What a mutator is to the core, and what the author of a one-shot algorithm builds one on."""
+"""The base class of mutators, which decide the choices of a search space, and that of one-shot mutators."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from nasreg.errors import IncompatibleError
-from nasreg.nn.choices import Answer
+from nasreg.nn.answers import Answer
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
@@ -33,25 +34,25 @@ class Mutator(ABC):
 
     @abstractmethod
     def architecture(self) -> Architecture:
-        """Return the architecture that the mutator holds to be best now."""
+        """Return the best architecture so far."""
 
     def rng(self) -> random.Random:
-        """Return a generator that is seeded anew from torch's, whose state is a part of every checkpoint."""
+        """Return a generator seeded from torch's, whose state is part of every checkpoint."""
         return random.Random(int(torch.randint(2**62, ())))
 
     def weights(self) -> Mapping[str, Sequence[Mapping[str, float]]]:
-        """Return the weight of every candidate now, for reports; nothing in an algorithm that has no such weights.
+        """Return the present weight of every candidate, for reports; empty in an algorithm without such weights.
 
         Returns:
             Key of a choice -> rows of candidate name -> weight: for a cell a row for each edge, else one row.
-            Candidates that are no longer there are left out.
+            Candidates that were dropped are left out.
         """
         return {}
 
     def strengths(self) -> Mapping[str, tuple[float, ...]]:
-        """Return how strong each edge (cell) or the best candidate (layer, input) is held to be; for reports.
+        """Return the strength of each edge (cell) or of the best candidate (layer, input), for reports.
 
-        It is the largest of ``weights``, on an edge of a cell the largest but for ``none``'s.
+        It is the largest of ``weights``; on an edge of a cell ``none`` does not count.
         """
         cut = {choice.key: NONE if isinstance(choice, CellSpec) else None for choice in self.space.choices}
         return {
@@ -59,13 +60,27 @@ class Mutator(ABC):
             for key, rows in self.weights().items()
         }
 
+    def diagnostics(self, architecture: Architecture) -> Mapping[str, float]:
+        """Return figures that show how a search goes, by name, for reports; none by default.
+
+        Args:
+            architecture: The architecture of the present epoch.
+        """
+        del architecture
+        return {}
+
+    def warnings(self, architecture: Architecture) -> Sequence[str]:
+        """Return warnings about the architecture of the present epoch, one sentence each; none by default."""
+        del architecture
+        return ()
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: numbers, strings, tensors, and lists and dicts of them."""
+        """Return the state that a checkpoint keeps: numbers, strings, tensors, and lists and dicts of them."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Set what ``state_dict`` returned."""
+        """Restore what ``state_dict`` returned."""
 
 
 class OneShotMutator(nn.Module, Mutator):
@@ -83,27 +98,58 @@ class OneShotMutator(nn.Module, Mutator):
         nn.Module.__init__(self)
         Mutator.__init__(self, space, config)
 
+    def resample(self) -> None:
+        """Prepare the answers of one forward pass, such as by sampling an architecture; does nothing by default.
+
+        It is called once when a forward pass of the model begins that the mutator is attached to, before any
+        ``answer``, and not again when activation checkpointing computes a choice once more in the backward pass.
+        """
+
     @abstractmethod
     def answer(self, choice: LayerChoiceSpec | InputChoiceSpec | CellSpec) -> Answer:
-        """Decide a choice; called in each forward pass, once for each module that has the choice's key.
+        """Return the answer to a choice; called in each forward pass, once for each module that has the choice's key.
 
         Returns:
-            A decision (only what is chosen is computed), or weights: a tensor ``(n,)`` over the candidates of a layer
-            or the inputs of an input choice; for a cell, ``(edges, candidates)`` or one such vector per edge.
+            A decision (only what is chosen is computed); a tensor ``(n,)`` with the weights of all candidates of a
+            layer or inputs of an input choice; or a mapping from the names of some of them to scalar weights (only
+            those are computed). For a cell, ``(edges, candidates)``, one such tensor or mapping per edge, or
+            ``CellWeights``, which has weights of the edges, too.
         """
 
     def attach(self, model: nn.Module) -> None:
-        """Answer the choices of ``model`` from now on.
+        """Answer the choices of ``model`` from now on, in place of any other mutator.
 
         Raises:
             IncompatibleError: The model has another search space.
         """
         if extract_space(model).fingerprint != self.space.fingerprint:
             raise IncompatibleError("the model has another search space than the one the mutator was made for")
+        self.detach(model)
         for key, _, choice, _ in named_choices(model):
             choice.bind(partial(self.answer, self.space[key]))
+        hook = _Resample(self)
+        hook.handle = model.register_forward_pre_hook(hook)
 
     def detach(self, model: nn.Module) -> None:
         """Leave the choices of ``model`` undecided again."""
         for _, _, choice, _ in named_choices(model):
             choice.bind(None)
+        for hook in list(model._forward_pre_hooks.values()):  # torch lists hooks nowhere else
+            if isinstance(hook, _Resample) and hook.handle is not None:
+                hook.handle.remove()
+
+
+class _Resample:
+    """The forward pre-hook of a model that a mutator is attached to."""
+
+    def __init__(self, mutator: OneShotMutator) -> None:
+        self._mutator: OneShotMutator | None = mutator
+        self.handle: RemovableHandle | None = None
+
+    def __call__(self, *_: Any) -> None:
+        if self._mutator is not None:
+            self._mutator.resample()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or pickled model is undecided: the mutator belongs to the original.
+        return {"_mutator": None, "handle": None}

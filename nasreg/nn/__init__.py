@@ -1,27 +1,39 @@
-"""Choices to write into any ``nn.Module``, the search space they span, and the plain model they end as."""
+"""Choices to write into any ``nn.Module``, the search space they span, and the plain network of an architecture."""
 
+from nasreg.nn.answers import Answer, CellWeights, Weights
 from nasreg.nn.cell import Cell
-from nasreg.nn.choices import Answer, Choice, InputChoice, LayerChoice, Scope, set_execution
+from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
+from nasreg.nn.execution import Execution, fast_double_backward, skip_grad_for
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
-from nasreg.nn.functional import call_with
-from nasreg.nn.kernels import leaving_out
-from nasreg.nn.layers import FastLayers
-from nasreg.nn.mixture import Execution
+from nasreg.nn.functional import functional_call_tied
+from nasreg.nn.input_choice import InputChoice
+from nasreg.nn.parameters import parameter_count
+from nasreg.nn.sites import CandidateSite, EdgeSite
+from nasreg.nn.transforms import TransformHandle, candidate_sites, transform_candidates, transform_edges
 
 __all__ = [
     "Answer",
+    "CandidateSite",
     "Cell",
+    "CellWeights",
     "Choice",
+    "EdgeSite",
     "Execution",
-    "FastLayers",
     "InputChoice",
     "LayerChoice",
     "Scope",
-    "call_with",
+    "TransformHandle",
+    "Weights",
+    "candidate_sites",
     "extract_space",
+    "fast_double_backward",
     "freeze",
-    "leaving_out",
+    "functional_call_tied",
     "named_choices",
+    "parameter_count",
     "set_execution",
+    "skip_grad_for",
+    "transform_candidates",
+    "transform_edges",
 ]

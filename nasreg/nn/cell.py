@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.func import functional_call
 
 from nasreg.errors import SpaceError
-from nasreg.nn.choices import Choice, add_all, checked, is_optimized, module_dict
-from nasreg.nn.mixture import Mixture, Source, as_format, fast_format
+from nasreg.nn.answers import CellWeights, cell_weights, named_weights
+from nasreg.nn.choices import Choice, add_all, checked, join_path, module_dict
+from nasreg.nn.execution import PLAIN, Execution, match_layout, new_mixture, shared_input, to_fast_layout
+from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
+from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.specs.architecture import CellDecision
 from nasreg.specs.space import NONE, CellSpec
 
 EdgeFactory = Callable[[int, int], nn.Module]
-"""Makes the candidate for the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
+"""Makes a candidate of the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
+
+Weighted = Sequence[tuple[str, Tensor | None]]
+"""Candidates by name, each with its weight (None for 1)."""
 
 
 class Cell(Choice):
-    """Nodes that each sum some of the earlier states, with one operation on each edge; the output concatenates them.
+    """A cell whose nodes each sum some of the earlier states, with one operation on each edge.
 
-    States are numbered: the inputs first, then the nodes; node i may take every earlier state. The candidate named
-    ``"none"`` cuts the edge: it needs no factory, counts as zeros in a mixture, and is never chosen.
+    States are numbered: the inputs first, then the nodes; node i may read every earlier state. The output concatenates
+    the nodes. The candidate named ``"none"`` cuts the edge: it needs no factory and counts as zeros.
 
     Args:
         candidates: Name of an operation -> ``factory(source, node)`` that makes its module. The outputs of all
             operations into one node must have one shape.
         inputs: Number of input states.
         nodes: Number of nodes.
-        edges_kept: Incoming edges that a node keeps in an architecture (all, where it has fewer).
-        concat: States that make the output, concatenated along dimension 1; all nodes by default.
+        edges_kept: Number of incoming edges that a node keeps in an architecture (all, if it has fewer).
+        concat: States that are concatenated to the output along dimension 1; all nodes by default.
         reduction: Whether the edges from the inputs halve height and width. It describes the cell for pictures and
-            reports; the strides are the factories' business.
-        edge_candidates: Names of the operations possible on each edge, where they differ; edges are ordered node by
-            node, then source by source.
+            reports; the factories set the strides.
+        edge_candidates: Names of the operations possible on each edge, if they differ; edges are ordered node by node,
+            then source by source.
         key: Name of the decision; cells with the same key share it, as all normal cells of DARTS do.
 
     Raises:
@@ -54,10 +62,8 @@ class Cell(Choice):
         key: str | None = None,
     ) -> None:
         super().__init__(key)
-        sources = [(source, node) for node in range(nodes) for source in range(inputs + node)]
-        names = (
-            tuple(map(tuple, edge_candidates)) if edge_candidates is not None else (tuple(candidates),) * len(sources)
-        )
+        ends = [(source, node) for node in range(nodes) for source in range(inputs + node)]
+        names = tuple(map(tuple, edge_candidates)) if edge_candidates is not None else (tuple(candidates),) * len(ends)
         self._spec = checked(
             CellSpec,
             key=key or "cell",
@@ -69,11 +75,13 @@ class Cell(Choice):
             reduction=reduction,
         )
         self.edges = nn.ModuleList(
-            self._edge(candidates, edge_names, source, node)
-            for edge_names, (source, node) in zip(names, sources, strict=True)
+            self._make_edge(candidates, edge_names, source, node)
+            for edge_names, (source, node) in zip(names, ends, strict=True)
         )
+        self.edge_transforms = nn.ModuleDict()
+        self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
 
-    def _edge(
+    def _make_edge(
         self, candidates: Mapping[str, EdgeFactory | None], names: Sequence[str], source: int, node: int
     ) -> nn.ModuleDict:
         modules = {}
@@ -86,74 +94,199 @@ class Cell(Choice):
             modules[name] = factory(source, node)
         return module_dict(modules, f"Cell {self.key!r}") if modules else nn.ModuleDict()
 
+    def modules_of(self, edge: int) -> nn.ModuleDict:
+        """Return the candidates of an edge by name, without ``none``."""
+        return cast("nn.ModuleDict", self.edges[edge])
+
+    def transform_of(self, edge: int) -> nn.Module | None:
+        """Return the transform of an edge (see ``nasreg.nn.transform_edges``), or None."""
+        name = str(edge)
+        return self.edge_transforms[name] if name in self.edge_transforms else None  # noqa: SIM401  # it has no get
+
     def compute(self, answer: Any, *inputs: Tensor) -> Tensor:
         """Compute the cell.
 
         Args:
-            answer: The operations of each node, or weights of all candidates on each edge.
+            answer: The operations of each node, or weights of candidates on each edge.
             inputs: The input states, each ``(B, C, H, W)``.
 
         Returns:
             ``(B, nodes * C, H', W')``, where each node is ``(B, C, H', W')``.
 
         Raises:
-            SpaceError: Another number of inputs than declared.
+            SpaceError: Inputs or answer do not fit, outputs of candidates differ in shape, or a candidate alters its
+                input in place.
         """
         cell = self._spec
         if len(inputs) != cell.inputs:
-            raise SpaceError(f"Cell {self.key!r} takes {cell.inputs} inputs, got {len(inputs)}")
-        mixed = isinstance(answer[0], Tensor) and is_optimized(self.execution)
-        states = list(map(fast_format, inputs)) if mixed else list(inputs)
-        sources = list(map(Source, states))
+            raise SpaceError(f"{self.label} takes {cell.inputs} inputs, got {len(inputs)}")
+        weights = cell_weights(self.label, cell.n_edges, answer)
+        execution = PLAIN if weights is None else self.execution
+        states = [shared_input(execution, to_fast_layout(execution, x)) for x in inputs]
         for node in range(cell.nodes):
-            states.append(self._mixed(node, sources, answer) if mixed else self._sum(node, states, answer))
-            sources.append(Source(states[-1]))
-        output = torch.cat([states[state] for state in cell.concat], 1)
-        return as_format(output, inputs[0]) if mixed else output
+            edges = _chosen(answer[node]) if weights is None else self._weighted(node, weights)
+            states.append(shared_input(execution, self._node(node, states, edges, execution)))
+        output = torch.cat([states[state].x for state in cell.concat], 1)
+        return match_layout(execution, output, inputs[0])
 
-    def _mixed(self, node: int, sources: list[Source], answer: Any) -> Tensor:
-        mixture = Mixture(self.execution)
-        for source, edge in zip(sources, self._spec.edges_into(node), strict=True):
-            modules = cast("nn.ModuleDict", self.edges[edge])
-            for name, weight in zip(self._spec.candidates[edge], answer[edge].unbind(), strict=True):
-                if name != NONE:  # zeros add nothing
-                    mixture.add(weight, modules[name], source)
-        return mixture.total
+    def _weighted(self, node: int, weights: CellWeights) -> Iterator[tuple[int, Weighted, Tensor | None]]:
+        """Yield source, weighted candidates and weight of each edge into a node that has a candidate."""
+        for source, edge in enumerate(self._spec.edges_into(node)):
+            candidates = named_weights(self.label, self._spec.candidates[edge], weights.candidates[edge])
+            if candidates:
+                yield source, candidates, None if weights.edges is None else weights.edges[edge]
 
-    def _sum(self, node: int, states: list[Tensor], answer: Any) -> Tensor:
-        total: Tensor | None = None
-        for output in self._outputs(node, states, answer):
-            total = output if total is None else total + output
-        assert total is not None  # noqa: S101  # the spec has an operation on as many edges as the node keeps
-        return total
+    def _node(
+        self,
+        node: int,
+        states: Sequence[SharedInput],
+        edges: Iterator[tuple[int, Weighted, Tensor | None]],
+        execution: Execution,
+    ) -> Tensor:
+        """Compute a node, given the weighted candidates of its incoming edges."""
+        mixture = new_mixture(execution, self.label)
+        for source, candidates, edge_weight in edges:
+            edge = self._spec.edges_into(node)[source]
+            transform = self.transform_of(edge)
+            if transform is None or not self.modules_of(edge):
+                self._add_edge(mixture, edge, (source, node), states[source], candidates, edge_weight)
+                continue
+            mixed = partial(self._mixed, execution, edge, (source, node), candidates)
+            part = Part("", source, node)
+            output = call_candidate(self.label, part, transform, states[source].x, mixed)
+            mixture.add_tensor(part, edge_weight, output)
+        total = mixture.result()
+        return self._zeros(node, states) if total is None else total
 
-    def _outputs(self, node: int, states: list[Tensor], answer: Any) -> Any:
-        edges = self._spec.edges_into(node)
-        if not isinstance(answer[0], Tensor):
-            for operation, source in cast("CellDecision", answer)[node]:
-                yield cast("nn.ModuleDict", self.edges[edges[source]])[operation](states[source])
-            return
-        for source, edge in enumerate(edges):
-            modules = cast("nn.ModuleDict", self.edges[edge])
-            for name, weight in zip(self._spec.candidates[edge], answer[edge].unbind(), strict=True):
-                if name != NONE:  # zeros add nothing
-                    yield weight * modules[name](states[source])
+    def _add_edge(
+        self,
+        mixture: Mixture,
+        edge: int,
+        ends: tuple[int, int],
+        x: SharedInput,
+        candidates: Weighted,
+        edge_weight: Tensor | None = None,
+    ) -> None:
+        """Add the outputs of an edge's candidates to a sum."""
+        modules = self.modules_of(edge)
+        for name, weight in candidates:
+            if name != NONE:  # zeros add nothing
+                factor = weight if edge_weight is None or weight is None else weight * edge_weight
+                mixture.add(Part(name, *ends), factor, modules[name], x)
+
+    def _mixed(self, execution: Execution, edge: int, ends: tuple[int, int], candidates: Weighted, x: Tensor) -> Tensor:
+        """Compute the mixed operation of an edge, for its transform."""
+        mixture = new_mixture(execution, self.label)
+        shared = shared_input(execution, to_fast_layout(execution, x))
+        self._add_edge(mixture, edge, ends, shared, candidates)
+        total = mixture.result()
+        return x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
+
+    def _zeros(self, node: int, states: Sequence[SharedInput]) -> Tensor:
+        """Return the value of a node that no candidate enters."""
+        for edge, state in zip(self._spec.edges_into(node), states, strict=False):
+            if self.modules_of(edge):
+                return state.x.new_zeros(self._output_shape(edge, state.x, transformed=True))
+        raise SpaceError(f"{self.label}: no edge into node {node} has a candidate")
+
+    def _output_shape(self, edge: int, x: Tensor, *, transformed: bool) -> torch.Size:
+        """Return the shape of an edge's output; it is computed on torch's meta device, without data."""
+        key = (edge, transformed, x.shape)
+        if key not in self._output_shapes:
+            candidate = next(iter(self.modules_of(edge).values()))
+            transform = self.transform_of(edge) if transformed else None
+            module = candidate if transform is None else _Transformed(transform, candidate)
+            tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+            meta = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+            with torch.no_grad():
+                self._output_shapes[key] = functional_call(module, meta, (x.detach().to("meta"),)).shape
+        return self._output_shapes[key]
 
     def spec(self, key: str, paths: tuple[str, ...]) -> CellSpec:
-        """Describe this choice under its full key."""
+        """Return the description of this choice under its full key."""
         return checked(CellSpec, **{**self._spec.model_dump(), "key": key, "paths": paths})
 
-    def frozen(self, decision: CellDecision) -> nn.Module:
-        """Return a module with the chosen operations only: ``node2_from0`` is the one from state 0 to node 2."""
+    def materialize(self, decision: CellDecision) -> nn.Module:
+        """Return a module with the chosen operations only; ``node2_from0`` is the one from state 0 to node 2.
+
+        Raises:
+            SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known.
+        """
         cell = self._spec
         graph, root = fx.Graph(), nn.Module()
         states = [graph.placeholder(f"input{number}") for number in range(cell.inputs)]
         for node, kept in enumerate(decision):
             parts = []
             for operation, source in kept:
+                edge = cell.edges_into(node)[source]
+                transform = self.transform_of(edge)
+                if operation == NONE and transform is not None:
+                    raise SpaceError(
+                        f"{self.label}: 'none' is chosen for edge {edge}, which has a transform: remove that before"
+                        " freezing"
+                    )
+                if operation == NONE:
+                    continue
                 name = f"node{node}_from{source}"
-                root.add_module(name, cast("nn.ModuleDict", self.edges[cell.edges_into(node)[source]])[operation])
-                parts.append(graph.call_module(name, (states[source],)))
+                if hasattr(root, name):  # NASNet's cells may read one state twice
+                    name = f"{name}_{operation}"
+                root.add_module(name, self.modules_of(edge)[operation])
+                if transform is None:
+                    parts.append(graph.call_module(name, (states[source],)))
+                else:  # takes the operation as an argument
+                    root.add_module(f"{name}_transform", transform)
+                    mixed = graph.create_node("get_attr", name)
+                    parts.append(graph.call_module(f"{name}_transform", (states[source], mixed)))
+            if not parts:
+                parts = [graph.call_function(torch.zeros_like, (states[self._source_of_same_shape(node)],))]
             states.append(add_all(graph, parts))
         graph.output(graph.call_function(torch.cat, ([states[state] for state in cell.concat], 1)))
         return fx.GraphModule(root, graph)
+
+    def _source_of_same_shape(self, node: int) -> int:
+        """Return a state with the shape of a node: one that the identity may connect with it."""
+        for source, edge in enumerate(self._spec.edges_into(node)):
+            if any(type(module) is nn.Identity for module in self.modules_of(edge).values()):
+                return source
+        raise SpaceError(
+            f"{self.label}: only 'none' is chosen for node {node}, and without nn.Identity among its candidates the"
+            " shape of its zeros is not known: choose another operation"
+        )
+
+    def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
+        """Yield the site of each candidate but ``none``, and the dictionary that holds it."""
+        for site in self.edge_sites(key, path):
+            modules = self.modules_of(site.edge)
+            for name in modules:
+                at = join_path(path, "edges", str(site.edge), name)
+                yield CandidateSite(key, path, at, name, site.source, site.node, site.edge, site.reduction), modules
+
+    def edge_sites(self, key: str, path: str) -> Iterator[EdgeSite]:
+        """Yield the site of each edge that has a candidate beside ``none``.
+
+        Args:
+            key: Full key of the cell.
+            path: Name of the cell among the modules of the model.
+        """
+        for node in range(self._spec.nodes):
+            for source, edge in enumerate(self._spec.edges_into(node)):
+                if self.modules_of(edge):
+                    yield EdgeSite(key, path, source, node, edge, self._spec.reduction)
+
+
+class _Transformed(nn.Module):
+    """An edge's candidate with the edge's transform."""
+
+    def __init__(self, transform: nn.Module, candidate: nn.Module) -> None:
+        super().__init__()
+        self.transform = transform
+        self.candidate = candidate
+
+    def forward(self, x: Tensor) -> Any:
+        return self.transform(x, self.candidate)
+
+
+def _chosen(kept: Sequence[tuple[str, int]]) -> Iterator[tuple[int, Weighted, None]]:
+    """Yield source and operation of each edge that a decision keeps."""
+    for operation, source in kept:
+        yield source, [(operation, None)], None

@@ -1,45 +1,40 @@
-"""The choices a user writes into a model: ``LayerChoice``, ``InputChoice``, ``Scope`` (``Cell`` has a file of its own).
+"""The base of all choices, and ``LayerChoice`` and ``Scope``.
 
-A choice knows no algorithm. While a mutator is attached, each forward pass asks for an answer, which is either a
-decision (only what is chosen is computed) or a vector of weights (every candidate is computed and mixed).
+A choice knows no algorithm. While a mutator is attached, each forward pass asks it for an answer (``Answer``): a
+decision, so that only what is chosen is computed, or weights of candidates, which are computed and added up.
 """
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.autograd import forward_ad
-from torch.utils.checkpoint import checkpoint
 
 from nasreg.errors import ConfigError, SpaceError, UndecidedError
-from nasreg.nn.functional import call_with
-from nasreg.nn.layers import FastLayers, active
-from nasreg.nn.mixture import Execution, Mixture, Source, as_format, fast_format
-from nasreg.specs.architecture import Decision, InputDecision
+from nasreg.nn.answers import Answer, named_weights
+from nasreg.nn.checkpointing import checkpointed
+from nasreg.nn.execution import Execution, match_layout, new_mixture, shared_input, to_fast_layout
+from nasreg.nn.mixture import Mixture, Part, call_candidate
+from nasreg.nn.sites import CandidateSite
 from nasreg.specs.base import Spec, parse
-from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec, Reduction
+from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec
 
 S = TypeVar("S", bound=Spec)
 
-KEPT_OF = 3
-"""With activation checkpoints, one of so many choices has none."""
-
-Answer = Tensor | Sequence[Tensor] | Decision
-"""What a mutator answers: a decision, weights of the candidates (layer, input), or weights per edge (cell)."""
+UNCHECKPOINTED_EVERY = 3
+"""With activation checkpointing, one of this many choices is not checkpointed."""
 
 
 class Choice(nn.Module, ABC):
     """Base of all choices.
 
     Args:
-        key: Name of the decision. Choices with the same key share it. Without a key the place in the model is the name.
+        key: Name of the decision. Choices with the same key share it. By default it is the module's path in the model.
     """
 
     def __init__(self, key: str | None = None) -> None:
@@ -48,19 +43,24 @@ class Choice(nn.Module, ABC):
         self.execution = Execution()
         self._source: Callable[[], Answer] | None = None
 
+    @property
+    def label(self) -> str:
+        """Class and key, for error messages."""
+        return f"{type(self).__name__} {self.key!r}" if self.key else type(self).__name__
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask for the answer, and compute what it says."""
+        """Ask for the answer, and compute the choice accordingly."""
         answer = self.answer()
         if self.execution.checkpoint and self.training and torch.is_grad_enabled():
-            return _checkpointed(self, answer, args, kwargs)
+            return checkpointed(self, partial(self.compute, answer), args, kwargs)
         return self.compute(answer, *args, **kwargs)
 
     @abstractmethod
     def compute(self, answer: Answer, *args: Any, **kwargs: Any) -> Any:
-        """Compute what an answer says."""
+        """Compute the choice for a given answer."""
 
     def bind(self, source: Callable[[], Answer] | None) -> None:
-        """Set who is asked in the forward pass (None: nobody). Mutators call this when they attach and detach."""
+        """Set the function that answers in forward passes (None: no one). Mutators call this to attach and detach."""
         self._source = source
 
     def answer(self) -> Answer:
@@ -70,36 +70,44 @@ class Choice(nn.Module, ABC):
             UndecidedError: No mutator is attached.
         """
         if self._source is None:
-            name = f" {self.key!r}" if self.key else ""
             raise UndecidedError(
-                f"{type(self).__name__}{name} was called, but nothing decides it: attach a mutator to the model"
+                f"{self.label} was called, but nothing decides it: attach a mutator to the model"
                 " (mutator.attach(model)), search with nasreg.search(model, ...), or make a plain model with"
                 " nasreg.nn.freeze(model, architecture)"
             )
         return self._source()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copied or pickled model starts with nobody to ask: the mutator belongs to the original.
+        # A copied or pickled model is undecided: the mutator belongs to the original.
         return {**self.__dict__, "_source": None}
 
     @abstractmethod
     def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec | InputChoiceSpec | CellSpec:
-        """Describe this choice under its full key."""
+        """Return the description of this choice under its full key."""
 
     @abstractmethod
-    def frozen(self, decision: Any) -> nn.Module:
-        """Return the plain module that computes what was decided, with the weights of this choice."""
+    def materialize(self, decision: Any) -> nn.Module:
+        """Return the plain module that a decision stands for, with the weights of this choice."""
+
+    def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
+        """Yield the site of each candidate that is a module, and the dictionary that holds it by its name.
+
+        Args:
+            key: Full key of the choice.
+            path: Name of the choice among the modules of the model.
+        """
+        yield from ()
 
 
 class LayerChoice(Choice):
-    """Exactly one of several modules with the same inputs and the same output shape.
+    """A choice of exactly one of several modules with the same inputs and the same output shape.
 
     Args:
-        candidates: The modules, in a list (named "0", "1", ...) or by name.
+        candidates: The modules, as a list (named "0", "1", ...) or by name.
         key: Name of the decision; see ``Choice``.
 
     Raises:
-        SpaceError: There is no candidate, or a name has a dot or is empty.
+        SpaceError: There is no candidate, or a name is empty or contains a dot.
 
     Example:
         ``LayerChoice({"conv3": nn.Conv2d(8, 8, 3, padding=1), "conv5": nn.Conv2d(8, 8, 5, padding=2)}, key="conv")``
@@ -111,140 +119,53 @@ class LayerChoice(Choice):
             candidates = {str(number): module for number, module in enumerate(candidates)}
         self.candidates = module_dict(candidates, f"LayerChoice {key!r}")
 
-    def compute(self, answer: Answer, *args: Any, **kwargs: Any) -> Any:
-        """Compute the chosen candidate, or the weighted sum of all."""
+    def compute(self, answer: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the chosen candidate, or the weighted sum of those that have a weight.
+
+        Raises:
+            SpaceError: The answer does not fit, outputs of weighted candidates differ in shape, or a candidate alters
+                its input in place.
+        """
         if isinstance(answer, str):
-            return self.candidates[answer](*args, **kwargs)
-        weights = cast("Tensor", answer)
-        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not is_optimized(self.execution):
-            return mix(weights, (module(*args, **kwargs) for module in self.candidates.values()))
-        mixture, source = Mixture(self.execution), Source(fast_format(args[0]))
-        for weight, module in zip(weights.unbind(), self.candidates.values(), strict=True):
-            mixture.add(weight, module, source)
-        return as_format(mixture.total, args[0])
+            return call_candidate(self.label, Part(answer), self.candidates[answer], *args, **kwargs)
+        weights = named_weights(self.label, tuple(self.candidates), answer)
+        if not weights:
+            raise SpaceError(f"{self.label} got no weight for any candidate: it needs one at least")
+        if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
+            mixture = new_mixture(self.execution, self.label)
+            x = shared_input(self.execution, to_fast_layout(self.execution, args[0]))
+            for name, weight in weights:
+                mixture.add(Part(name), weight, self.candidates[name], x)
+            return match_layout(self.execution, cast("Tensor", mixture.result()), args[0])
+        mixture = Mixture(self.label)
+        for name, weight in weights:
+            part = Part(name)
+            mixture.add_tensor(part, weight, call_candidate(self.label, part, self.candidates[name], *args, **kwargs))
+        return mixture.result()
 
     def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec:
-        """Describe this choice under its full key."""
+        """Return the description of this choice under its full key."""
         return checked(LayerChoiceSpec, key=key, paths=paths, candidates=tuple(self.candidates))
 
-    def frozen(self, decision: str) -> nn.Module:
+    def materialize(self, decision: str) -> nn.Module:
         """Return the chosen candidate itself."""
         return self.candidates[decision]
 
-
-class InputChoice(Choice):
-    """Some of several inputs, joined.
-
-    Args:
-        n_candidates: Number of inputs; ``forward`` then takes a list of so many tensors.
-        choose_from: Names of the inputs instead, such as the keys of the choices that they come from; ``forward`` then
-            takes a mapping that has them.
-        n_chosen: How many are chosen; None for any number, also none of them (which gives zeros).
-        reduction: ``sum`` or ``mean`` of the chosen, ``concat`` along dimension 1, or ``none`` for their list.
-        key: Name of the decision; see ``Choice``.
-
-    Raises:
-        SpaceError: The arguments contradict each other.
-    """
-
-    def __init__(
-        self,
-        n_candidates: int | None = None,
-        *,
-        choose_from: Sequence[str] | None = None,
-        n_chosen: int | None = 1,
-        reduction: Reduction = "sum",
-        key: str | None = None,
-    ) -> None:
-        super().__init__(key)
-        if (n_candidates is None) == (choose_from is None):
-            raise SpaceError(f"InputChoice {key!r}: give either n_candidates or choose_from")
-        self.by_name = choose_from is not None
-        self.names = tuple(map(str, choose_from if choose_from is not None else range(n_candidates or 0)))
-        self.n_chosen = n_chosen
-        self.reduction: Reduction = reduction
-        self.spec(key or "input", ())  # what contradicts itself is told where it is written
-
-    def compute(self, answer: Answer, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
-        """Join the chosen inputs, or the weighted sum of all.
-
-        Args:
-            answer: What says which.
-            inputs: A list of ``n_candidates`` tensors, or a mapping with the names in ``choose_from``. For ``sum`` and
-                ``mean`` they have one shape; for ``concat`` they may differ in dimension 1.
-
-        Raises:
-            SpaceError: Other inputs than declared.
-        """
-        tensors = self._tensors(inputs)
-        if isinstance(answer, Tensor):
-            return self._mixed(answer, tensors)
-        decision = cast("InputDecision", answer)
-        return _join([tensors[name] for name in decision], self.reduction, next(iter(tensors.values())))
-
-    def _mixed(self, weights: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-        if not is_optimized(self.execution):
-            return mix(weights, tensors.values())
-        mixture = Mixture(self.execution)
-        for weight, tensor in zip(weights.unbind(), tensors.values(), strict=True):
-            mixture.add_tensor(weight, tensor)
-        return mixture.total
-
-    def _tensors(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        what = f"InputChoice {self.key or ''!r}"
-        if self.by_name:
-            if not isinstance(inputs, Mapping) or not set(self.names) <= set(inputs):
-                raise SpaceError(f"{what} takes a mapping with {', '.join(self.names)}")
-            return {name: inputs[name] for name in self.names}
-        if isinstance(inputs, Mapping | Tensor) or len(inputs) != len(self.names):
-            raise SpaceError(f"{what} takes a list of {len(self.names)} tensors")
-        return dict(zip(self.names, inputs, strict=True))
-
-    def spec(self, key: str, paths: tuple[str, ...]) -> InputChoiceSpec:
-        """Describe this choice under its full key."""
-        return checked(
-            InputChoiceSpec,
-            key=key,
-            paths=paths,
-            candidates=self.names,
-            n_chosen=self.n_chosen,
-            reduction=self.reduction,
-        )
-
-    def frozen(self, decision: InputDecision) -> nn.Module:
-        """Return a module that takes the same inputs and joins those that were chosen."""
-        graph = fx.Graph()
-        inputs = graph.placeholder("inputs")
-
-        def pick(name: str) -> fx.Node:
-            index = name if self.by_name else self.names.index(name)
-            return graph.call_function(operator.getitem, (inputs, index))
-
-        chosen = [pick(name) for name in decision]
-        output: Any
-        if self.reduction == "none":
-            output = chosen
-        elif not chosen:
-            output = graph.call_function(torch.zeros_like, (pick(self.names[0]),))
-        elif self.reduction == "concat":
-            output = graph.call_function(torch.cat, (chosen, 1))
-        else:
-            output = add_all(graph, chosen)
-            if self.reduction == "mean":
-                output = graph.call_function(torch.div, (output, len(chosen)))
-        graph.output(output)
-        return fx.GraphModule(nn.Module(), graph)
+    def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
+        """Yield the site of each candidate, and the dictionary that holds it."""
+        for name in self.candidates:
+            yield CandidateSite(key, path, join_path(path, "candidates", name), name), self.candidates
 
 
 class Scope(nn.Module):
-    """Gives the keys of all choices inside a module a prefix, and makes them a group of the search space.
+    """A prefix for the keys of all choices inside a module, which become a group of the search space.
 
-    Two scopes of the same name share their decisions; two of different names do not, although the modules inside are
-    written with the same keys.
+    Two scopes of the same name share their decisions; two of different names do not, even if the modules inside have
+    choices with the same keys.
 
     Args:
         key: The prefix, joined with ``/``.
-        module: What is computed.
+        module: The module.
     """
 
     def __init__(self, key: str, module: nn.Module) -> None:
@@ -257,107 +178,54 @@ class Scope(nn.Module):
         return self.module(*args, **kwargs)
 
 
-def mix(weights: Tensor, outputs: Iterable[Tensor]) -> Tensor:
-    """Return the sum of ``outputs``, each times its weight (a mixed operation: DARTS, arXiv 1806.09055, equation 2).
-
-    Args:
-        weights: ``(n,)``.
-        outputs: n tensors of one shape.
-    """
-    total: Tensor | None = None
-    for weight, output in zip(weights.unbind(), outputs, strict=True):
-        part = weight * output
-        total = part if total is None else total + part
-    assert total is not None  # noqa: S101  # every choice has at least one candidate
-    return total
-
-
 def set_execution(model: nn.Module, execution: Execution) -> None:
-    """Say how the choices of a model compute weighted sums of candidates; it has no effect on the results.
+    """Set how the choices of a model compute weighted sums of candidates; it has no effect on the results.
 
-    With checkpoints, one choice of ``KEPT_OF``, the last among them, keeps its activations all the same: the backward
-    pass begins with the last, when as much memory is taken anyway, and the others pay for the time it would take.
+    With activation checkpointing, one of ``UNCHECKPOINTED_EVERY`` choices, counted from the last, keeps its
+    activations: the backward pass starts with the last choice, when memory is at its peak anyway, and the others save
+    the time of computing them again.
     """
     choices = [module for module in model.modules() if isinstance(module, Choice)]
-    for place, choice in enumerate(reversed(choices)):
-        choice.execution = replace(execution, checkpoint=execution.checkpoint and place % KEPT_OF != 0)
+    for position, choice in enumerate(reversed(choices)):
+        checkpoint = execution.checkpoint and position % UNCHECKPOINTED_EVERY != 0
+        choice.execution = replace(execution, checkpoint=checkpoint)
 
 
-def is_optimized(execution: Execution) -> bool:
-    """Return whether to compute in the optimised way, which cannot be compiled or transformed by functorch."""
-    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    return execution.optimized and not transformed and not torch.compiler.is_compiling()
+def module_dict(modules: Mapping[str, nn.Module], label: str) -> nn.ModuleDict:
+    """Return a ``ModuleDict``, with errors that name the choice.
 
-
-def _checkpointed(choice: Choice, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Compute a choice so that only its inputs are kept for the backward pass."""
-    # In the backward pass the parameters may be others (``call_with``), and the buffers must not change again.
-    whole = _Compute(choice)
-    state, buffers = dict(whole.named_parameters()), dict(whole.named_buffers())
-    calls, fast = 0, active()
-
-    def compute(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            return choice.compute(answer, *args, **kwargs)
-        copies = {name: buffer.clone() for name, buffer in buffers.items()}
-        with FastLayers(keep=fast.keep) if fast else nullcontext():
-            return call_with(whole, {**state, **copies}, answer, *args, **kwargs)
-
-    return checkpoint(compute, *args, use_reentrant=False, **kwargs)
-
-
-class _Compute(nn.Module):
-    """Makes ``Choice.compute`` the forward pass, for ``call_with``."""
-
-    def __init__(self, choice: Choice) -> None:
-        super().__init__()
-        self.choice = choice
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.choice.compute(*args, **kwargs)
-
-
-def _join(chosen: list[Tensor], reduction: Reduction, like: Tensor) -> Any:
-    if reduction == "none":
-        return chosen
-    if not chosen:
-        return torch.zeros_like(like)
-    if reduction == "concat":
-        return torch.cat(chosen, 1)
-    total = chosen[0]
-    for tensor in chosen[1:]:
-        total = total + tensor
-    return total / len(chosen) if reduction == "mean" else total
+    Raises:
+        SpaceError: There is no module, a name is invalid, or a value is not a module.
+    """
+    for name, module in modules.items():
+        if not name or "." in name or hasattr(nn.ModuleDict, name):
+            raise SpaceError(f"{label}: torch cannot hold a module named {name!r}; choose another name, without dots")
+        if not isinstance(module, nn.Module):
+            raise SpaceError(f"{label}: candidate {name!r} is a {type(module).__name__}, not an nn.Module")
+    if not modules:
+        raise SpaceError(f"{label} has no candidates")
+    return nn.ModuleDict(modules)
 
 
 def add_all(graph: fx.Graph, nodes: Sequence[fx.Node]) -> fx.Node:
-    """Write the sum of ``nodes`` into an fx graph."""
+    """Add the sum of ``nodes`` to an fx graph, and return its node."""
     total = nodes[0]
     for node in nodes[1:]:
         total = graph.call_function(torch.add, (total, node))
     return total
 
 
-def module_dict(modules: Mapping[str, nn.Module], what: str) -> nn.ModuleDict:
-    """Make a ``ModuleDict``, with errors that name the choice.
-
-    Raises:
-        SpaceError: A name that torch cannot hold, or no module.
-    """
-    for name, module in modules.items():
-        if not name or "." in name or hasattr(nn.ModuleDict, name):
-            raise SpaceError(f"{what}: torch cannot hold a module named {name!r}; choose another name, without dots")
-        if not isinstance(module, nn.Module):
-            raise SpaceError(f"{what}: candidate {name!r} is a {type(module).__name__}, not an nn.Module")
-    if not modules:
-        raise SpaceError(f"{what} has no candidates")
-    return nn.ModuleDict(modules)
+def join_path(*names: str) -> str:
+    """Return a module path of the names that are not empty."""
+    return ".".join(name for name in names if name)
 
 
 def checked(model: type[S], **values: Any) -> S:
-    """Make a spec; what contradicts itself is a ``SpaceError``."""
+    """Return a spec with some values.
+
+    Raises:
+        SpaceError: The values are invalid.
+    """
     try:
         return parse(model, values, "")
     except ConfigError as error:

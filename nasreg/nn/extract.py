@@ -1,4 +1,4 @@
-"""From a model with choices to the description of its search space."""
+"""The choices of a model, and the description of the search space that they span."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nasreg.specs.space import SearchSpaceSpec
 
 
 class NamedChoice(NamedTuple):
-    """A choice with its full key, its place in the model, and the scopes around it."""
+    """A choice with its full key, its path in the model, and the keys of the scopes around it."""
 
     key: str
     path: str
@@ -21,7 +21,7 @@ class NamedChoice(NamedTuple):
 
 
 def named_choices(model: nn.Module) -> list[NamedChoice]:
-    """Find every choice of a model, in the order in which the model defines them; repeated modules come repeatedly.
+    """Return every choice of a model in the order of its definition; a module that occurs repeatedly comes repeatedly.
 
     Raises:
         SpaceError: A choice is nested in a candidate of another, or one module would have two keys.
@@ -50,13 +50,13 @@ def _walk(module: nn.Module, path: str, scopes: tuple[str, ...], found: list[Nam
         return
     if isinstance(module, Scope):
         scopes = (*scopes, module.key)
-    for name, child in module._modules.items():  # named_children() passes over a child that has two names
+    for name, child in module._modules.items():  # named_children() skips a child that has two names
         if child is not None:
             _walk(child, f"{path}.{name}" if path else name, scopes, found)
 
 
 def extract_space(model: nn.Module) -> SearchSpaceSpec:
-    """Describe the search space of a model.
+    """Return the description of a model's search space.
 
     Raises:
         SpaceError: The model has no choice, choices of one key differ, or choices are nested.

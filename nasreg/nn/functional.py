@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 
-def call_with(model: nn.Module, tensors: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
-    """Call a model with some tensors instead of its own, which stay as they are.
+def functional_call_tied(model: nn.Module, tensors: Mapping[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+    """Call a model with some tensors in place of its own, and leave its own unchanged.
 
-    ``torch.func.functional_call`` does that too, but a module that stands in two places of the model is left with the
-    others (https://github.com/pytorch/pytorch/issues/164759).
+    ``torch.func.functional_call`` does not restore a module that occurs twice in the model
+    (https://github.com/pytorch/pytorch/issues/164759).
 
     Args:
-        model: What is called.
-        tensors: By the names that ``named_parameters`` and ``named_buffers`` give, which name what is shared once.
-        args: Of the call.
-        kwargs: Of the call.
+        model: The model.
+        tensors: Tensors by the names of ``named_parameters`` and ``named_buffers``, where a tied tensor has one name.
+        args: Arguments of the call.
+        kwargs: Keyword arguments of the call.
     """
     first: dict[int, str] = {}
     replaced: dict[str, Tensor] = {}

@@ -1,52 +1,75 @@
-"""What can be done with a run, as words to type: the report lists them."""
+"""The commands that make sense for a run as it is now; the page of the run lists them."""
 
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from nasreg.resolve import OBJECT
+from nasreg.errors import ConfigError
+from nasreg.specs.references import ObjectRef, parse_reference
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 
 
 class Command(NamedTuple):
-    """Something to type, and what it is for."""
+    """A command for a shell, or a call for Python, and its purpose."""
 
-    words: str
+    text: str
+    """The command, quoted where a path needs it."""
     purpose: str
 
 
 def next_commands(run_dir: Path, spec: RunSpec | RetrainSpec, state: str) -> list[Command]:
-    """Return the commands that make sense for a run as it is now.
+    """Return the commands that make sense for a run as it is now, the most useful first.
 
     Args:
         run_dir: The run directory.
-        spec: What was run.
+        spec: The spec of the run.
         state: ``running``, ``interrupted``, ``failed``, ``done``, or ``unknown``.
     """
-    commands = [Command(_nasreg("show", run_dir), "the architecture in words, and this page anew")]
-    if state == "done":
-        return [*commands, *_after(run_dir, spec)]
-    if any(chosen.name.startswith(OBJECT) for chosen in (spec.space, spec.dataset)):
+    show = Command(shell_command("show", run_dir), "print the architecture, and write this page again")
+    first = _after(run_dir, spec) if state == "done" else [_resume(run_dir, spec)]
+    return [*first, show]
+
+
+def shell_command(command: str, run_dir: Path | str) -> str:
+    """Return a command of ``nasreg`` for a run directory, quoted for the shell.
+
+    Args:
+        command: Name of the command, such as ``resume``.
+        run_dir: The run directory.
+    """
+    return shlex.join(["nasreg", command, str(run_dir)])
+
+
+def _resume(run_dir: Path, spec: RunSpec | RetrainSpec) -> Command:
+    if any(map(_is_object, (spec.space.name, spec.dataset.name))):
         function = "search" if isinstance(spec, RunSpec) else "retrain"
-        again = f"nasreg.{function}(..., out={str(run_dir)!r}, resume=True)"
-        return [*commands, Command(again, "go on, from Python: with the same arguments as before")]
-    return [*commands, Command(_nasreg("resume", run_dir), "go on from the last checkpoint")]
+        call = f"nasreg.{function}(..., out={str(run_dir)!r}, resume=True)"
+        return Command(call, "resume in Python, with the arguments of the first call")
+    return Command(shell_command("resume", run_dir), "resume from the last checkpoint")
 
 
 def _after(run_dir: Path, spec: RunSpec | RetrainSpec) -> list[Command]:
-    if spec.space.name.startswith(OBJECT):
-        return []
+    retrain = "train the network of the architecture from scratch: its accuracy is the one to report"
     if isinstance(spec, RunSpec):
-        return [Command(_nasreg("retrain", run_dir), "train the network of the architecture from the start")]
+        if _is_object(spec.space.name):
+            return [Command("nasreg.retrain(result, data)", f"{retrain}; in Python, with the result of the search")]
+        if _is_object(spec.dataset.name):
+            return [Command(f"nasreg.retrain({str(run_dir)!r}, data)", f"{retrain}; in Python, with the same data")]
+        return [Command(shell_command("retrain", run_dir), retrain)]
+    if _is_object(spec.space.name):
+        return []
     return [
-        Command(_nasreg("evaluate", run_dir), "measure the trained network, also on other images"),
-        Command(_nasreg("profile", run_dir), "what it costs: parameters, multiply-accumulates, memory, latency"),
-        Command(_nasreg("export", run_dir), "write it for torch.export, or as ONNX or safetensors"),
+        Command(shell_command("evaluate", run_dir), "evaluate the trained network, on other images too"),
+        Command(shell_command("profile", run_dir), "count parameters and MACs, measure memory and latency"),
+        Command(shell_command("export", run_dir), "export the network for torch.export, or as ONNX or safetensors"),
     ]
 
 
-def _nasreg(command: str, run_dir: Path) -> str:
-    return shlex.join(["nasreg", command, str(run_dir)])
+def _is_object(name: str) -> bool:
+    with suppress(ConfigError):  # run.yaml may have been edited; that is no reason to write no page
+        return isinstance(parse_reference(name), ObjectRef)
+    return False

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from nasreg.specs.base import Config
+from nasreg.specs.space import NONE
 
 DARTS_OPERATIONS = (
     "none",
@@ -83,6 +84,8 @@ class DartsSpaceConfig(Config):
         for name in value:
             if name not in DARTS_OPERATIONS:
                 raise ValueError(f"there is no operation {name!r}.{did_you_mean(name, DARTS_OPERATIONS)}")
+        if not set(value) - {NONE}:
+            raise ValueError(f"expected at least one operation beside {NONE}")
         return value
 
 

@@ -11,7 +11,12 @@ SPACES = (
         paper="Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, https://arxiv.org/abs/1806.09055",
         factory="nasreg.spaces.darts:build",
         config="nasreg.spaces.config:DartsSpaceConfig",
-        capabilities={"depth": "cells", "edge_candidates": "edge_candidates", "auxiliary": "auxiliary"},
+        capabilities={
+            "depth": "cells",
+            "nodes": "nodes",
+            "edge_candidates": "edge_candidates",
+            "auxiliary": "auxiliary",
+        },
         retrain={"phase": "retrain"},
     ),
     SpaceEntry(

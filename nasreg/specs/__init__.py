@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasreg.specs.algorithm import (
-        PLUGIN_API,
         AlgorithmSpec,
         Component,
         DatasetEntry,
         GenotypeEntry,
         MutatorSpec,
         Preset,
+        RecipeEntry,
+        RenamedEntry,
         SpaceEntry,
         TrainerSpec,
     )
@@ -24,20 +25,32 @@ if TYPE_CHECKING:
     from nasreg.specs.base import Config, Spec
     from nasreg.specs.data import DataInfo
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
+    from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
     from nasreg.specs.retrain import RetrainSpec
     from nasreg.specs.run import RunSpec, Selection
     from nasreg.specs.schema import json_schema
-    from nasreg.specs.space import NONE, SKIP, CellSpec, ChoiceSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+    from nasreg.specs.space import (
+        NONE,
+        SKIP,
+        AnyChoiceSpec,
+        CellSpec,
+        ChoiceSpec,
+        InputChoiceSpec,
+        LayerChoiceSpec,
+        SearchSpaceSpec,
+    )
 
 _HOMES = {
     "algorithm": (
-        "PLUGIN_API",
         "AlgorithmSpec",
+        "AnyChoiceSpec",
         "Component",
         "DatasetEntry",
         "GenotypeEntry",
         "MutatorSpec",
         "Preset",
+        "RecipeEntry",
+        "RenamedEntry",
         "SpaceEntry",
         "TrainerSpec",
     ),
@@ -45,18 +58,30 @@ _HOMES = {
     "base": ("Config", "Spec"),
     "data": ("DataInfo",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
+    "plugin": ("OLDEST_PLUGIN_API", "PLUGIN_API", "PluginInfo"),
     "retrain": ("RetrainSpec",),
     "run": ("RunSpec", "Selection"),
     "schema": ("json_schema",),
-    "space": ("NONE", "SKIP", "CellSpec", "ChoiceSpec", "InputChoiceSpec", "LayerChoiceSpec", "SearchSpaceSpec"),
+    "space": (
+        "NONE",
+        "SKIP",
+        "AnyChoiceSpec",
+        "CellSpec",
+        "ChoiceSpec",
+        "InputChoiceSpec",
+        "LayerChoiceSpec",
+        "SearchSpaceSpec",
+    ),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NONE",
+    "OLDEST_PLUGIN_API",
     "PLUGIN_API",
     "SKIP",
     "AlgorithmSpec",
+    "AnyChoiceSpec",
     "Architecture",
     "CellDecision",
     "CellSpec",
@@ -72,7 +97,10 @@ __all__ = [
     "InputDecision",
     "LayerChoiceSpec",
     "MutatorSpec",
+    "PluginInfo",
     "Preset",
+    "RecipeEntry",
+    "RenamedEntry",
     "RetrainSpec",
     "RunSpec",
     "SearchSpaceSpec",

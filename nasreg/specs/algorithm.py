@@ -1,10 +1,14 @@
-"""What the registry holds: algorithms, search spaces and data sets, as data that names its code. Imports no torch."""
+"""The entries of the registry: algorithms, spaces, data sets, genotypes and recipes, as data that names its code.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
 
 from nasreg.errors import IncompatibleError, PluginError
 from nasreg.specs.base import Config, Reference, Spec, reference_name, resolve
@@ -12,15 +16,21 @@ from nasreg.specs.base import Config, Reference, Spec, reference_name, resolve
 if TYPE_CHECKING:
     from nasreg.specs.space import SearchSpaceSpec
 
-PLUGIN_API = 1
-"""The version of the contract between core and plugins; an AlgorithmSpec says for which it was written."""
+Kind = Literal["algorithm", "space", "dataset", "genotype", "recipe"]
+"""The kinds of entries."""
 
 GenotypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """Published genotypes keep the names that they were published under."""
 
 RegistryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Capability = Literal["depth", "edge_candidates", "auxiliary"]
-"""What a space may be able to do: to be built deeper, with fewer operations on each edge, with an auxiliary head."""
+
+Capability = RegistryName
+"""A name for what a space can do beyond being searched, such as being built deeper. Any name will do: it means what the
+algorithms that require it and the spaces that have it agree upon."""
+
+Split = Literal["arch", "validation"]
+"""A part of the training images that is kept from the weights: ``arch`` is the one on which a one-shot algorithm learns
+its architecture parameters, ``validation`` is held out to score on."""
 
 Family = Literal["one-shot", "multi-trial"]
 """One supernet with shared weights, or one training a trial."""
@@ -57,11 +67,11 @@ class Component(Spec):
 
 
 class MutatorSpec(Component):
-    """Who decides the choices. The factory is called as ``factory(space: SearchSpaceSpec, config)``."""
+    """The mutator, which decides the choices. The factory is called as ``factory(space: SearchSpaceSpec, config)``."""
 
 
 class TrainerSpec(Component):
-    """Who drives the training. The factory is called as ``factory(task: SearchTask, config)``."""
+    """The trainer, which drives the training. The factory is called as ``factory(task: SearchContext, config)``."""
 
 
 class Preset(Spec):
@@ -83,18 +93,20 @@ class _Entry(Spec):
 class AlgorithmSpec(_Entry):
     """A NAS algorithm: a mutator, a trainer, and what a user wants to know before using them."""
 
-    plugin_api: int = Field(description="the PLUGIN_API that it was written for")
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
     family: Family = Field(description="one supernet with shared weights, or one training a trial")
     primitives: frozenset[Primitive] = Field(min_length=1, description="kinds of choices that it can handle")
     requires: frozenset[Capability] = Field(
-        default=frozenset(), description="what a space must be able to do for it; see SpaceEntry.capabilities"
+        default=frozenset(), description="capabilities that a space must have; see SpaceEntry.capabilities"
+    )
+    splits: frozenset[Split] = Field(
+        default=frozenset(), description="splits of the training images that it needs beside train"
     )
     mutator: MutatorSpec
     trainer: TrainerSpec
     presets: dict[RegistryName, Preset] = Field(min_length=1, description="named sets of options")
     default_preset: RegistryName = Field(description="preset used where none is named")
-    default_space: str = Field(default="darts", description="space used where none is named")
+    default_space: str = Field(min_length=1, description="space used where none is named")
 
     @field_validator("default_preset")
     @classmethod
@@ -104,22 +116,31 @@ class AlgorithmSpec(_Entry):
             raise ValueError(f"preset {value!r} is not among {', '.join(presets)}")
         return value
 
-    def check_space(self, name: str, space: SearchSpaceSpec, entry: SpaceEntry | None) -> None:
+    @field_serializer("primitives", "requires", "splits", when_used="json")
+    def _sorted(self, value: frozenset[str]) -> list[str]:
+        return sorted(value)  # the order of a set differs from process to process
+
+    def check_space(
+        self, name: str, space: SearchSpaceSpec, entry: SpaceEntry | None, installed: Iterable[SpaceEntry] = ()
+    ) -> None:
         """Check, before any training, that this algorithm can search a space.
 
         Args:
             name: Name of the space, for the error.
             space: Its choices.
-            entry: What is registered of it, if it is.
+            entry: Its entry in the registry, if it has one.
+            installed: The spaces that can be had instead, for the error.
 
         Raises:
-            IncompatibleError: It cannot handle a choice, or requires what the space cannot do.
+            IncompatibleError: It cannot handle a choice, or requires a capability that the space does not have.
         """
-        missing = self.requires - set(entry.capabilities if entry else ())
+        missing = sorted(self.requires - set(entry.capabilities if entry else ()))
         if missing:
+            able = sorted(each.name for each in installed if self.requires <= set(each.capabilities))
             raise IncompatibleError(
-                f"algorithm {self.name!r} requires of a space: {', '.join(sorted(missing))}; space {name!r} has no"
-                " option for that. A registered space names such options in SpaceEntry.capabilities, as 'darts' does"
+                f"algorithm {self.name!r} requires of a space: {', '.join(sorted(self.requires))};"
+                f" search space {name!r} does not have {', '.join(missing)}. "
+                + (f"Installed spaces that have all of it: {', '.join(able)}" if able else "No installed space has it")
             )
         for choice in space.choices:
             kind = choice.primitive
@@ -138,9 +159,9 @@ class SpaceEntry(_Entry):
     config: Reference = Field(description="'package.module:Class' of its options")
     capabilities: dict[Capability, str] = Field(
         default_factory=dict,
-        description="name of the option for depth (its number of cells or blocks), for edge_candidates (key of a cell"
-        " -> names of the operations possible on each edge), and for auxiliary (whether the network to retrain gives"
-        " the logits of an auxiliary head, too)",
+        description="name of a capability -> the option of the space that provides it. In use are depth (number of"
+        " cells or blocks), edge_candidates (key of a cell -> names of the operations possible on each edge) and"
+        " auxiliary (whether the network to retrain gives the logits of an auxiliary head, too)",
     )
     retrain: dict[str, Any] = Field(
         default_factory=dict, description="options that make it build the network to retrain instead of the supernet"
@@ -153,7 +174,7 @@ class SpaceEntry(_Entry):
 
 
 class DatasetEntry(_Entry):
-    """A data set in the registry. ``factory(config)`` gives a ``nasreg.data.LoadedDataset``."""
+    """A data set in the registry. ``factory(config)`` gives a ``nasreg.data.DatasetBundle``."""
 
     factory: Reference = Field(description="'package.module:name' of what loads it")
     config: Reference = Field(
@@ -175,5 +196,29 @@ class GenotypeEntry(Spec):
     name: GenotypeName = Field(description="the name it is looked up by")
     summary: str = Field(min_length=1, description="what it is, in one line")
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
-    space: RegistryName = Field(default="darts", description="the search space that it belongs to")
+    space: RegistryName = Field(description="the search space that it belongs to")
     genotype: str = Field(description="Genotype(normal=[...], ...), as the authors' programs write it")
+
+
+class RecipeEntry(_Entry):
+    """The settings of a retraining in the registry, such as those of a paper."""
+
+    paper: str | None = Field(default=None, description="title, authors and address of the paper")
+    seed: int | None = Field(default=None, description="seed, where the recipe names one")
+    trainer: dict[str, Any] = Field(default_factory=dict, description="options of the training")
+    spaces: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by name of the space")
+    dataset: dict[str, Any] = Field(default_factory=dict, description="options common to all data sets")
+
+
+class RenamedEntry(Spec):
+    """An entry that has another name now. The old name still finds it, with a warning, and is in no list."""
+
+    kind: Kind = Field(description="kind of the entry")
+    old: GenotypeName = Field(description="the name that it had")
+    new: GenotypeName = Field(description="the name that it has; the same plugin provides it")
+
+    @model_validator(mode="after")
+    def _another(self) -> RenamedEntry:
+        if self.old == self.new:
+            raise ValueError(f"{self.kind} {self.old!r} is renamed to itself")
+        return self

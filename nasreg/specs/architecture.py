@@ -23,7 +23,7 @@ Decision = str | InputDecision | CellDecision
 
 
 class Architecture(Spec):
-    """What a search ends with: readable JSON, valid for every model that has the same search space.
+    """The result of a search: readable JSON, valid for every model with the same search space.
 
     Example:
         ``{"format": 1, "fingerprint": "6f0c...", "decisions": {"conv1": "conv5x5", "skip": ["0"]}}``
@@ -45,10 +45,17 @@ class Architecture(Spec):
         return head + ",".join(lines) + "\n  }\n}\n"
 
     def _repr_html_(self) -> str:
-        """Show it in Jupyter."""
-        from nasreg.draw.notebook import architecture_table
+        """Return the decisions as an HTML table for Jupyter; a drawing would need the search space, too."""
+        from html import escape
 
-        return architecture_table(self)
+        rows = []
+        for key, decision in self.decisions.items():
+            lines = decision if isinstance(decision, tuple) else (str(decision),)
+            texts = [line if isinstance(line, str) else _node_text(line) for line in lines]
+            cell = "<br>".join(map(escape, texts)) or "(none)"
+            rows.append(f"<tr><th>{escape(key)}</th><td style='text-align:left'>{cell}</td></tr>")
+        caption = f"architecture of search space {escape(self.fingerprint)}"
+        return f"<table><caption>{caption}</caption>{''.join(rows)}</table>"
 
     @classmethod
     def from_json(cls, text: str, source: str = "architecture") -> Architecture:
@@ -81,6 +88,10 @@ class Architecture(Spec):
         except (OSError, UnicodeDecodeError) as error:
             raise ArchitectureError(f"cannot read architecture {path}: {error}") from error
         return cls.from_json(text, str(path))
+
+
+def _node_text(edges: tuple[Edge, ...]) -> str:
+    return " + ".join(f"{operation} ({state})" for operation, state in edges)
 
 
 def _is_type_name(part: object) -> bool:

@@ -1,14 +1,18 @@
-"""What all pydantic models of nasreg share, and how their errors are told to a user in one line. Imports no torch."""
+"""The base classes of all specs and options, and one-line messages of their validation errors. Imports no torch."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic.config import JsonDict
 
 from nasreg.errors import ConfigError, PluginError, did_you_mean
+from nasreg.specs.invalid_metadata import tolerate_invalid_metadata
+
+tolerate_invalid_metadata()
 
 
 class Spec(BaseModel):
@@ -17,11 +21,43 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
+ResumeKind = Literal["result", "extends", "execution"]
+"""The meaning of an option for a run that is resumed.
+
+- ``result``: it decides the result; another value is refused. The default.
+- ``extends``: a larger value extends the run, also one that has finished.
+- ``execution``: it only says how the run is executed; any value will do.
+"""
+
+EXTENDS: JsonDict = {"resume": "extends"}
+EXECUTION: JsonDict = {"resume": "execution"}
+EXECUTION_BITS: JsonDict = {"resume": "execution", "bits": True}
+"""For ``Field(json_schema_extra=...)`` of an option: its ``ResumeKind``; the last may change results by rounding."""
+
+
 class Config(Spec):
     """Base of every set of options: a mutator's, a trainer's, a space's, a data set's.
 
-    Every field has a default and a ``description``; ``nasreg describe`` and the documentation are made from them.
+    Every field has a default and a ``description``; ``nasreg describe`` and the documentation are made from them. A
+    field that may change when a run is resumed says so: ``json_schema_extra=EXTENDS`` or ``EXECUTION``.
     """
+
+    @classmethod
+    def resume_kind(cls, option: str) -> ResumeKind:
+        """Return the kind of an option for a run that is resumed; ``result`` for an unknown option."""
+        kind: ResumeKind = cls._resume_extra(option).get("resume", "result")
+        return kind
+
+    @classmethod
+    def changes_bits(cls, option: str) -> bool:
+        """Return whether another value of an ``execution`` option may change results by rounding."""
+        return bool(cls._resume_extra(option).get("bits"))
+
+    @classmethod
+    def _resume_extra(cls, option: str) -> Mapping[str, Any]:
+        field = cls.model_fields.get(option)
+        extra = field.json_schema_extra if field is not None else None
+        return extra if isinstance(extra, dict) else {}
 
 
 C = TypeVar("C", bound=BaseModel)
@@ -114,7 +150,9 @@ def _explain(model: type[BaseModel], item: Any, where: str, sources: Mapping[str
     if item["type"] == "missing":
         return f"{name} is missing{origin}"
     text = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{name}: {_short(item['input'])} is not right{origin}: {text}"
+    if not location and item["type"] == "value_error":  # options that contradict each other: the text names them
+        return f"{where}: {text}" if where else text
+    return f"{name}: {_short(item['input'])} is invalid{origin}: {text}"
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a search space needs to know of a data set. Imports no torch."""
+"""The shape of the data, from which a search space is built. Imports no torch."""
 
 from __future__ import annotations
 

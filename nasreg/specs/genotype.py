@@ -6,6 +6,7 @@ The text is read as data. It looks like Python, but nothing of it is ever evalua
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import NamedTuple
 
 from nasreg.errors import ArchitectureError
@@ -19,7 +20,7 @@ _HIGHEST_STATE = 1000
 
 
 class GenotypeCell(NamedTuple):
-    """What a genotype says of one kind of cell."""
+    """The part of a genotype for one kind of cell."""
 
     edges: tuple[Edge, ...]
     """Operation and source state of each kept edge, node by node."""
@@ -110,7 +111,9 @@ def _states(states: tuple[int, ...]) -> str:
 def _call(text: str) -> ast.Call:
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
-    body = ast.parse(text.strip()).body
+    with warnings.catch_warnings():  # of Python, on text that is refused below or harmless
+        warnings.simplefilter("ignore")
+        body = ast.parse(text.strip()).body
     statement = body[0] if len(body) == 1 else None
     value = statement.value if isinstance(statement, ast.Expr | ast.Assign) else None
     if not (isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "Genotype"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, TypeVar
 
 import yaml
@@ -9,69 +10,148 @@ from pydantic import ConfigDict, Field
 
 from nasreg.errors import ConfigError
 from nasreg.specs.base import Spec, parse
+from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_reference, reference_title
 
 R = TypeVar("R", bound="RunFile")
 
+Ref = RegisteredRef | CodeRef | ObjectRef
+
+_FIRST = ("format", "kind", "task", "algorithm", "preset", "source", "recipe")
+"""Fields that come first in a ``run.yaml``."""
+
 
 class Selection(Spec):
-    """A registered space or data set by name, with its options beside the name."""
+    """A space or data set by reference, with its options beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(min_length=1, description="name in the registry, or package.module:factory")
+    name: str = Field(
+        min_length=1,
+        description="DISTRIBUTION/NAME or NAME in the registry, package.module:name or folder/file.py:name",
+    )
+
+    @property
+    def reference(self) -> Ref:
+        """The reference in ``name``.
+
+        Raises:
+            ConfigError: It is malformed.
+        """
+        return parse_reference(self.name)
+
+    @property
+    def title(self) -> str:
+        """A short name for people."""
+        return reference_title(self.name)
 
     @property
     def options(self) -> dict[str, Any]:
-        """All but the name."""
+        """All entries except the name."""
         return dict(self.model_extra or {})
 
 
 class RunFile(Spec):
-    """What a ``run.yaml`` holds; a search and a retraining each say what that is."""
+    """The content of a ``run.yaml``: everything that determines a run, resolved; searches and retrainings extend it."""
+
+    format: Literal[2] = Field(default=2, description="version of this file format")
+    task: str = Field(default="classification", description="name of the task")
+    space: Selection = Field(description="search space and its options")
+    dataset: Selection = Field(description="data set and its options")
+    trainer: dict[str, Any] = Field(description="options of the trainer")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="seed of everything that is random")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
 
     def to_yaml(self) -> str:
-        """Return the YAML text."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        """Return the YAML text, with what the run is at the top."""
+        values = self.model_dump(mode="json")
+        ordered = {name: values[name] for name in (*_FIRST, *values) if name in values}
+        return str(yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
     @classmethod
     def from_yaml(cls: type[R], text: str, source: str = "run.yaml") -> R:
-        """Read what ``to_yaml`` writes (safe YAML: no code).
+        """Read the text that ``to_yaml`` writes (safe YAML: no code).
 
         Raises:
-            ConfigError: The text is something else.
+            ConfigError: The text is malformed.
         """
         return parse(cls, load_yaml(text, source), "", dict.fromkeys(cls.model_fields, source))
 
 
 class RunSpec(RunFile):
-    """Everything that determines a run. ``run.yaml`` in the run directory holds it, with no default left out."""
+    """Everything that determines a search. ``run.yaml`` in the run directory holds it, no default left out."""
 
-    format: Literal[1] = Field(default=1, description="version of this file format")
-    algorithm: str = Field(description="name of the algorithm")
+    kind: Literal["search"] = Field(default="search", description="search, or retrain for a retraining")
+    algorithm: str = Field(description="DISTRIBUTION/NAME or NAME of the algorithm")
     preset: str | None = Field(default=None, description="preset that the options started from")
-    space: Selection = Field(description="search space and its options")
-    dataset: Selection = Field(description="data set and its options")
     mutator: dict[str, Any] = Field(description="options of the mutator")
-    trainer: dict[str, Any] = Field(description="options of the trainer")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="seed of everything that is random")
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+
+    @property
+    def algorithm_title(self) -> str:
+        """The name of the algorithm without its distribution."""
+        return reference_title(self.algorithm)
 
     @property
     def headline(self) -> str:
-        """What it is, for a heading."""
-        return f"{self.algorithm} on {self.dataset.name}"
+        """A heading for the run."""
+        return f"{self.algorithm_title} on {self.dataset.title}"
 
     @property
     def title(self) -> str:
-        """What it is, in a few words."""
-        return f"{self.algorithm}: space {self.space.name}, data set {self.dataset.name}"
+        """The run in one line."""
+        return f"{self.algorithm_title}: space {self.space.title}, data set {self.dataset.title}"
+
+
+class _DuplicateKeyError(ValueError):
+    """A key that stands twice in a mapping."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads safe YAML with the numbers of YAML 1.2, and refuses a key that stands twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping after a check of its keys."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise _DuplicateKeyError(f"key {key.value!r} stands twice, again in line {key.start_mark.line + 1}")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_decimal(self, node: yaml.ScalarNode) -> int:
+        """Construct a whole number: ``010`` is ten."""
+        return int(node.value, 0 if node.value[1:2] in ("x", "o") else 10)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what ``_Loader`` reads."""
+
+
+_INT = r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"
+_FLOAT = r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+def _use_numbers_of_yaml_1_2() -> None:
+    """In YAML 1.1, which PyYAML follows, 010 is eight, 1:30 is ninety, and 1e-3 is text."""
+    for each in (_Loader, _Dumper):
+        each.yaml_implicit_resolvers = {
+            first: [(tag, regexp) for tag, regexp in pairs if tag not in _NUMBERS]
+            for first, pairs in each.yaml_implicit_resolvers.items()
+        }
+        for tag, pattern in zip(_NUMBERS, (_INT, _FLOAT), strict=True):
+            each.add_implicit_resolver(tag, re.compile(pattern), list("-+.0123456789"))
+    _Loader.add_constructor(_NUMBERS[0], _Loader.construct_decimal)
+
+
+_use_numbers_of_yaml_1_2()
 
 
 def load_yaml(text: str, source: str) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        ConfigError: The text is not YAML, or not a mapping with words for keys.
+        ConfigError: The text is not YAML, or not a mapping with text for keys.
     """
     values = read_yaml(text, source)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -83,10 +163,12 @@ def read_yaml(text: str, source: str) -> Any:
     """Read YAML of any kind (safe YAML: no code).
 
     Raises:
-        ConfigError: The text is not YAML.
+        ConfigError: The text is not YAML, or a key stands twice in a mapping.
     """
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)  # noqa: S506  # it is a SafeLoader
+    except _DuplicateKeyError as error:
+        raise ConfigError(f"{source}: {error}") from error
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         # PyYAML lets the errors of its own code out where a tag and its value do not fit, or where lists nest too deep
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from error

@@ -36,7 +36,7 @@ class _ChoiceSpec(Spec):
     )
 
     def identity(self) -> dict[str, object]:
-        """Return what the fingerprint is made of: all but where in the model the choice is."""
+        """Return the part that the fingerprint covers: everything except the place of the choice in the model."""
         return self.model_dump(mode="json", exclude={"paths"})
 
 
@@ -53,7 +53,7 @@ class LayerChoiceSpec(_ChoiceSpec):
 
     @property
     def primitive(self) -> str:
-        """What an algorithm must be able to handle."""
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "layer"
 
     def size(self) -> int:
@@ -65,7 +65,7 @@ class LayerChoiceSpec(_ChoiceSpec):
         return rng.choice(self.candidates)
 
     def problem(self, decision: Decision) -> str | None:
-        """Return what is wrong with a decision, or None."""
+        """Return why a decision is invalid, or None."""
         if isinstance(decision, str) and decision in self.candidates:
             return None
         return f"{decision!r} is not one of {', '.join(self.candidates)}"
@@ -88,30 +88,30 @@ class InputChoiceSpec(_ChoiceSpec):
 
     @property
     def primitive(self) -> str:
-        """What an algorithm must be able to handle: ``input/`` and the reduction."""
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it: ``input/`` and the reduction."""
         return f"input/{self.reduction}"
 
     @property
-    def least(self) -> int:
+    def min_chosen(self) -> int:
         """The smallest number of chosen inputs; there is no concatenation of nothing."""
         return self.n_chosen if self.n_chosen is not None else int(self.reduction == "concat")
 
     def size(self) -> int:
         """Return the number of possible decisions."""
         n = len(self.candidates)
-        return math.comb(n, self.n_chosen) if self.n_chosen is not None else 2**n - self.least
+        return math.comb(n, self.n_chosen) if self.n_chosen is not None else 2**n - self.min_chosen
 
     def sample(self, rng: random.Random) -> InputDecision:
         """Draw a decision uniformly."""
         if self.n_chosen is not None:
             chosen = set(rng.sample(self.candidates, self.n_chosen))
         else:
-            bits = rng.randrange(self.least, 2 ** len(self.candidates))
+            bits = rng.randrange(self.min_chosen, 2 ** len(self.candidates))
             chosen = {name for number, name in enumerate(self.candidates) if bits >> number & 1}
         return tuple(name for name in self.candidates if name in chosen)
 
     def problem(self, decision: Decision) -> str | None:
-        """Return what is wrong with a decision, or None."""
+        """Return why a decision is invalid, or None."""
         if isinstance(decision, str) or not all(isinstance(name, str) for name in decision):
             return f"{decision!r} is not a list of input names"
         if unknown := [name for name in decision if name not in self.candidates]:
@@ -120,7 +120,7 @@ class InputChoiceSpec(_ChoiceSpec):
             return f"{list(decision)!r} names an input twice"
         if self.n_chosen is not None and len(decision) != self.n_chosen:
             return f"{self.n_chosen} inputs must be chosen, not {len(decision)}"
-        if len(decision) < self.least:
+        if len(decision) < self.min_chosen:
             return "at least one input must be chosen, since they are concatenated"
         return None
 
@@ -160,7 +160,7 @@ class CellSpec(_ChoiceSpec):
 
     @property
     def primitive(self) -> str:
-        """What an algorithm must be able to handle."""
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "cell"
 
     @property
@@ -208,7 +208,7 @@ class CellSpec(_ChoiceSpec):
         return tuple(decision)
 
     def problem(self, decision: Decision) -> str | None:
-        """Return what is wrong with a decision, or None."""
+        """Return why a decision is invalid, or None."""
         if isinstance(decision, str) or any(isinstance(node, str) for node in decision):
             return f"{decision!r} is not a list of edges per node"
         if len(decision) != self.nodes:
@@ -227,7 +227,9 @@ class CellSpec(_ChoiceSpec):
         return None
 
 
-ChoiceSpec = Annotated[LayerChoiceSpec | InputChoiceSpec | CellSpec, Field(discriminator="kind")]
+AnyChoiceSpec = LayerChoiceSpec | InputChoiceSpec | CellSpec
+ChoiceSpec = Annotated[AnyChoiceSpec, Field(discriminator="kind")]
+"""``AnyChoiceSpec`` as a field of a spec: told apart by ``kind``."""
 
 
 def _check_unique(key: str, names: tuple[str, ...]) -> None:
@@ -256,7 +258,7 @@ class SearchSpaceSpec(Spec):
             raise ValueError(f"choices with one key must be one choice: {', '.join(twice)}")
         return self
 
-    def __getitem__(self, key: str) -> LayerChoiceSpec | InputChoiceSpec | CellSpec:
+    def __getitem__(self, key: str) -> AnyChoiceSpec:
         """Return the choice of that key.
 
         Raises:

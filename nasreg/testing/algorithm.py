@@ -1,6 +1,6 @@
-"""What every algorithm of nasreg keeps, as tests: an author derives from one class and says which algorithm.
+"""The contract of an algorithm as tests: an author derives from one class and names the algorithm.
 
-All of them run real searches with real training, small ones (see ``nasreg.testing.small``).
+The tests run real, small searches with real training (see ``nasreg.testing.small``).
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import nasreg
-from nasreg.api import SearchResult
+from nasreg.config.resolve import RunRequest, resolve
+from nasreg.engine.search import SearchResult
 from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError
 from nasreg.events import Event, StepEnded
 from nasreg.nn.extract import named_choices
 from nasreg.registry import default_registry
-from nasreg.resolve import resolve_run
-from nasreg.specs import AlgorithmSpec, Architecture, DataInfo
+from nasreg.runs import files
+from nasreg.specs import AlgorithmSpec, Architecture, DataInfo, RunSpec
 from nasreg.testing.contents import differences
 from nasreg.testing.small import short_options, small_options, toy_images
 
@@ -71,12 +72,12 @@ class AlgorithmContract:
 
     @pytest.fixture
     def data(self) -> Dataset[tuple[Tensor, ...]]:
-        """What is searched on. Override it for an algorithm that needs other images."""
+        """The data that is searched on. Override it for an algorithm that needs other data."""
         return toy_images()
 
     @pytest.fixture
     def spec(self, algorithm: str) -> AlgorithmSpec:
-        """What is registered of it."""
+        """Its registered spec."""
         return nasreg.get_algorithm(algorithm)
 
     @pytest.fixture
@@ -102,7 +103,7 @@ class AlgorithmContract:
         if "space" in metafunc.fixturenames:
             metafunc.parametrize("space", nasreg.list_spaces())
 
-    # -- what is said of it --------------------------------------------------------------------------------------------
+    # -- its spec --------------------------------------------------------------------------------------------
 
     def test_looking_it_up_imports_no_torch(self, algorithm: str) -> None:
         """In a process of its own, with its plugin alone."""
@@ -125,7 +126,8 @@ class AlgorithmContract:
         """Each preset gives a run in which nothing is left open, and whose options are the same after JSON."""
         assert AlgorithmSpec.model_validate_json(spec.model_dump_json()).model_dump() == spec.model_dump()
         for preset in spec.presets:
-            run = resolve_run(default_registry(), spec.name, preset=preset)
+            run = resolve(default_registry(), RunRequest(algorithm=spec.name, preset=preset)).spec
+            assert isinstance(run, RunSpec)
             for component, options in ((spec.mutator, run.mutator), (spec.trainer, run.trainer)):
                 config = component.load_config()
                 parsed = config.model_validate(options)
@@ -146,7 +148,7 @@ class AlgorithmContract:
             search(tmp_path / "run", None, **{part: {"no_such_option": 1}})
         assert not (tmp_path / "run").exists()
 
-    # -- what it does --------------------------------------------------------------------------------------------------
+    # -- its searches --------------------------------------------------------------------------------------------------
 
     def test_it_runs_on_every_space_that_it_claims(
         self, spec: AlgorithmSpec, search: Search, tmp_path: Path, space: str
@@ -160,7 +162,7 @@ class AlgorithmContract:
             assert not out.exists()
             return
         result = search(out, space)
-        for path in [out / "architecture.json", *(out / "architectures").iterdir()]:
+        for path in [out / files.ARCHITECTURE, *(out / files.ARCHITECTURES).iterdir()]:
             result.space.validate(Architecture.load(path))
         network = result.model()
         assert not any(type(module).__module__.startswith("nasreg.nn") for module in network.modules())
@@ -185,8 +187,8 @@ class AlgorithmContract:
         moved = {name for name, value in after["model"].items() if not torch.equal(value, before["model"].get(name))}
         if spec.family == "one-shot":
             assert result.supernet is not None, "a one-shot trainer gives its supernet"
-            still = sorted(_shared_parameters(result.supernet) - moved)
-            assert not still, "weights that every architecture shares are not trained"
+            unchanged = sorted(_shared_parameters(result.supernet) - moved)
+            assert not unchanged, "weights that every architecture shares are not trained"
         assert moved, "no weight is trained"
         alphas = _tensors(after["mutator"])
         if alphas:
@@ -219,12 +221,13 @@ def _environment() -> dict[str, str]:
 
 
 def _refusal(spec: AlgorithmSpec, space: str) -> str | None:
-    """Return why the specs of an algorithm and a space say that they do not fit."""
+    """Return the error if an algorithm cannot search a space according to their specs."""
     entry = nasreg.get_space(space)
     info = DataInfo(channels=1, height=8, width=8, classes=("dark", "bright"))
     module = entry.component.load_factory()(info, entry.component.load_config()(**small_options(space)))
     try:
-        spec.check_space(space, nasreg.extract_space(module), entry)
+        installed = [nasreg.get_space(name) for name in nasreg.list_spaces()]
+        spec.check_space(space, nasreg.extract_space(module), entry, installed)
     except IncompatibleError as error:
         return str(error)
     return None

@@ -1,4 +1,4 @@
-"""What two equal runs must have in common."""
+"""The contents of a run that two equal runs must share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 
+from nasreg.runs import files
+
 _CLOCKS = ("seconds", "metrics_position")  # lines with other clock times have other lengths
-_OF_THE_PROCESS = ("environment.json", "status.json", "cost.json")
+_OF_THE_PROCESS = (files.ENVIRONMENT, files.STATUS, files.COST)
 
 
 def run_contents(run_dir: str | Path) -> dict[str, Any]:
-    """Return all that a run found and kept, but for clock times and notes on the process.
+    """Return everything that a run found and wrote, except clock times and facts about the process.
 
     Args:
         run_dir: A run that has finished.
 
     Returns:
-        File, and in a checkpoint also what in it (``checkpoint.pt/model/conv.weight``) -> its content.
+        File, and in a checkpoint also the entry in it (``checkpoint.pt/model/conv.weight``) -> its content.
     """
     folder = Path(run_dir)
     found: dict[str, Any] = {}
@@ -30,12 +32,12 @@ def run_contents(run_dir: str | Path) -> dict[str, Any]:
             found[name] = [{key: value for key, value in line.items() if key not in _CLOCKS} for line in lines]
         elif path.suffix in (".json", ".svg", ".txt") and path.name not in _OF_THE_PROCESS:
             found[name] = path.read_bytes()
-    _flatten("checkpoint.pt", torch.load(folder / "checkpoint.pt", weights_only=True), found)
+    _flatten(files.CHECKPOINT, torch.load(folder / files.CHECKPOINT, weights_only=True), found)
     return found
 
 
 def differences(one: str | Path, other: str | Path) -> list[str]:
-    """Return the names of what differs between two runs, bit for bit; see ``run_contents``."""
+    """Return the names of the contents that differ between two runs, bit for bit; see ``run_contents``."""
     first, second = run_contents(one), run_contents(other)
     missing = object()
     return sorted(

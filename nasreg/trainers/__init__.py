@@ -1,38 +1,62 @@
-"""Base classes of trainers: the loop, its events and its checkpoints. Imports torch only when a trainer is used."""
+"""Trainers: the loop of every training, base classes of algorithms, their options. Imports torch when one is used."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nasreg.trainers.config import LoopConfig, OneShotTrainerConfig, TrialTrainerConfig
+from nasreg.trainers.config import (
+    BilevelTrainerConfig,
+    MultiTrialTrainerConfig,
+    OneShotTrainerConfig,
+    RetrainConfig,
+    TrainerConfig,
+)
 
 if TYPE_CHECKING:
-    from nasreg.data.parts import Batch
-    from nasreg.trainers.loop import cosine_rate
+    from nasreg.data.splits import Batch
+    from nasreg.trainers.base import BaseTrainer, LoopState, StepResult, cosine_rate
+    from nasreg.trainers.bilevel import BilevelTrainer, Gradients
+    from nasreg.trainers.budget import ParameterBudget
+    from nasreg.trainers.context import RetrainContext, RunContext, SearchContext
+    from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
+    from nasreg.trainers.retraining import RetrainTrainer
     from nasreg.trainers.search import SearchTrainer
-    from nasreg.trainers.task import SearchTask
-    from nasreg.trainers.trials import TrialTrainer
 
-_HOME = {
-    "Batch": "nasreg.data.parts",
-    "OneShotTrainer": "nasreg.trainers.one_shot",
-    "SearchTask": "nasreg.trainers.task",
-    "SearchTrainer": "nasreg.trainers.search",
-    "TrialTrainer": "nasreg.trainers.trials",
-    "cosine_rate": "nasreg.trainers.loop",
+_HOMES = {
+    "nasreg.data.splits": ("Batch",),
+    "nasreg.trainers.base": ("BaseTrainer", "LoopState", "StepResult", "cosine_rate"),
+    "nasreg.trainers.bilevel": ("BilevelTrainer", "Gradients"),
+    "nasreg.trainers.budget": ("ParameterBudget",),
+    "nasreg.trainers.context": ("RetrainContext", "RunContext", "SearchContext"),
+    "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
+    "nasreg.trainers.one_shot": ("OneShotTrainer",),
+    "nasreg.trainers.retraining": ("RetrainTrainer",),
+    "nasreg.trainers.search": ("SearchTrainer",),
 }
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BaseTrainer",
     "Batch",
-    "LoopConfig",
+    "BilevelTrainer",
+    "BilevelTrainerConfig",
+    "Gradients",
+    "LoopState",
+    "MultiTrialTrainer",
+    "MultiTrialTrainerConfig",
     "OneShotTrainer",
     "OneShotTrainerConfig",
-    "SearchTask",
+    "ParameterBudget",
+    "RetrainConfig",
+    "RetrainContext",
+    "RetrainTrainer",
+    "RunContext",
+    "SearchContext",
     "SearchTrainer",
-    "TrialTrainer",
-    "TrialTrainerConfig",
+    "StepResult",
+    "TrainerConfig",
     "cosine_rate",
 ]
 
@@ -41,3 +65,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

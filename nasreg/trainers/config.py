@@ -1,60 +1,145 @@
-"""Options that trainers share. Imports no torch."""
+"""Options of the trainers, each with the values of a published program as defaults. Imports no torch.
+
+What an option means to a run that is resumed is said with it; see ``nasreg.specs.base.ResumeKind``.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nasreg.specs.base import Config
+from nasreg.specs.base import EXECUTION, EXECUTION_BITS, EXTENDS, Config
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class LoopConfig(Config):
-    """Options of the loop, which every trainer has."""
+class TrainerConfig(Config):
+    """Options that every trainer has."""
 
-    batch_size: int = Field(default=64, ge=1, description="images in a step, for the weights and again for the choices")
+    batch_size: int = Field(default=64, ge=1, description="samples in a step, of the train split and of the arch split")
     accumulate: int = Field(
-        default=1, ge=1, description="pieces that a batch is computed in, one after the other, to save memory"
+        default=1,
+        ge=1,
+        description="number of pieces that a batch is computed in, one after the other, to save memory;"
+        " BatchNorm normalises each by itself",
+        json_schema_extra=EXECUTION_BITS,
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision by torch.autocast"
     )
     deterministic: bool = Field(
-        default=True, description="use only algorithms that give the same bits each time; off may be faster on CUDA"
+        default=True,
+        description="use only algorithms that give the same bits each time; off may be faster on CUDA",
+        json_schema_extra=EXECUTION_BITS,
     )
     checkpoint_minutes: float = Field(
-        default=10.0, gt=0, description="minutes between checkpoints within an epoch; there is one after each epoch too"
+        default=10.0,
+        gt=0,
+        description="minutes between checkpoints within an epoch; there is one after each epoch too",
+        json_schema_extra=EXECUTION,
+    )
+    keep_freed_memory: bool = Field(
+        default=True,
+        description="on a CPU with glibc (Linux), keep freed memory for the next step until the run ends, instead of"
+        " returning it to the system; a variable MALLOC_... or GLIBC_TUNABLES takes precedence",
+        json_schema_extra=EXECUTION,
     )
 
 
-class OneShotTrainerConfig(LoopConfig):
+class OneShotTrainerConfig(TrainerConfig):
     """Options of a one-shot trainer; an algorithm's own config adds its optimisers and schedule."""
 
-    epochs: int = Field(default=50, ge=1, description="passes over the weights' part of the train set")
+    epochs: int = Field(default=50, ge=1, description="passes over the train split")
     execution: Literal["optimized", "plain"] = Field(
         default="optimized",
         description="how the supernet is computed: several times as fast, or candidate by candidate as in the paper's"
         " formula; the numbers are the same but for rounding",
+        json_schema_extra=EXECUTION_BITS,
     )
     activation_checkpointing: bool = Field(
         default=False,
         description="compute two of three cells or choices again in the backward pass, which takes a fraction of the"
         " memory and somewhat more time",
+        json_schema_extra=EXECUTION_BITS,
     )
 
 
-class TrialTrainerConfig(LoopConfig):
+class BilevelTrainerConfig(OneShotTrainerConfig):
+    """Options of the bilevel optimisation; the defaults are those of the DARTS program (arXiv 1806.09055)."""
+
+    lr: float = Field(default=0.025, gt=0, description="learning rate of the weights in the first epoch (SGD)")
+    lr_min: float = Field(default=0.001, ge=0, description="learning rate that its cosine ends at")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=3e-4, ge=0, description="weight decay of the weights")
+    grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient of the weights")
+    arch_lr: float = Field(default=3e-4, gt=0, description="learning rate of the architecture parameters (Adam)")
+    arch_betas: tuple[Beta, Beta] = Field(default=(0.5, 0.999), description="betas of Adam")
+    arch_weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of the architecture parameters")
+    arch_grad_clip: float | None = Field(
+        default=None,
+        gt=0,
+        description="maximum norm of the gradient of the architecture parameters; null for no limit",
+    )
+    max_parameters: int | None = Field(
+        default=None,
+        ge=1,
+        description="budget: architectures that are expected to have more parameters (at the size of the search) are"
+        " penalised in proportion to the excess, not excluded; see budget_weight",
+    )
+    budget_weight: float = Field(
+        default=1.0, ge=0, description="factor of the penalty, which is the relative excess over max_parameters"
+    )
+
+
+class MultiTrialTrainerConfig(TrainerConfig):
     """Options of a multi-trial trainer: how many architectures are trained, and how each."""
 
-    trials: int = Field(default=20, ge=1, description="number of architectures to train")
-    epochs: int = Field(default=20, ge=1, description="epochs that each is trained for")
+    trials: int = Field(default=20, ge=1, description="number of architectures to train", json_schema_extra=EXTENDS)
+    epochs: int = Field(default=20, ge=1, description="epochs of each trial")
     lr: float = Field(default=0.025, gt=0, description="learning rate at the start of each trial (SGD)")
     lr_min: float = Field(default=0.0, ge=0, description="learning rate that its cosine ends at")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(default=3e-4, ge=0, description="weight decay")
-    grad_clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
+    grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient")
     max_parameters: int | None = Field(
         default=None,
         ge=1,
-        description="budget: an architecture whose network has more weights is not trained, and another one proposed",
+        description="budget: an architecture whose network has more parameters is not trained; another one is proposed",
+    )
+
+
+class RetrainConfig(TrainerConfig):
+    """Options of a retraining; the defaults are those of the DARTS program for CIFAR (arXiv 1806.09055)."""
+
+    epochs: int = Field(default=600, ge=1, description="passes over the train split")
+    batch_size: int = Field(default=96, ge=1, description="samples in a step")
+    lr: float = Field(default=0.025, gt=0, description="learning rate in the first epoch (SGD)")
+    lr_min: float = Field(default=0.0, ge=0, description="learning rate that schedule cosine or linear ends at")
+    schedule: Literal["cosine", "linear", "exponential"] = Field(
+        default="cosine", description="how the learning rate falls from epoch to epoch"
+    )
+    lr_decay: float = Field(default=0.97, gt=0, le=1, description="factor per epoch, of schedule exponential")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=3e-4, ge=0, description="weight decay")
+    grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing of the loss")
+    drop_path: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="maximum rate at which a sample skips an operation; it rises from 0 with the epochs",
+    )
+    auxiliary_weight: float = Field(
+        default=0.4, ge=0, description="weight of the auxiliary head's loss; 0 for no such head"
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of the exponential moving average of the weights, which is then measured and saved;"
+        " 0 for none",
+    )
+    channels_last: bool = Field(
+        default=False, description="memory format that is faster on many devices", json_schema_extra=EXECUTION_BITS
     )

@@ -10,9 +10,9 @@ from typing import Any
 
 
 class Interruption:
-    """Context in which a signal is noted instead of acted on.
+    """A context that records Ctrl-C and SIGTERM instead of raising.
 
-    Outside the main thread Python delivers no signals, so that there it does nothing.
+    Python delivers signals to the main thread only; in any other thread it does nothing.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Interruption:
             raise KeyboardInterrupt
         self.wanted = True
         # Not print(): the signal may have come in the middle of one.
-        os.write(2, b"\nfinishing this step to save a checkpoint; once more to stop at once\n")
+        os.write(2, b"\nfinishing this step to save a checkpoint; press again to stop at once\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,81 +1,31 @@
-"""``nasreg run``, ``resume`` and ``show`` as a user has them: a process of their own."""
+"""``nasreg run``, ``resume``, ``show`` and ``retrain``: what a user sees of them, and processes that are stopped."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 import nasreg
 from nasreg.cli import main
+from nasreg.runs import files
 from nasreg.testing import differences
+from tiny_runs import SEARCH
 from words import check_refused
 
-SMALL = [
-    *("--set", "space.cells=2", "--set", "space.channels=2", "--set", "space.nodes=2"),
-    *("--set", "space.candidates=[none, skip_connect, max_pool_3x3]"),
-    *("--set", "dataset.limit=200", "--set", "trainer.epochs=3", "--device", "cpu"),
-]
 
-
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "nasreg", *map(str, words)]
-
-
-def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), capture_output=True, text=True, cwd=cwd, check=False)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, str]:
-    """A run that ended, and what it printed."""
-    folder = tmp_path_factory.mktemp("finished")
-    done = run("run", "darts", *SMALL, "--out", folder / "run", "--tensorboard", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return folder / "run", done.stdout
-
-
-def test_run_tells_what_happens_and_what_comes_next(finished):
-    run_dir, printed = finished
-    for text in ("peak memory", "epoch 3/3", "validation", "normal cell", "wrote run/architecture.json"):
-        assert text in printed
-    assert printed.rstrip().endswith("next: nasreg show run")
-    assert "\x1b" not in printed
-    status = json.loads((run_dir / "status.json").read_text())
-    assert status["state"] == "done"
-    assert list((run_dir / "tensorboard").glob("events.*"))
-    environment = json.loads((run_dir / "environment.json").read_text())
-    assert {"python", "torch", "nasreg", "nasreg-darts"} <= set(environment["versions"])
-
-
-@pytest.mark.slow
-def test_the_saved_spec_gives_the_same_run(finished, tmp_path):
-    run_dir, _ = finished
-    again = run("run", "darts", "--config", run_dir / "run.yaml", "--out", tmp_path / "again")
-    assert again.returncode == 0, again.stderr
-    assert not differences(tmp_path / "again", run_dir)
-
-
-def test_show(finished, tmp_path):
-    run_dir, _ = finished
-    for target in (run_dir, run_dir / "architecture.json"):
-        shown = run("show", target, "-o", tmp_path / "cells.png")
-        assert shown.returncode == 0, shown.stderr
-        assert "Genotype(normal=[" in shown.stdout
-        assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
-
-
-def start(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*argv: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-m", "nasreg", *map(str, argv)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(process: subprocess.Popen[str], condition, what: str) -> None:
@@ -83,28 +33,153 @@ def wait_for(process: subprocess.Popen[str], condition, what: str) -> None:
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, what
+        time.sleep(0.001)
+
+
+# -- what is printed -----------------------------------------------------------------------------------------------
+
+
+def test_the_first_lines_say_what_is_run(searched):
+    lines = searched.out.splitlines()
+    assert lines[0] == "preset demo, which data set digits names; others: --preset, see nasreg describe darts"
+    assert lines[1] == "darts: space darts, data set digits, preset demo, device cpu"
+    assert lines[2].startswith("supernet of ")
+    assert lines[2].endswith(", 3 epochs of 3 steps")
+    assert lines[3] == f"run directory {searched.path}"
+
+
+def test_a_run_writes_tensorboard_files_on_request(searched):
+    assert list((searched.path / files.TENSORBOARD).glob("events.out.tfevents.*"))
+
+
+def test_a_preset_that_the_user_names_is_not_said_to_be_the_data_sets(tmp_path, capsys):
+    argv = [
+        "run",
+        "random",
+        "--preset",
+        "demo",
+        "--space",
+        "chain",
+        "--set",
+        "space.blocks=1",
+        "--set",
+        "trainer.trials=1",
+    ]
+    argv += ["--set", "dataset.limit=60", "--set", "trainer.epochs=1", "--device", "cpu"]
+    assert main([*argv, "--out", str(tmp_path / "my run")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("random: space chain, data set digits, preset demo, device cpu\n")
+    assert err == f"next: nasreg retrain '{tmp_path / 'my run'}'\n"
+
+
+def test_a_run_says_what_happens_and_what_comes_next(searched):
+    for text in ("peak memory", "epoch 3/3 (supernet): train loss", "normal cell", "wrote run/architecture.json"):
+        assert text in searched.out
+    assert searched.err == "next: nasreg retrain run\n"
+    assert "\x1b" not in searched.out
+    assert json.loads((searched.path / "status.json").read_text())["state"] == "done"
+    environment = json.loads((searched.path / "environment.json").read_text())
+    assert {"python", "torch", "nasreg", "nasreg-darts"} <= set(environment["versions"])
+
+
+def test_a_retraining_names_its_recipe(retrained):
+    first, second = retrained.err.splitlines()[:2]
+    assert first.startswith("retrain ")
+    assert first.endswith(": space darts, data set digits, recipe demo, device cpu")
+    assert second.startswith("network of ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "named"),
+    [
+        (["run", "darts", "--set", "trainer.epochs=7", "--preset", "paper"], "search", {"preset": "paper"}),
+        (["retrain", "DARTS_V2", "--set", "trainer.epochs=7"], "retrain", {"recipe": "demo", "source": "DARTS_V2"}),
+    ],
+)
+def test_a_dry_run_prints_the_whole_spec_and_runs_nothing(tmp_path, monkeypatch, capsys, argv, kind, named):
+    monkeypatch.chdir(tmp_path)
+    assert main([*argv, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    spec = (nasreg.RunSpec if kind == "search" else nasreg.RetrainSpec).from_yaml(out)
+    assert spec.to_yaml() == out
+    assert (spec.kind, spec.trainer["epochs"]) == (kind, 7)
+    assert named.items() <= yaml.safe_load(out).items()
+    assert main([*argv, "--dry-run", "-q"]) == 0
+    assert capsys.readouterr().out == out
+    assert main([*argv, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == spec.model_dump(mode="json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_seed_has_no_deviation(tmp_path, capsys):
+    argv = ["retrain", "DARTS_V2", "--set", "space.cells=3", "--set", "space.channels=4", "--set", "dataset.limit=40"]
+    argv += ["--set", "trainer.epochs=1", "--set", "trainer.auxiliary_weight=0", "--device", "cpu"]
+    assert main([*argv, "--seeds", "0", "--out", str(tmp_path / "runs")]) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()[-3:]]
+    assert lines[0] == ["test", "accuracy", "after", "the", "last", "epoch"]
+    assert lines[1][:2] == ["seed", "0"]
+    assert lines[1][2].endswith("%")
+    assert "±" not in out
+    assert json.loads((tmp_path / "runs/summary.json").read_text())["std"] is None
+
+
+# -- the same run again --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_saved_spec_gives_the_same_run(searched, tmp_path):
+    assert main(["run", "darts", "--config", str(searched.path / "run.yaml"), "--out", str(tmp_path / "again")]) == 0
+    assert not differences(tmp_path / "again", searched.path)
+
+
+def test_out_must_be_free(searched, tmp_path, capsys):
+    check_refused(["run", "darts", "--out", str(searched.path)], f"see its result: nasreg show {searched.path}", capsys)
+    (tmp_path / "file").write_text("mine")
+    check_refused(["run", "darts", "--out", str(tmp_path)], "is not empty", capsys)
+    check_refused(["run", "darts", "--out", str(tmp_path / "file/inner")], "choose another directory", capsys)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_empty_present_directory_may_be_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").touch()
+    check_refused(["run", "darts", "--out", "."], f"run directory {tmp_path} is not empty", capsys)
+
+
+def test_a_finished_run_is_not_resumed(searched, capsys):
+    check_refused(["resume", str(searched.path)], "has finished: its result is", capsys)
+
+
+def test_the_traceback_is_shown_only_when_asked_for(tmp_path, capsys):
+    for more, expected in (([], False), (["--debug"], True)):
+        assert main(["resume", str(tmp_path / "none"), *more]) == 2
+        assert ("Traceback" in capsys.readouterr().err) == expected
+
+
+# -- stopped processes ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_130_and_says_how_to_resume(tmp_path, number):
-    out = tmp_path / "run"
-    process = start("run", "darts", *SMALL, "--set", "trainer.epochs=500", "--out", out)
+    out = tmp_path / "my run"
+    process = start("run", "darts", *SEARCH[:-6], "--set", "trainer.epochs=500", "--device", "cpu", "--out", out)
     wait_for(process, lambda: (out / "checkpoint.pt").exists(), "no checkpoint")
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"go on with: nasreg resume {out}" in stderr.splitlines()[-1]
+    assert stderr.splitlines()[-1].endswith(f"resume with: nasreg resume '{out}'")
     assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_writing_and_resumed_is_the_same_run(finished, tmp_path):
-    run_dir, _ = finished
+def test_killed_in_the_middle_of_writing_and_resumed_is_the_same_run(searched, tmp_path, capsys):
     out = tmp_path / "run"
-    words = ["run", "darts", *SMALL, "--set", "trainer.checkpoint_minutes=1e-9", "--out", out, "--tensorboard"]
+    argv = ["run", "darts", *SEARCH, "--set", "trainer.checkpoint_minutes=1e-9", "--out", out]
     for attempt in range(3):
-        process = start(*words) if attempt == 0 else start("resume", out)
+        process = start(*argv) if attempt == 0 else start("resume", out)
         began = time.monotonic()
 
         def writing(began=began, wanted=attempt):
@@ -117,65 +192,48 @@ def test_killed_in_the_middle_of_writing_and_resumed_is_the_same_run(finished, t
         process.communicate()
     locked = start("resume", out)
     wait_for(locked, lambda: json.loads((out / "status.json").read_text())["resumed"] == 3, "not resumed")
-    busy = run("resume", out)
-    if locked.poll() is None:
-        assert (busy.returncode, busy.stderr.count("\n")) == (2, 1)
-        assert "is going on in another process" in busy.stderr
+    os.kill(locked.pid, signal.SIGSTOP)
+    check_refused(["resume", str(out)], f"run {out} is in use by another process", capsys)
+    os.kill(locked.pid, signal.SIGCONT)
     _, stderr = locked.communicate()
     assert locked.returncode == 0, stderr
-    assert not differences(out, run_dir)
+    assert not differences(out, searched.path)
     assert not list(out.rglob("*.part"))
 
 
-BAD = [
-    (["run", "dart"], 2, "Did you mean 'darts'"),
-    (["run", "darts", "--set", "trainer.epoch=3"], 2, "Did you mean 'trainer.epochs'"),
-    (["run", "darts", "--set", "trainer.epochs=many"], 2, "trainer.epochs: 'many'"),
-    (["run", "darts", "--set", "epochs"], 2, "expected KEY=VALUE"),
-    (["run", "darts", "--space", "dats"], 2, "Did you mean 'darts'"),
-    (["run", "darts", "--space", "nowhere.to:find"], 2, "No module named 'nowhere'"),
-    (["run", "darts", "--dataset", "digit"], 2, "Did you mean 'digits'"),
-    (["run", "darts", "--dataset", "folder:/no/such/folder"], 2, "there is no folder /no/such/folder"),
-    (["run", "darts", "--preset", "papr"], 2, "Did you mean 'paper'"),
-    (["run", "darts", "--device", "cuda:99"], 2, "no device 'cuda:99'"),
-    (["run", "darts", "--set", "space.reductions=4"], 2, "too small for 4 reduction cells"),
-    (["run", "darts", "--config", "/no/such/file.yaml"], 2, "/no/such/file.yaml"),
-    (["run", "darts", "--seed", "x"], 2, "'--seed'"),
-    (["resume", "/no/such/run"], 2, "there is no run directory /no/such/run"),
-    (["show", "/no/such/run"], 2, "there is no run directory"),
-    (["shwo"], 2, "shwo"),
-    ([], 2, ""),
-]
+# -- show ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("words", "code", "says"), BAD)
-def test_wrong_words_give_one_line_and_leave_nothing(tmp_path, monkeypatch, capsys, words, code, says):
-    monkeypatch.chdir(tmp_path)
-    assert main(words) == code
-    captured = capsys.readouterr()
-    if says:
-        assert captured.err.startswith("nasreg: error: ")
-        assert captured.err.count("\n") == 1
-        assert says in captured.err
-    assert list(tmp_path.iterdir()) == []
+def test_show_prints_an_architecture_and_draws_it(searched, tmp_path, capsys):
+    for source in (searched.path, searched.path / "architecture.json"):
+        assert main(["show", str(source), "-o", str(tmp_path / "cells.png")]) == 0
+        shown = capsys.readouterr().out
+        assert "Genotype(normal=[" in shown
+        assert f"wrote {tmp_path / 'cells.png'}\n" in shown
+        assert (f"wrote {searched.path / 'index.html'}\n" in shown) == (source == searched.path)
+        assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
+    for source in (searched.path, searched.path / "architecture.json"):
+        check_refused(
+            ["show", str(source), "--space", "nosuch:Net"], "--space is for an architecture in no run", capsys
+        )
 
 
-def test_the_traceback_is_shown_only_when_asked_for(tmp_path):
-    for words, expected in (([], False), (["--debug"], True)):
-        failed = run("resume", tmp_path / "none", *words)
-        assert failed.returncode == 2
-        assert ("Traceback" in failed.stderr) == expected
+def test_show_of_a_run_that_has_not_ended_writes_its_report(searched, tmp_path, capsys):
+    run = shutil.copytree(searched.path, tmp_path / "run")
+    (run / "architecture.json").unlink()
+    assert main(["show", str(run)]) == 2
+    out, err = capsys.readouterr()
+    assert out == f"wrote {run / 'index.html'}\n"
+    assert err == f"nasreg: error: {run} has no architecture yet: nasreg resume {run}\n"
 
 
-def test_out_must_be_free(finished, tmp_path, capsys):
-    assert main(["run", "darts", "--out", str(finished[0])]) == 2
-    assert f"or see what was found with: nasreg show {finished[0]}" in capsys.readouterr().err
-    (tmp_path / "file").write_text("mine")
-    assert main(["run", "darts", "--out", str(tmp_path)]) == 2
-    assert "is not empty" in capsys.readouterr().err
-    assert main(["run", "darts", "--out", str(tmp_path / "file/inner")]) == 2
-    assert "choose another directory" in capsys.readouterr().err
-    assert (tmp_path / "file").read_text() == "mine"
+def test_show_of_what_is_in_no_run(tmp_path, capsys):
+    text = nasreg.get_genotype("DARTS_V1").genotype
+    assert main(["show", "DARTS_V1", "-o", str(tmp_path / "cells.svg")]) == 0
+    assert text in capsys.readouterr().out
+    assert (tmp_path / "cells.svg").exists()
+    assert main(["show", text]) == 0
+    assert text in capsys.readouterr().out
 
 
 json_values = st.recursive(
@@ -186,9 +244,8 @@ json_values = st.recursive(
 
 
 @given(data=st.data())
-def test_any_architecture_file_is_shown_or_refused_in_one_line(finished, tmp_path_factory, data):
-    run_dir, _ = finished
-    whole = json.loads((run_dir / "architecture.json").read_text())
+def test_any_architecture_file_is_shown_or_refused_in_one_line(searched, tmp_path_factory, data):
+    whole = json.loads((searched.path / "architecture.json").read_text())
     kind = data.draw(st.sampled_from(["bytes", "json", "changed"]))
     if kind == "bytes":
         raw = data.draw(st.binary(max_size=40))
@@ -204,7 +261,7 @@ def test_any_architecture_file_is_shown_or_refused_in_one_line(finished, tmp_pat
         raw = json.dumps(whole).encode()
     folder = tmp_path_factory.mktemp("fuzz")
     for name in ("run.yaml", "space.json"):
-        (folder / name).write_bytes((run_dir / name).read_bytes())
+        (folder / name).write_bytes((searched.path / name).read_bytes())
     (folder / "architecture.json").write_bytes(raw)
     try:
         architecture = nasreg.Architecture.load(folder / "architecture.json")
@@ -213,19 +270,4 @@ def test_any_architecture_file_is_shown_or_refused_in_one_line(finished, tmp_pat
     except nasreg.NasregError as error:
         assert "\n" not in str(error).strip() or kind == "bytes"
         expected = 2
-    assert main(["show", str(folder)]) == expected
-
-
-def test_show_of_what_is_in_no_run(tmp_path, capsys):
-    text = nasreg.get_genotype("DARTS_V1").genotype
-    assert main(["show", "DARTS_V1", "-o", str(tmp_path / "cells.svg")]) == 0
-    assert text in capsys.readouterr().out
-    assert (tmp_path / "cells.svg").exists()
-    assert main(["show", text]) == 0
-    assert text in capsys.readouterr().out
-    for words, told in (
-        (["DARTS_V9"], "Did you mean"),
-        (["x" * 5000], "no genotype"),
-        ([str(tmp_path)], "no run.yaml"),
-    ):
-        check_refused(["show", *words], told, capsys)
+    assert main(["show", str(folder / "architecture.json")]) == expected

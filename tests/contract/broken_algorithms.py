@@ -6,7 +6,6 @@ import random
 
 import pytest
 import torch
-import torch.nn.functional as F
 from pydantic import ConfigDict, Field, field_validator
 
 import nasreg
@@ -47,14 +46,9 @@ class Trainer(OneShotTrainer):
     def rng(self):
         return random.Random(int(torch.randint(2**31, ())))
 
-    def train_step(self, weights, alphas):
+    def train_step(self, train, arch):
         self.mutator.current = self.mutator.space.sample(self.rng())
-        logits = self.model(weights[0])
-        loss = F.cross_entropy(logits, weights[1])
-        self.optimizers["weights"].zero_grad()
-        loss.backward()
-        self.optimizers["weights"].step()
-        return loss.item(), int((logits.argmax(1) == weights[1]).sum())
+        return self.descend(train)
 
 
 class Unseeded(Trainer):
@@ -110,13 +104,13 @@ class Unstable(OneShotTrainerConfig):
 
 
 PARTS = {
-    "honest": {},
+    "honest": {"primitives": {"layer", "input", "cell"}},
     "unseeded": {"trainer": Unseeded},
     "forgetful": {"mutator": Forgetful},
     "idle": {"trainer": Idle},
     "partial": {"trainer": Partial},
     "foreign": {"mutator": Foreign},
-    "narrow": {"mutator": Narrow, "space": "darts"},
+    "narrow": {"mutator": Narrow, "space": "darts", "primitives": {"layer", "input", "cell"}},
     "modest": {"mutator": Narrow, "space": "darts", "primitives": {"layer", "cell"}},
     "lax": {"config": Lax},
     "undescribed": {"config": Undescribed},
@@ -129,13 +123,12 @@ def spec(
     mutator=Mutator,
     trainer=Trainer,
     config=OneShotTrainerConfig,
-    primitives=("layer", "input", "cell"),
+    primitives=("layer", "input"),
     space="chain",
 ):
     return AlgorithmSpec(
         name=name,
         summary="for a test of the kit",
-        plugin_api=1,
         family="one-shot",
         primitives=frozenset(primitives),
         mutator=MutatorSpec(factory=mutator, config=Config),

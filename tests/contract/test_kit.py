@@ -19,7 +19,7 @@ FOUND = {
     "forgetful": {"test_interrupted_and_resumed_it_is_the_same_run"},
     "idle": {"test_parameters_change"},
     "partial": {"test_parameters_change"},
-    "foreign": {*REPEATED, "test_it_runs_on_every_space_that_it_claims", "test_parameters_change"},
+    "foreign": {"test_it_runs_on_every_space_that_it_claims"},
     "narrow": {"test_it_runs_on_every_space_that_it_claims"},
     "modest": set(),
     "lax": {"test_an_unknown_option_is_refused"},

@@ -14,7 +14,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from nasreg.data import LoadedDataset, SearchData
+from nasreg.data import DatasetBundle, RunData
 from nasreg.errors import DataError
 from nasreg.registry import Registry
 from nasreg.specs.base import parse
@@ -24,11 +24,11 @@ N = 40
 DATASETS = Registry(entry_points=False)
 
 
-def load(name: str, **options) -> tuple[LoadedDataset, SearchData]:
+def load(name: str, **options) -> tuple[DatasetBundle, RunData]:
     component = DATASETS.dataset(name).component
-    config = parse(component.load_config(), options, "dataset")
-    loaded = component.load_factory()(config)
-    return loaded, SearchData(loaded, config, 0, CPU)
+    config = parse(component.load_config(), options, "dataset").with_splits({"arch"}, "the test")
+    bundle = component.load_factory()(config)
+    return bundle, RunData(bundle, config, 0, CPU)
 
 
 def pixels(*shape: int) -> np.ndarray:
@@ -97,35 +97,35 @@ TORCHVISION = [name for name in DATASETS.datasets() if name not in ("digits", "f
 
 @pytest.mark.parametrize("download", [True, False])
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_torchvision_sets(tmp_path, monkeypatch, name, download):
+def test_torchvision_sets_are_read_from_their_files(tmp_path, monkeypatch, name, download):
     WRITERS[name](tmp_path, monkeypatch)  # what is there already is not downloaded
-    loaded, data = load(name, root=str(tmp_path), download=download)
+    bundle, data = load(name, root=str(tmp_path), download=download)
     shape = data.info.channels, data.info.height, data.info.width
     assert shape == SHAPES.get(name, (3, 32, 32))
     assert data.info.n_classes == (100 if name == "cifar100" else 10)
     train = {"cifar10": 5 * N, "cifar100": 500}.get(name, N)
-    assert len(data.parts["weights"]) == len(data.parts["alphas"]) == train // 2
-    assert len(loaded.test()) == (500 if name == "cifar100" else N)
-    x, y = next(data.parts["weights"].batches(batch_size=8, epoch=0))
+    assert len(data.splits["train"]) == len(data.splits["arch"]) == train // 2
+    assert len(bundle.test()) == (500 if name == "cifar100" else N)
+    x, y = next(data.splits["train"].batches(batch_size=8, epoch=0))
     assert x.shape == (8, *shape)
     assert len(y) == 8
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_torchvision_sets_that_are_not_there(tmp_path, name):
+def test_torchvision_sets_that_are_missing(tmp_path, name):
     with pytest.raises(DataError, match=r"cannot read \w+ in .*dataset.root") as info:
         load(name, root=str(tmp_path), download=False)
     assert "\n" not in str(info.value)
 
 
-def test_what_cannot_be_downloaded(tmp_path, monkeypatch):
+def test_a_failed_download(tmp_path, monkeypatch):
     # Nobody listens on port 9 of this machine: a real connection that is refused.
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", "http://127.0.0.1:9/cifar.tar.gz")
     with pytest.raises(DataError, match=r"cannot get CIFAR10 into .*refused.*dataset.root=FOLDER"):
         load("cifar10", root=str(tmp_path))
 
 
-def test_damaged_files(tmp_path, monkeypatch):
+def test_damaged_files_are_refused(tmp_path, monkeypatch):
     write_mnist(tmp_path, monkeypatch, torchvision.datasets.MNIST)
     (tmp_path / "MNIST/raw/train-images-idx3-ubyte").write_bytes(gzip.compress(b"half a file"))
     with pytest.raises(DataError, match="cannot get MNIST into"):
@@ -133,15 +133,15 @@ def test_damaged_files(tmp_path, monkeypatch):
 
 
 def test_digits():
-    loaded, data = load("digits", validation_fraction=0.2)
+    bundle, data = load("digits", validation_fraction=0.2)
     assert (data.info.channels, data.info.height, data.info.width) == (1, 8, 8)
     assert data.info.classes == tuple("0123456789")
-    assert sum(map(len, data.parts.values())) + len(loaded.test()) == 1797
-    assert len(loaded.test()) == 360
-    images = loaded.train.tensors[0]
+    assert sum(map(len, data.splits.values())) + len(bundle.test()) == 1797
+    assert len(bundle.test()) == 360
+    images = bundle.train.tensors[0]
     assert (images.dtype, int(images.min()), int(images.max())) == (torch.uint8, 0, 255)
     train = {image.numpy().tobytes() for image in images}
-    assert not train & {image.numpy().tobytes() for image, _ in loaded.test()}
+    assert not train & {image.numpy().tobytes() for image, _ in bundle.test()}
 
 
 def write_folder(root: Path, classes=("cat", "dog"), n: int = 6, size=(5, 4), mode: str = "RGB") -> Path:
@@ -160,23 +160,23 @@ def test_folder_of_classes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation"])
-def test_folder_with_parts(tmp_path, name):
+def test_folder_with_splits(tmp_path, name):
     write_folder(tmp_path / "train", ("bird", "cat", "dog"))
     write_folder(tmp_path / name, ("cat", "dog"), n=2)  # labels are those of train
     write_folder(tmp_path / "test", ("dog",), n=3)
     (tmp_path / "train/.cache").mkdir()
-    loaded, data = load("folder", path=str(tmp_path), validation_fraction=0.3)
+    bundle, data = load("folder", path=str(tmp_path), validation_fraction=0.3)
     assert data.info.classes == ("bird", "cat", "dog")
-    assert {name: len(part) for name, part in data.parts.items()} == {"weights": 9, "alphas": 9, "validation": 4}
-    assert data.parts["validation"].labels.tolist() == [1, 1, 2, 2]
-    assert [label for _, label in loaded.test()] == [2, 2, 2]
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 9, "arch": 9, "validation": 4}
+    assert data.splits["validation"].labels.tolist() == [1, 1, 2, 2]
+    assert [label for _, label in bundle.test()] == [2, 2, 2]
 
 
 def test_folder_is_the_same_in_memory_and_from_disk(tmp_path):
     write_folder(tmp_path)
     read = [
         list(
-            load("folder", path=str(tmp_path), crop_padding=1, **how)[1].parts["weights"].batches(batch_size=2, epoch=0)
+            load("folder", path=str(tmp_path), crop_padding=1, **how)[1].splits["train"].batches(batch_size=2, epoch=0)
         )
         for how in ({"in_memory": "no"}, {"in_memory": "no", "workers": 1}, {"in_memory": "yes"})
     ]
@@ -223,7 +223,7 @@ def two_validations(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda root: root.rmdir(), "there is no folder"),
         (empty, "has no subfolders"),
@@ -235,12 +235,12 @@ def two_validations(root: Path) -> None:
         (another_class, "class 'cow' that the train folder lacks"),
         (two_validations, "two validation sets"),
         (lambda root: write_folder(root, ("cat",)), r"one class only \('cat'\)"),
-        (lambda root: write_folder(root, n=1), "too few to have some in each part"),
+        (lambda root: write_folder(root, n=1), "too few to be in every split"),
     ],
 )
-def test_folders_that_cannot_be_used(tmp_path, make, says):
+def test_unusable_folders_are_refused_in_one_line(tmp_path, make, message):
     make(tmp_path)
-    with pytest.raises(DataError, match=says) as info:
+    with pytest.raises(DataError, match=message) as info:
         load("folder", path=str(tmp_path))
     assert "\n" not in str(info.value)
 

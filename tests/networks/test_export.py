@@ -18,11 +18,11 @@ from torch import Tensor, nn
 import nasreg
 from nasreg.cli import main
 from nasreg.errors import ConfigError, ExportError, NasregError, WeightsError
-from nasreg.export import default_path, example_images, export_network
-from nasreg.networks import find_source
-from nasreg.saved import load_network, load_weights, network_recipe
-from nasreg.shape import DataShape
-from sources import SMALL, SMALL_WORDS, chain_architecture, info, search, trained
+from nasreg.networks.export import default_path, example_images, export_network
+from nasreg.networks.inputs import InputSpec
+from nasreg.networks.references import find_architecture
+from nasreg.networks.weights import load_network, load_weights, network_manifest
+from sources import SMALL, SMALL_WORDS, chain_architecture, info, trained
 from words import check_refused
 
 FORMATS = ["pt2", "onnx", "safetensors"]
@@ -62,11 +62,7 @@ def chain(tmp_path_factory) -> Path:
     return chain_architecture(tmp_path_factory.mktemp("chain"))
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory) -> Path:
-    return search(tmp_path_factory.mktemp("search"))
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("kind", ["auxiliary", "features", "chain"])
 def test_a_file_computes_what_the_network_does(tmp_path, chain, kind, format_):
@@ -76,11 +72,11 @@ def test_a_file_computes_what_the_network_does(tmp_path, chain, kind, format_):
     source, space = (chain, "chain") if kind == "chain" else ("PDARTS", "darts")
     network = trained(source, space, **options)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    data = DataShape(info=info(), mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
-    recipe = network_recipe(find_source(source, space=space), data, options)
+    data = InputSpec(info=info(), mean=(0.1, 0.2, 0.3), std=(1, 1, 1))
+    manifest = network_manifest(find_architecture(source, space=space), data, options)
     path = tmp_path / f"network.{format_}"
     for example in (example_images(info()), example_images(info())[:1])[kind != "chain" :]:
-        report = export_network(network, example, path, recipe=recipe)
+        report = export_network(network, example, path, manifest=manifest)
         assert report.files[0] == path
         assert report.absolute <= 1e-4
         assert report.relative <= 1e-4
@@ -92,21 +88,18 @@ def test_a_file_computes_what_the_network_does(tmp_path, chain, kind, format_):
     assert sorted(tmp_path.iterdir()) == sorted(beside)
 
 
-def command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-W", "error", "-m", "nasreg", "export", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd, check=False)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
-def test_the_command_takes_weights_and_says_how_near_it_is(tmp_path, format_):
+def test_the_command_takes_weights_and_says_how_near_it_is(tmp_path, monkeypatch, capsys, format_):
     network = trained("DARTS_V2", **SMALL)
     weights = tmp_path / "best.safetensors"
     safetensors.torch.save_file(network.state_dict(), weights, {"epoch": "600"})
-    done = command("DARTS_V2", *SMALL_WORDS, *SHAPE_WORDS, "--format", format_, "--weights", weights, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"wrote DARTS_V2.{format_}\n" in done.stdout
-    assert "largest difference to torch: " in done.stdout.splitlines()[-1]
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "DARTS_V2", *SMALL_WORDS, *SHAPE_WORDS, "--format", format_, "--weights", str(weights)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"weights of {weights}\nwrote DARTS_V2.{format_}\n")
+    assert out.splitlines()[-1].startswith("largest difference to torch: ")
     check_same(tmp_path / f"DARTS_V2.{format_}", network)
 
 
@@ -120,11 +113,27 @@ def test_help_imports_no_torch(name):
     assert done.stderr == "[] 0\n"
 
 
-def test_new_weights_are_said_to_be_new(tmp_path):
-    done = command("DARTS_V2", *SMALL_WORDS, *SHAPE_WORDS, "-o", "new.safetensors", cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stderr == "nasreg: warning: the network has new weights: give trained ones with --weights\n"
+def test_new_weights_are_said_to_be_new(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "DARTS_V2", *SMALL_WORDS, *SHAPE_WORDS, "-o", "new.safetensors"]) == 0
+    warning = "nasreg: warning: the network has new weights: give trained ones with --weights\n"
+    assert capsys.readouterr().err == warning
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.safetensors", "new.safetensors.json"]
+
+
+@pytest.mark.slow
+def test_a_retraining_is_exported_with_its_weights(tmp_path, monkeypatch, capsys, retrained):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(retrained.path), "-o", "network.safetensors", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    report = json.loads(out)
+    assert report["weights"] == str(retrained.path / "last.safetensors")
+    assert report["files"] == ["network.safetensors", "network.safetensors.json"]
+    images = torch.randn(2, 1, 8, 8)
+    expected = load_network(retrained.path / "last.safetensors")(images)
+    for name in report["files"]:  # either names the network
+        assert torch.equal(load_network(name)(images), expected)
 
 
 def test_a_run_says_what_the_images_are(tmp_path, monkeypatch, capsys, run_dir):
@@ -137,13 +146,15 @@ def test_a_run_says_what_the_images_are(tmp_path, monkeypatch, capsys, run_dir):
     assert (saved["data"]["mean"], saved["data"]["std"]) == (data["mean"], data["std"])
     assert saved["options"]["phase"] == "retrain"
     assert load_network(tmp_path / "run.safetensors.json")(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+    assert saved["space"] == "nasreg/darts"
+    load_network(tmp_path / "run.safetensors.json", space="darts")  # the short name of the same
 
 
 def test_default_names(chain, run_dir):
-    assert default_path(find_source("PDARTS")) == Path("PDARTS.pt2")
-    assert default_path(find_source(chain, space="chain"), "onnx") == Path("chain.onnx")
-    assert default_path(find_source(run_dir / "architecture.json")) == Path("run.pt2")
-    assert default_path(find_source((run_dir / "genotype.txt").read_text())) == Path("the-genotype.pt2")
+    assert default_path(find_architecture("PDARTS")) == Path("PDARTS.pt2")
+    assert default_path(find_architecture(chain, space="chain"), "onnx") == Path("chain.onnx")
+    assert default_path(find_architecture(run_dir / "architecture.json")) == Path("run.pt2")
+    assert default_path(find_architecture((run_dir / "genotype.txt").read_text())) == Path("the-genotype.pt2")
 
 
 # -- weights -------------------------------------------------------------------------------------------------------
@@ -222,14 +233,14 @@ def test_onnx_without_its_packages(tmp_path, monkeypatch, package):
         export_network(Random(), example_images(info()), tmp_path / "network.onnx")
 
 
-def test_safetensors_need_a_recipe_and_the_right_one(tmp_path):
+def test_safetensors_need_the_manifest_of_their_network(tmp_path):
     network = trained("DARTS_V2", **SMALL)
     path = tmp_path / "network.safetensors"
-    with pytest.raises(ConfigError, match="give the recipe"):
+    with pytest.raises(ConfigError, match="give the manifest of the network"):
         export_network(network, example_images(info()), path)
-    other = network_recipe(find_source("PDARTS"), DataShape(info=info()), SMALL)
+    other = network_manifest(find_architecture("PDARTS"), InputSpec(info=info()), SMALL)
     with pytest.raises(WeightsError, match="of another network"):
-        export_network(network, example_images(info()), path, recipe=other)
+        export_network(network, example_images(info()), path, manifest=other)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,8 +250,8 @@ def test_safetensors_need_a_recipe_and_the_right_one(tmp_path):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("saved") / "network.safetensors"
-    recipe = network_recipe(find_source("DARTS_V2"), DataShape(info=info()), SMALL)
-    export_network(trained("DARTS_V2", **SMALL), example_images(info()), path, recipe=recipe)
+    manifest = network_manifest(find_architecture("DARTS_V2"), InputSpec(info=info()), SMALL)
+    export_network(trained("DARTS_V2", **SMALL), example_images(info()), path, manifest=manifest)
     return path.with_name("network.safetensors.json")
 
 
@@ -250,18 +261,18 @@ def saved(tmp_path_factory) -> Path:
         ({"weights": "../network.safetensors"}, "weights: "),
         ({"weights": "none.safetensors"}, "cannot read weights"),
         ({"weights": None}, "does not say where the weights are"),
-        ({"space": "os:system"}, "if you trust it"),
+        ({"space": "os:system"}, "if you trust the file, name the space, too"),
         ({"space": "dats"}, "Did you mean 'darts'"),
         ({"options": {"cells": 4, "channels": 4}}, "of another network"),
         ({"options": {"cels": 4}}, "space.cels"),
         ({"genotype": None}, "either an architecture or a genotype"),
         ({"genotype": "Genotype(1)"}, "not a genotype"),
         ({"data": {}}, "data.info is missing"),
-        ({"format": 2}, "format: 2 is not right"),
+        ({"format": 1}, "format: 1 is invalid"),
         ({"more": 1}, "there is no option 'more'"),
     ],
 )
-def test_a_changed_recipe_is_refused(tmp_path, saved, change, says):
+def test_a_changed_manifest_is_refused(tmp_path, saved, change, says):
     (tmp_path / "network.safetensors").write_bytes(saved.with_suffix("").read_bytes())
     path = tmp_path / "changed.json"
     path.write_text(json.dumps({**json.loads(saved.read_text()), **change}))
@@ -271,8 +282,8 @@ def test_a_changed_recipe_is_refused(tmp_path, saved, change, says):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, '{"format": 1', "\0", '"x"'])
-def test_any_other_text_is_no_recipe(tmp_path, text):
+@pytest.mark.parametrize("text", ["", "[]", "null", "[" * 100_000, '{"format": 2', "\0", '"x"'])
+def test_any_other_text_is_no_manifest(tmp_path, text):
     (tmp_path / "network.json").write_text(text)
     with pytest.raises(ConfigError):
         load_network(tmp_path / "network.json")
@@ -283,11 +294,11 @@ def test_any_other_text_is_no_recipe(tmp_path, text):
 def test_a_space_of_ones_own_is_loaded_where_it_is_named(tmp_path):
     space = nasreg.extract_space(__import__("tiny").Own(info()))
     architecture = space.architecture({space.choices[0].key: "1"})
-    source = find_source(architecture, space="tiny:Own")
+    source = find_architecture(architecture, space="tiny:Own")
     network = nasreg.build_network(source, info(), {"width": 3})
     path = tmp_path / "own.safetensors"
-    recipe = network_recipe(source, DataShape(info=info()), {"width": 3})
-    export_network(network, example_images(info()), path, recipe=recipe)
+    manifest = network_manifest(source, InputSpec(info=info()), {"width": 3})
+    export_network(network, example_images(info()), path, manifest=manifest)
     with pytest.raises(ConfigError, match="--space tiny:Own, from Python space='tiny:Own'"):
         load_network(tmp_path / "own.safetensors.json")
     again = load_network(tmp_path / "own.safetensors.json", space="tiny:Own")
@@ -307,21 +318,22 @@ BAD = [
     (["export", "PDARTS", "-o", "network.onnx", "--format", "pt2"], "format pt2 goes into a file with the suffix .pt2"),
     (["export", "PDARTS", "-o", "no/such/network.pt2"], "there is no folder no/such"),
     (["export", "PDARTS", "-o", "x" * 5000 + ".pt2"], "is no name of a file"),
-    (["export", "PDARTS", "-o", ""], "says no format"),
     (["export", "PDARTS", "--image", "3x32"], "expected CHANNELSxHEIGHTxWIDTH"),
     (["export", "PDARTS", "--image", "0x32x32"], "expected CHANNELSxHEIGHTxWIDTH"),
     (["export", "PDARTS", "--image", "\n; rm -rf /"], "expected CHANNELSxHEIGHTxWIDTH"),
     (["export", "PDARTS", "--classes", "-3"], "expected 2 to"),
-    (["export", "PDARTS", "--set", "space.cells=0"], "space.cells: 0 is not right"),
-    (["export", "PDARTS", "--set", "mutator.x=1"], "--set mutator means nothing here"),
+    (["export", "PDARTS", "--set", "space.cells=0"], "space.cells: 0 is invalid"),
+    (["export", "PDARTS", "--set", "mutator.x=1"], "--set mutator has no meaning here"),
     (["export", "PDARTS", "--set", "space.cells"], "expected KEY=VALUE"),
     (["export", "PDARTS", *SMALL_WORDS, "--weights", "none.safetensors"], "cannot read weights none.safetensors"),
     (["export", "PDARTS", *SMALL_WORDS, "--weights", "."], "cannot read weights ."),
 ]
 
 
-@pytest.mark.parametrize(("words", "says"), BAD, ids=lambda value: str(value)[:60])
-def test_wrong_words_give_one_line_and_no_file(tmp_path, monkeypatch, capsys, words, says):
+@pytest.mark.parametrize(
+    ("argv", "says"), BAD, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else value[:20]
+)
+def test_wrong_usage_is_one_line_and_no_file(tmp_path, monkeypatch, capsys, argv, says):
     monkeypatch.chdir(tmp_path)
-    check_refused(words, says, capsys)
+    check_refused(argv, says, capsys)
     assert list(tmp_path.iterdir()) == []

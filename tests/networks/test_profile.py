@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,15 +14,18 @@ from torch import nn
 
 import nasreg
 from nasreg.cli import main
+from nasreg.config.lookup import find_dataset
 from nasreg.errors import ConfigError, NasregError, SpaceError
-from nasreg.networks import build_network, find_source
+from nasreg.networks.build import build_network
+from nasreg.networks.inputs import input_spec
+from nasreg.networks.profile import candidate_costs, mean_costs, profile_network
+from nasreg.networks.references import find_architecture
 from nasreg.nn import extract_space, freeze
-from nasreg.profile import candidate_costs, mean_costs, profile_network
-from nasreg.shape import data_shape
+from nasreg.registry import default_registry
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
-from sources import SMALL, SMALL_WORDS, chain_architecture, chain_model, info, search
+from sources import SMALL, SMALL_WORDS, chain_architecture, chain_model, info
 from tiny import Net
 from words import check_refused
 
@@ -32,10 +33,9 @@ SIZES = json.loads((Path(__file__).with_name("golden") / "eval_networks.json").r
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory) -> dict[str, list[str]]:
-    """Each kind of source, with the words that it needs beside it."""
-    folder = tmp_path_factory.mktemp("sources")
-    run = search(folder)
+def sources(tmp_path_factory, run_dir) -> dict[str, list[str]]:
+    """Each kind of source, with the arguments that it needs beside it."""
+    folder, run = tmp_path_factory.mktemp("sources"), run_dir
     (folder / "cells.json").write_text((run / "architecture.json").read_text())
     small = "--set", "space.nodes=2", "--set", "space.candidates=[none, skip_connect, sep_conv_3x3]"
     return {
@@ -43,7 +43,7 @@ def sources(tmp_path_factory) -> dict[str, list[str]]:
         "genotype": [(run / "genotype.txt").read_text(), *SMALL_WORDS],
         "run": [str(run)],
         "architecture of a run": [str(run / "architecture.json")],
-        "architecture of cells": [str(folder / "cells.json"), *small, *SMALL_WORDS],
+        "architecture of cells": [str(folder / "cells.json"), "--space", "darts", *small, *SMALL_WORDS],
         "architecture of a chain": [str(chain_architecture(folder)), "--space", "chain", "--set", "space.blocks=2"],
     }
 
@@ -146,16 +146,16 @@ def test_what_has_no_choice_has_no_costs():
         candidate_costs(nn.Conv2d(3, 4, 1), info())
 
 
-def test_a_run_says_what_the_images_are(sources):
-    run = find_source(sources["run"][0]).run
-    shape = data_shape(run)
+def test_a_run_says_what_the_images_are(run_dir):
+    run = find_architecture(run_dir).run
+    shape = input_spec(run)
     assert (shape.info.channels, shape.info.height, shape.info.n_classes) == (1, 8, 10)
     assert shape.mean is not None
-    other = data_shape(run, image="3x20x24")
+    other = input_spec(run, image="3x20x24")
     assert (other.info.width, other.info.n_classes, other.mean) == (24, 10, None)
-    assert data_shape(run, classes=3).info == shape.info.model_copy(update={"classes": ("0", "1", "2")})
-    assert data_shape().info.height == 32
-    assert data_shape(dataset="digits").mean == shape.mean
+    assert input_spec(run, classes=3).info == shape.info.model_copy(update={"classes": ("0", "1", "2")})
+    assert input_spec().info.height == 32
+    assert input_spec(dataset=find_dataset(default_registry(), "digits")).mean == shape.mean
 
 
 @pytest.mark.parametrize(
@@ -171,33 +171,28 @@ def test_every_kind_of_source(capsys, sources, kind):
     assert found["image"] == ([1, 8, 8] if "run" in kind else [3, 32, 32])
 
 
-def command(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "nasreg", *words], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def test_tables_for_people():
-    text = command("profile", "DARTS_V2", *SMALL_WORDS, "--image", "3x16x16", "--classes", "5", "--batch", "2")
+def test_tables_for_people(capsys):
+    argv = ["profile", "DARTS_V2", *SMALL_WORDS, "--image", "3x16x16", "--classes", "5", "--batch", "2"]
+    assert main(argv) == 0
+    text, errors = capsys.readouterr()
+    assert errors == ""
     assert text.startswith("DARTS_V2 on images of 3x16x16, on cpu with ")
     network = build_network("DARTS_V2", info(), SMALL)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert f"\n  parameters   {parameters:,}\n" in text
-    for part in ("for one image", "MiB to train on a batch of 2", "ms for 1 image (", "ms for 2 images ("):
+    for part in ("for one image", "KiB to train on a batch of 2", "ms for 1 image (", "ms for 2 images ("):
         assert part in text
 
 
 def test_tables_of_a_space(capsys):
-    words = ["profile", "--space", "chain", "--image", "1x8x8", "--set", "space.blocks=1"]
-    assert main(words) == 0
+    argv = ["profile", "--space", "chain", "--image", "1x8x8", "--set", "space.blocks=1"]
+    assert main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "conv0: means"
     assert lines[1].split() == ["candidate", "places", "parameters", "MACs", "latency"]
     assert lines[3].split()[:4] == ["conv3x3", "1", "2,336", "147,456"]
     assert len({len(line) for line in lines[1:]}) == 1
-    assert main([*words, "--json"]) == 0
+    assert main([*argv, "--json"]) == 0
     costs = json.loads(capsys.readouterr().out)
     assert [cost["candidate"] for cost in costs["conv0"]] == ["conv1x1", "conv3x3", "conv5x5"]
 
@@ -206,40 +201,43 @@ BAD = [
     (["profile"], "give a SOURCE, or --space"),
     (["profile", "PDART"], "Did you mean 'PDARTS'"),
     (["profile", "--space", "chian"], "Did you mean 'chain'"),
-    (["profile", "DARTS_V2", "--space", "chain"], "of the search space 'darts', not of 'chain'"),
+    (["profile", "DARTS_V2", "--space", "chain"], "of the search space 'nasreg/darts', not of 'chain'"),
     (["profile", "DARTS_V2", "--dataset", "digit"], "Did you mean 'digits'"),
     (["profile", "DARTS_V2", "--dataset", "digits", "--image", "3x8x8"], "images and classes of its own"),
     (["profile", "DARTS_V2", "--dataset", "folder:/no/such"], "there is no folder /no/such"),
     (["profile", "DARTS_V2", "--set", "space.cels=3"], "Did you mean 'space.cells'"),
-    (["profile", "DARTS_V2", "--set", "trainer.epochs=3"], "--set trainer means nothing here"),
+    (["profile", "DARTS_V2", "--set", "trainer.epochs=3"], "--set trainer has no meaning here"),
     (["profile", "DARTS_V2", "--set", "dataset.limit=10"], "needs a data set"),
     (["profile", "DARTS_V2", "--dataset", "digits", "--set", "dataset.limt=10"], "Did you mean 'dataset.limit'"),
     (["profile", "DARTS_V2", "--classes", "1"], "expected 2 to"),
-    (["profile", "DARTS_V2", "--batch", "1"], "batch_size: 1 is not right"),
-    (["profile", "--space", "chain", "--batch", "0"], "batch_size: 0 is not right"),
+    (["profile", "DARTS_V2", "--batch", "1"], "batch_size: 1 is invalid"),
+    (["profile", "--space", "chain", "--batch", "0"], "batch_size: 0 is invalid"),
     (["profile", "DARTS_V2", "--device", "cuda:99"], "no device 'cuda:99'"),
     (["profile", "DARTS_V2", "--image", "3x1x1"], "too small for the DARTS space"),
     (["profile", "no/such/architecture.json"], "cannot read architecture"),
     (["profile", "a" * 5000], "there is no genotype"),
-    (["profile", ""], "not a run directory"),
+    (["profile", "DARTS_V2", "--set", "dataset=digits", "--set", "dataset.limit=no"], "dataset.limit: False"),
+    (["profile", "."], "is not a run directory"),
     (["profile", "Genotype(" * 500], "not a genotype"),
     (["profile", "Genotype(normal=__import__('os').abort())"], "not a genotype"),
     (["profile", "nul\0"], "nul"),
     (["profile", "../../etc/passwd\nx"], "there is no run directory or file"),
-    (["profile", "--space", "python:Net"], "given as a Python object"),
+    (["profile", "--space", "python:Net"], "given as an object"),
 ]
 
 
-@pytest.mark.parametrize(("words", "says"), BAD, ids=lambda value: str(value)[:60])
-def test_wrong_words_give_one_line(tmp_path, monkeypatch, capsys, words, says):
+@pytest.mark.parametrize(
+    ("argv", "says"), BAD, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else value[:20]
+)
+def test_wrong_usage_is_one_line(tmp_path, monkeypatch, capsys, argv, says):
     monkeypatch.chdir(tmp_path)
-    check_refused(words, says, capsys)
+    check_refused(argv, says, capsys)
 
 
 @given(st.text(max_size=20) | st.from_regex(r"-?\d{1,6}x-?\d{1,6}x-?\d{1,6}", fullmatch=True))
 def test_any_text_for_the_shape_of_an_image_is_right_or_refused(text):
     try:
-        found = data_shape(image=text).info
+        found = input_spec(image=text).info
     except ConfigError as error:
         assert "\n" not in str(error)
     else:
@@ -249,13 +247,13 @@ def test_any_text_for_the_shape_of_an_image_is_right_or_refused(text):
 
 
 def test_out_of_memory_says_what_was_too_much(capsys):
-    words = ["--image", "1x4096x4096", "--set", "space.blocks=1", "--batch", str(10**7)]
-    assert main(["profile", "--space", "chain", *words]) == 1
+    argv = ["--image", "1x4096x4096", "--set", "space.blocks=1", "--batch", str(10**7)]
+    assert main(["profile", "--space", "chain", *argv]) == 1
     assert "out of memory on cpu with 10000000 images of 1x4096x4096" in capsys.readouterr().err
 
 
 def test_names_of_the_api():
     assert nasreg.profile_network is profile_network
     assert nasreg.build_network is build_network
-    assert nasreg.find_source is find_source
+    assert nasreg.find_architecture is find_architecture
     assert nasreg.candidate_costs is candidate_costs

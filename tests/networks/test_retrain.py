@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
+import shutil
 import signal
 
 import pytest
@@ -13,18 +16,18 @@ from torchvision.ops import StochasticDepth
 import nasreg
 from nasreg.cli import main
 from nasreg.data import from_torch
+from nasreg.engine.retrain import resolve_retrain, run_retrain
+from nasreg.engine.runs import repeat, resume, resume_repeats
 from nasreg.errors import ConfigError, DataError, InterruptedRunError, RunDirectoryError, UsageError, WeightsError
 from nasreg.events import EpochEnded, Notice, StepEnded
+from nasreg.networks.build import plan_network
+from nasreg.networks.weights import read_manifest
 from nasreg.nn import extract_space
 from nasreg.registry import default_registry
-from nasreg.retraining import trainer as trainer_module
-from nasreg.retraining.api import resolve, resume, run
-from nasreg.retraining.config import RetrainConfig
-from nasreg.retraining.repeats import repeat, resume_repeats
-from nasreg.retraining.trainer import learning_rate
-from nasreg.saved import read_recipe
 from nasreg.specs import DataInfo
 from nasreg.testing import differences, short_options, toy_images
+from nasreg.trainers.config import RetrainConfig
+from nasreg.trainers.retraining import RetrainTrainer, learning_rate
 from tiny import Net, Own
 from words import check_refused
 
@@ -37,33 +40,50 @@ def data():
 
 
 def train(out=None, source="DARTS_V2", dataset=None, trainer=TRAINER, **more):
-    arguments = {"space_options": TINY, "seed": 1, "device": "cpu", "preset": "demo", **more}
+    arguments = {"space_options": TINY, "seed": 1, "device": "cpu", "recipe": "demo", **more}
     return nasreg.retrain(source, dataset or data(), trainer=trainer, out=out, **arguments)
+
+
+@pytest.fixture
+def no_reports(monkeypatch):
+    """Draw nothing and write no report, where that is not the point."""
+    monkeypatch.setattr("nasreg.engine.execute.missing_packages", lambda: ["matplotlib"])
 
 
 @pytest.fixture
 def seen(monkeypatch):
     """The trainer, for looking into while it runs."""
     found = []
-    original = trainer_module.RetrainTrainer.setup
+    original = RetrainTrainer.setup
 
     def setup(self):
         found.append(self)
         original(self)
 
-    monkeypatch.setattr(trainer_module.RetrainTrainer, "setup", setup)
+    monkeypatch.setattr(RetrainTrainer, "setup", setup)
     return found
 
 
+@functools.cache
+def architecture():
+    """Return one of the space darts, which need not be built for each resolution of options."""
+    return plan_network("PDARTS", DataInfo(channels=3, height=32, width=32, classes=("a", "b"))).architecture
+
+
+def resolved(dataset, **options):
+    return resolve_retrain(default_registry(), architecture(), dataset, space="darts", **options)
+
+
 def test_the_default_recipe_is_that_of_darts():
-    spec, _ = resolve(default_registry(), "DARTS_V2", "cifar10")
-    assert spec.preset == "cifar"
+    spec = resolved("cifar10").spec
+    assert spec.recipe == "cifar"
     assert spec.trainer == {
         "batch_size": 96,
         "accumulate": 1,
         "precision": "float32",
         "deterministic": True,
         "checkpoint_minutes": 10.0,
+        "keep_freed_memory": True,
         "epochs": 600,
         "lr": 0.025,
         "lr_min": 0.0,
@@ -78,25 +98,33 @@ def test_the_default_recipe_is_that_of_darts():
         "ema": 0.0,
         "channels_last": False,
     }
+    assert (spec.space.name, spec.dataset.name) == ("nasreg/darts", "nasreg/cifar10")
     assert (spec.space.options["cells"], spec.space.options["channels"]) == (20, 36)
     options = spec.dataset.options
-    assert (options["cutout"], options["crop_padding"], options["flip"], options["alpha_fraction"]) == (16, 4, True, 0)
-    pdarts, _ = resolve(default_registry(), "PDARTS", "cifar10", preset="cifar-pdarts")
+    assert (options["cutout"], options["crop_padding"], options["flip"]) == (16, 4, True)
+    assert (options["arch_fraction"], options["validation_fraction"]) == (0, 0)
+    pdarts = resolved("cifar10", recipe="cifar-pdarts").spec
     assert pdarts.trainer == {**spec.trainer, "batch_size": 128, "drop_path": 0.3}
-    imagenet, _ = resolve(default_registry(), "PDARTS", "cifar10", preset="imagenet")
+    imagenet = resolved("cifar10", recipe="imagenet").spec
     changed = {"epochs": 250, "batch_size": 128, "lr": 0.1, "weight_decay": 3e-5, "label_smoothing": 0.1}
     assert imagenet.trainer == {**spec.trainer, **changed, "schedule": "exponential", "drop_path": 0.0}
     assert (imagenet.space.options["cells"], imagenet.space.options["channels"]) == (14, 48)
     recipe = {"image_size": 224, "crop_scale": [0.08, 1.0], "color_jitter": [0.4, 0.4, 0.4, 0.2], "flip": True}
     changed = {**recipe, "center_fraction": 224 / 256, "crop_padding": 0, "cutout": 0}
     assert imagenet.dataset.options == {**options, **changed}
-    assert resolve(default_registry(), "PDARTS", "cifar10", preset="imagenet-pdarts")[0].dataset == imagenet.dataset
-    assert resolve(default_registry(), "PDARTS", "digits")[0].preset == "demo"
+    assert resolved("cifar10", recipe="imagenet-pdarts").spec.dataset == imagenet.dataset
+
+
+def test_a_data_set_names_the_recipe_where_the_user_does_not():
+    found = resolved("digits")
+    assert (found.spec.recipe, found.preset_of_dataset) == ("demo", "demo")
+    found = resolved("digits", recipe="demo")
+    assert (found.spec.recipe, found.preset_of_dataset) == ("demo", None)
 
 
 @pytest.mark.parametrize("word", ["yes", "no", "auto"])
 def test_words_that_yaml_takes_for_truth_values(word):
-    spec, _ = resolve(default_registry(), "PDARTS", "digits", settings=[f"dataset.in_memory={word}"])
+    spec = resolved("digits", settings=[f"dataset.in_memory={word}"]).spec
     assert spec.dataset.options["in_memory"] == word
     assert nasreg.RetrainSpec.from_yaml(spec.to_yaml()) == spec
 
@@ -110,25 +138,33 @@ def test_learning_rates():
     assert [learning_rate(exponential, epoch) for epoch in (0, 2)] == pytest.approx([1.0, 0.97**2])
 
 
-def test_it_learns_and_keeps_what_it_takes_to_use_the_network(tmp_path):
-    result = train(tmp_path / "run")
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory):
+    """A retraining on toy images, and its result."""
+    path = tmp_path_factory.mktemp("toy") / "run"
+    return path, train(path)
+
+
+def test_it_learns_and_keeps_what_it_takes_to_use_the_network(toy_run):
+    path, result = toy_run
     assert result.metrics["test_accuracy"] > 0.9
     assert len(result.history) == 3
     assert [set(line) >= {"train_loss", "test_accuracy", "test_loss"} for line in result.history] == [True] * 3
-    network = nasreg.load_network(tmp_path / "run/last.safetensors")
-    recipe = read_recipe(tmp_path / "run/last.safetensors")
+    network = nasreg.load_network(path / "last.safetensors")
+    manifest = read_manifest(path / "last.safetensors")
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(network(x), result.network(x))
-    assert recipe.metrics["test_accuracy"] == result.metrics["test_accuracy"]
-    assert (recipe.data.info.classes, recipe.options["channels"]) == (("0", "1"), 4)
+    assert manifest.metrics["test_accuracy"] == result.metrics["test_accuracy"]
+    assert (manifest.data.info.classes, manifest.options["channels"]) == (("0", "1"), 4)
     best = max(line["test_accuracy"] for line in result.history)
-    assert read_recipe(tmp_path / "run/best.safetensors").metrics["test_accuracy"] == best
-    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
-    assert scores.accuracy == result.metrics["test_accuracy"]
-    assert scores.loss == pytest.approx(result.metrics["test_loss"])
+    assert read_manifest(path / "best.safetensors").metrics["test_accuracy"] == best
+    found = nasreg.evaluate(path, toy_images(32, seed=1))
+    assert found.samples == 32
+    assert found.metrics["accuracy"] == result.metrics["test_accuracy"]
+    assert found.metrics["loss"] == pytest.approx(result.metrics["test_loss"])
     for name in ("architecture.json", "genotype.txt", "cells.svg", "space.json", "run.yaml", "environment.json"):
-        assert (tmp_path / "run" / name).exists()
-    assert nasreg.RetrainSpec.from_yaml((tmp_path / "run/run.yaml").read_text()).source == "DARTS_V2"
+        assert (path / name).exists()
+    assert nasreg.RetrainSpec.from_yaml((path / "run.yaml").read_text()).source == "DARTS_V2"
 
 
 def test_drop_path_rises_and_the_rate_falls(seen):
@@ -145,6 +181,7 @@ def test_drop_path_rises_and_the_rate_falls(seen):
     assert [rate for _, rate in rates] == pytest.approx([0.1, 0.075, 0.025])
 
 
+@pytest.mark.slow
 def test_the_loss_has_that_of_the_auxiliary_head_in_it():
     options = {"epochs": 1, "batch_size": 48, "drop_path": 0.0}
     losses = [
@@ -166,6 +203,7 @@ AUGMENTATIONS = {"pieces": {"crop_scale": [0.3, 1.0], "flip": True}}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.usefixtures("no_reports")
 def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
     trainer = {**TRAINER, "drop_path": 0.2, **VARIANTS[name]}
     augmented = {**AUGMENTATIONS.get(name, AUGMENTED), "validation_fraction": 0.25}
@@ -186,56 +224,48 @@ def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
     assert resumed.metrics == whole.metrics
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_the_average_is_what_is_measured_and_kept(tmp_path, seen):
     result = train(tmp_path / "run", trainer={**TRAINER, "ema": 0.9})
     trained = dict(seen[0].model.named_parameters())
     averaged = dict(result.network.named_parameters())
     assert not any(torch.equal(trained[name], value) for name, value in averaged.items())
-    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
-    assert scores.accuracy == result.metrics["test_accuracy"]
+    found = nasreg.evaluate(tmp_path / "run", toy_images(32, seed=1))
+    assert found.metrics["accuracy"] == result.metrics["test_accuracy"]
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_images_are_brought_to_size_for_an_evaluation_as_in_training(tmp_path):
     dataset = from_torch(toy_images(48, side=12), test=toy_images(32, side=12, seed=1))
     options = {"image_size": 8, "center_fraction": 0.8, "crop_scale": [0.3, 1.0]}
     result = train(tmp_path / "run", dataset=dataset, trainer={**TRAINER, "epochs": 1}, dataset_options=options)
-    scores = nasreg.evaluate(tmp_path / "run", toy_images(32, side=12, seed=1))
-    assert scores.loss == pytest.approx(result.metrics["test_loss"])
-    said = {"dataset_options": {"center_fraction": 1.0}}
-    assert nasreg.evaluate(tmp_path / "run", toy_images(32, side=12, seed=1), **said).loss != scores.loss
+    images = toy_images(32, side=12, seed=1)
+    loss = nasreg.evaluate(tmp_path / "run", images).metrics["loss"]
+    assert loss == pytest.approx(result.metrics["test_loss"])
+    given = nasreg.evaluate(tmp_path / "run", images, dataset_options={"center_fraction": 1.0})
+    assert given.metrics["loss"] != loss
 
 
-def test_a_run_is_retrained_on_its_own_data_and_space(tmp_path, capsys):
-    search = tmp_path / "search"
-    options = {"trainer": short_options("darts"), "space_options": {**TINY, "nodes": 2}, "out": search}
-    nasreg.search("darts", "digits", "darts", dataset_options={"limit": 100}, device="cpu", **options)
-    words = ["trainer.epochs=1", "space.channels=4", "space.cells=3", "dataset.limit=100"]
-    settings = [word for setting in words for word in ("--set", setting)]
-    assert main(["retrain", str(search), *settings, "--out", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr().out
-    assert f"retrain {search}: space darts, data set digits, device cpu" in told
-    assert "test accuracy" in told
-    assert main(["evaluate", str(tmp_path / "run/best.safetensors"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 360
-    assert main(["show", str(tmp_path / "run")]) == 0
+def test_a_run_is_retrained_on_its_own_data_and_space(searched, retrained, tmp_path, capsys):
+    assert retrained.err.splitlines()[0] == (
+        f"retrain {searched.path}: space darts, data set digits, recipe demo, device cpu"
+    )
+    assert main(["evaluate", str(retrained.path / "best.safetensors"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 360
+    assert main(["show", str(retrained.path)]) == 0
     assert "node 1 = " in capsys.readouterr().out
-    assert main(["resume", str(tmp_path / "run")]) == 2
-    again = ["retrain", str(search), "--config", str(tmp_path / "run/run.yaml"), "--out", str(tmp_path / "again")]
-    assert main(again) == 0
-    assert not differences(tmp_path / "run", tmp_path / "again")
+    assert main(["resume", str(retrained.path)]) == 2
+    again = ["retrain", str(searched.path), "--config", str(retrained.path / "run.yaml")]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
+    assert not differences(retrained.path, tmp_path / "again")
+    assert "\ntest accuracy " in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_repeats_give_mean_and_deviation_and_go_on_after_an_interruption(tmp_path, capsys):
-    spec, _ = resolve(
-        default_registry(),
-        "PDARTS",
-        "digits",
-        trainer={"epochs": 2, "batch_size": 32},
-        space_options=TINY,
-        dataset_options={"limit": 80},
-        device="cpu",
-    )
+@pytest.mark.usefixtures("no_reports")
+def test_repeats_give_mean_and_deviation_and_are_resumed_after_an_interruption(tmp_path, capsys):
+    options = {"trainer": {"epochs": 2, "batch_size": 32}, "space": TINY, "dataset": {"limit": 80}}
+    whole = resolve_retrain(default_registry(), "PDARTS", "digits", options=options, device="cpu")
     ended = []
 
     def interrupt(event):
@@ -244,22 +274,23 @@ def test_repeats_give_mean_and_deviation_and_go_on_after_an_interruption(tmp_pat
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(InterruptedRunError):
-        repeat(spec, [0, 5], tmp_path / "runs", callbacks=[interrupt])
+        repeat(whole, [0, 5], tmp_path / "runs", callbacks=[interrupt])
     assert main(["resume", str(tmp_path / "runs")]) == 0
     assert "mean" in capsys.readouterr().out
     result = resume_repeats(tmp_path / "runs")
-    alone = run(spec.model_copy(update={"seed": 5}), registry=default_registry())
+    one = dataclasses.replace(whole, spec=whole.spec.model_copy(update={"seed": 5}))
+    alone = run_retrain(one, registry=default_registry())
     assert result.seeds == (0, 5)
-    assert result.accuracies[1] == alone.metrics["test_accuracy"]
-    assert result.mean == pytest.approx(sum(result.accuracies) / 2)
-    assert result.std == pytest.approx(abs(result.accuracies[0] - result.accuracies[1]) / 2**0.5)
+    assert result.scores[1] == alone.metrics["test_accuracy"]
+    assert result.mean == pytest.approx(sum(result.scores) / 2)
+    assert result.std == pytest.approx(abs(result.scores[0] - result.scores[1]) / 2**0.5)
     summary = json.loads((tmp_path / "runs/summary.json").read_text())
     assert (summary["mean"], summary["std"]) == (result.mean, result.std)
     with pytest.raises(RunDirectoryError, match="with other options"):
-        repeat(spec, [0, 6], tmp_path / "runs")
+        repeat(whole, [0, 6], tmp_path / "runs")
     for seeds in ([], [1, 1]):
         with pytest.raises(UsageError, match="seeds must be different numbers"):
-            repeat(spec, seeds, tmp_path / "none")
+            repeat(whole, seeds, tmp_path / "none")
 
 
 def test_other_spaces_retrain_too():
@@ -272,7 +303,7 @@ def test_other_spaces_retrain_too():
         **arguments,
     )
     assert result.metrics["test_accuracy"] > 0.9
-    assert notices == ["space 'chain' has no auxiliary head: trainer.auxiliary_weight is not used"]
+    assert notices == ["space 'chain' has no auxiliary head: trainer.auxiliary_weight has no effect"]
 
 
 def test_the_network_of_a_users_own_model(tmp_path):
@@ -283,43 +314,49 @@ def test_the_network_of_a_users_own_model(tmp_path):
         train(tmp_path / "run", source=found, space_options=None, resume=True)
 
 
-def test_what_cannot_be_resumed(tmp_path):
-    train(tmp_path / "run")
+def test_a_finished_retraining_is_not_resumed_or_overwritten(toy_run, retrained):
+    path, _ = toy_run
     with pytest.raises(RunDirectoryError, match="has finished"):
-        resume(tmp_path / "run")
+        resume(retrained.path)
+    with pytest.raises(RunDirectoryError, match="has finished"):
+        train(path, resume=True)
+    with pytest.raises(RunDirectoryError, match="started from Python with a data set given as an object"):
+        resume(path)
     with pytest.raises(RunDirectoryError, match="is not empty"):
-        train(tmp_path / "run")
+        train(path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "says"),
     [
         ({"trainer": {"epoch": 1}}, ConfigError, "Did you mean 'trainer.epochs'"),
-        ({"preset": "cifarr"}, LookupError, "retrain has no preset 'cifarr'. Did you mean 'cifar'"),
+        ({"recipe": "cifarr"}, LookupError, "there is no recipe 'cifarr'. Did you mean 'cifar'"),
         ({"dataset": from_torch(toy_images(48))}, DataError, "has no test set"),
         (
             {"dataset": from_torch(toy_images(48), test=toy_images(8, side=6))},
             DataError,
             "the test set has images of 6x6",
         ),
-        ({"settings": ["space.name=chain"]}, ConfigError, "space.name cannot be another"),
+        ({"settings": ["space.name=chain"]}, ConfigError, "'nasreg/darts': space.name cannot be 'chain'"),
         ({"settings": ["algorithm=darts"]}, ConfigError, "there is no option 'algorithm'"),
         ({"seed": -1}, ConfigError, "seed"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_written(tmp_path, arguments, error, told):
-    with pytest.raises(error, match=told):
+def test_what_is_wrong_is_said_before_anything_is_written(tmp_path, arguments, error, says):
+    with pytest.raises(error, match=says):
         train(tmp_path / "run", **arguments)
     assert not (tmp_path / "run").exists()
 
 
-def test_what_cannot_be_evaluated(tmp_path):
-    train(tmp_path / "run", trainer={**TRAINER, "epochs": 1})
-    weights = tmp_path / "run/last.safetensors"
+def test_what_cannot_be_evaluated(toy_run, tmp_path):
+    path, _ = toy_run
+    weights = path / "last.safetensors"
     with pytest.raises(UsageError, match="was trained on data from Python"):
         nasreg.evaluate(weights)
-    with pytest.raises(DataError, match=r"has images \(1, 6, 6\), but the network is for \(1, 8, 8\)"):
+    with pytest.raises(DataError, match=r"has images of 6x6, but the network takes 8x8; set dataset\.image_size=8"):
         nasreg.evaluate(weights, toy_images(8, side=6))
+    with pytest.raises(DataError, match="has images with 3 channels, but the network takes 1"):
+        nasreg.evaluate(weights, TensorDataset(torch.randn(4, 3, 8, 8), torch.arange(4) % 2))
     with pytest.raises(DataError, match="other classes"):
         nasreg.evaluate(weights, "digits")
     with pytest.raises(DataError, match="other classes"):
@@ -339,18 +376,24 @@ def test_a_network_of_a_space_of_ones_own_is_measured_where_the_space_is_named(t
     info = DataInfo(channels=1, height=8, width=8, classes=tuple("0123456789"))
     architecture = tmp_path / "own.json"
     architecture.write_text(extract_space(Own(info)).architecture({"conv": "1"}).to_json())
-    run = str(tmp_path / "run")
+    run, alone = str(tmp_path / "run"), str(tmp_path / "alone.safetensors")
     settings = ["--set", "trainer.epochs=1", "--set", "dataset.limit=40", "--set", "space.width=2"]
     assert main(["retrain", str(architecture), "--space", "tiny:Own", *settings, "--out", run]) == 0
-    assert "last.safetensors --space tiny:Own" in capsys.readouterr().out
-    check_refused(["evaluate", run], "if you trust it, name it too (--space tiny:Own", capsys)
-    check_refused(["evaluate", run, "--space", "darts"], "is of the search space 'tiny:Own', not of 'darts'", capsys)
-    assert main(["evaluate", run, "--space", "tiny:Own", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 360
+    assert capsys.readouterr().err.endswith(f"next: nasreg evaluate {run}\n")
+    assert main(["evaluate", run, "--json"]) == 0  # the run directory says whose code it is
+    assert json.loads(capsys.readouterr().out)["samples"] == 360
+    shutil.copy(tmp_path / "run/last.safetensors", alone)
+    check_refused(["evaluate", alone], "if you trust the file, name the space, too (--space tiny:Own", capsys)
+    for path in (run, alone):
+        check_refused(["evaluate", path, "--space", "darts"], "of the search space 'tiny:Own', not of 'darts'", capsys)
+    for path in (run, alone):
+        assert main(["evaluate", path, "--space", "tiny:Own", "-q"]) == 0
+    first, second = capsys.readouterr().out.split()
+    assert first == second
 
 
 def test_cutout_blanks_squares_that_may_reach_over_the_border():
-    from nasreg.data.parts import cut_out
+    from nasreg.data.splits import cut_out
 
     images = torch.ones(2000, 1, 8, 8)
     blank = cut_out(images, 4, torch.Generator().manual_seed(0)) == 0

@@ -38,6 +38,7 @@ def published_cell(text):
     return tuple(tuple(edges[2 * node : 2 * node + 2]) for node in range(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", PUBLISHED)
 def test_published_cells_have_the_published_size(parameters):
     supernet = darts.build(info(), DartsSpaceConfig(cells=20, channels=36, phase="retrain"))

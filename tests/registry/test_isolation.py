@@ -1,113 +1,35 @@
-"""What is wrong with one installed plugin harms no other: wheels in a real environment, asked by the real command."""
+"""What is wrong with one installed plugin affects no other: wheels in a real environment, asked by the real command."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from plugin_venv import ROOT, SPEC, PluginVenv, build, write_plugin
+from plugin_cases import DAMAGED, FAILING, HOOK, WORKING
+from plugin_venv import ROOT, build, unpack, write_plugin
 
 pytestmark = pytest.mark.slow
-
-HOOK = SPEC + "\n@hookimpl\ndef nasreg_algorithms():\n    "
-
-FAILING = {
-    "import-error": ("import nasreg_has_no_such_module", "ModuleNotFoundError: No module named 'nasreg_has_no_such"),
-    "missing-dependency": ("def f():\n    import a_library_not_here\nf()", "No module named 'a_library_not_here'"),
-    "syntax-error": ("def broken(:\n", "SyntaxError"),
-    "raises-at-import": ("1 / 0", "ZeroDivisionError: division by zero"),
-    "wrapped-error": (
-        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise RuntimeError('wrapper') from e",
-        "ZeroDivisionError",
-    ),
-    "cause-of-itself": ("try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise e from e", "ZeroDivisionError"),
-    "unprintable": (
-        "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Odd",
-        "Odd: (its message cannot be shown)",
-    ),
-    "no-exception": ("class Panic(BaseException):\n    pass\nraise Panic('of its own')", "Panic: of its own"),
-    "exits": ("import sys\nsys.exit(3)", "SystemExit: 3"),
-    "hook-raises": (HOOK + "raise RuntimeError('in the hook')", "RuntimeError: in the hook"),
-    "rubbish": (HOOK + "return 7", "nasreg_algorithms must return a list of AlgorithmSpec, but it returned int"),
-    "rubbish-inside": (HOOK + "return [spec('a'), 'darts']", "'darts' is none"),
-    "returns-nothing": (HOOK + "pass", "it returned None"),
-    "half-way": (HOOK + "yield spec('half')\n    raise RuntimeError('half-way')", "RuntimeError: half-way"),
-    "endless": (HOOK + "one = spec('a')\n    while True:\n        yield one", "more than 10000"),
-    "misspelt": (SPEC + "\n@hookimpl\ndef nasreg_algoritms():\n    return []", "Did you mean 'nasreg_algorithms'"),
-    "unknown-argument": (
-        SPEC + "\n@hookimpl\ndef nasreg_algorithms(config):\n    return []",
-        "Argument(s) {'config'} are declared in the hookimpl but can not be found in the hookspec",
-    ),
-    "no-hook": ("x = 1", "no function is marked with @nasreg.hookspecs.hookimpl"),
-    "too-new": (
-        HOOK + "return [spec('new', plugin_api=2)]",
-        "plugin_api 2, but nasreg 0.1.0 has 1: upgrade nasreg",
-    ),
-    "too-old": (HOOK + "return [spec('old', plugin_api=0)]", "upgrade the plugin"),
-    "no-api": (HOOK + "return [spec('none', plugin_api=None)]", "plugin_api"),
-    "twice-one-name": (HOOK + "return [spec('same'), spec('same')]", "algorithm 'same' is there twice"),
-    "bad-name": (HOOK + "return [spec('Not A Name')]", "String should match pattern"),
-    "takes-cores-name": (
-        "from nasreg.hookspecs import hookimpl\nfrom nasreg.specs import SpaceEntry\n@hookimpl\n"
-        "def nasreg_spaces():\n    return [SpaceEntry(name='darts', summary='x', factory='a:b', config='a:b')]",
-        "search space 'darts' belongs to nasreg itself",
-    ),
-}
-
-WORKING = {
-    "good": HOOK + "return [spec('good')]",
-    "many": HOOK + "return (spec(f'many{n}') for n in range(3000))",
-    "prints": "print('hello from import')\n" + HOOK + "print('and from the hook')\n    return [spec('printing')]",
-    "slow": "import time\ntime.sleep(1.1)\n" + HOOK + "return [spec('slow')]",
-    "unresolved": HOOK + "return [spec('unresolved', factory='nasreg_nowhere.trainer:Trainer')]",
-    "config-prints": "def __getattr__(name):\n    if name != 'Config':\n        raise AttributeError(name)\n"
-    "    print('hello from config')\n    from nasreg_darts.config import DartsTrainerConfig\n"
-    "    return DartsTrainerConfig\n" + HOOK + "return [spec('config-prints', config='nasreg_config_prints:Config')]",
-    "config-exits": "import sys\ndef __getattr__(name):\n    if name != 'Config':\n        raise AttributeError(name)\n"
-    "    sys.exit(0)\n" + HOOK + "return [spec('config-exits', config='nasreg_config_exits:Config')]",
-    "interrupted": "import os\nif os.environ.pop('INTERRUPT', None):\n    raise KeyboardInterrupt\n"
-    + HOOK
-    + "return [spec('interrupted')]",
-    "clash-one": HOOK + "return [spec('contested'), spec('one')]",
-    "clash-two": HOOK + "return [spec('contested', factory='nasreg_darts.mutator:DartsMutator'), spec('two')]",
-    "found-twice": HOOK + "return [spec('found-twice')]",
-}
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory) -> dict[str, Path]:
-    """The wheels of nasreg, nasreg-darts and all plugins of these tests."""
-    folder = tmp_path_factory.mktemp("wheels")
-    sources = {name: source for name, (source, _) in FAILING.items()} | WORKING
-    built = {name: build(write_plugin(folder / "src" / name, name, source), folder) for name, source in sources.items()}
-    return {**built, "core": build(ROOT, folder), "darts": build(ROOT / "plugins/darts", folder)}
-
-
-@pytest.fixture(scope="session")
-def venv(wheels, tmp_path_factory) -> PluginVenv:
-    """Everything at once in one environment."""
-    made = PluginVenv(tmp_path_factory.mktemp("venv"))
-    made.install(*wheels.values())
-    # the same distribution once more, from a second folder on the path
-    second = made.folder / "second"
-    second.mkdir()
-    (made.site / "second.pth").write_text(f"{second}\n")
-    for path in made.site.glob("nasreg_found_twice*"):
-        (second / path.name).symlink_to(path)
-    return made
 
 
 @pytest.fixture(scope="session")
 def records(venv) -> dict[str, dict]:
+    """Name of the plugin -> its record; of two with one name the last."""
     return {record["name"]: record for record in venv.json("plugins")}
 
 
+@pytest.fixture(scope="session")
+def checked(venv) -> list[dict]:
+    return venv.json("plugins", "--check")
+
+
 @pytest.mark.parametrize("name", FAILING)
-def test_what_fails_is_left_out_and_told(venv, records, name):
+def test_what_fails_is_left_out_and_shown(records, name):
     record = records[name]
     assert record["status"] == "failed"
     assert FAILING[name][1] in record["error"]
@@ -118,16 +40,48 @@ def test_what_fails_is_left_out_and_told(venv, records, name):
     assert "Traceback" in record["traceback"]
 
 
-def test_the_others_go_on(venv, records):
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_distribution_is_shown_with_its_path(venv, records, name):
+    _, shown, says = DAMAGED[name]
+    record = records[shown]
+    assert record["status"] == "failed"
+    assert says in record["error"]
+    assert "\n" not in record["error"]
+    assert (record["distribution"], record["version"]) == (f"nasreg-{name}", "1.0")
+    assert not record["algorithms"]
+    assert record["metadata"] == str(venv.site / f"nasreg_{name.replace('-', '_')}-1.0.dist-info")
+
+
+def test_a_version_that_an_upgrade_left_behind_is_shown(venv):
+    good = {record["version"]: record for record in venv.json("plugins") if record["distribution"] == "nasreg-good"}
+    assert good["1.0"]["algorithms"] == ["good"]
+    assert good["0.9"]["error"] == "version 1.0 is in the same folder, too: reinstall nasreg-good"
+    assert Path(good["0.9"]["metadata"]).name == "nasreg_good-0.9.dist-info"
+
+
+def test_the_other_plugins_are_loaded(venv, records):
     listed = venv.json("list", "algorithms")["algorithms"]
-    expected = {"darts", "good", "printing", "slow", "unresolved", "one", "two", "found-twice"}
-    expected |= {"config-prints", "config-exits", "interrupted"}
+    expected = {"darts", "good", "printing", "slow", "unresolved", "one", "two", "found-twice", "new-name", "stated"}
+    expected |= {"config-prints", "config-exits", "interrupted", "odd", "byte-order-mark", "utf-16", "elsewhere"}
     assert expected | {f"many{n}" for n in range(3000)} == set(listed)
     assert set(venv.json("list")["spaces"]) == {"darts", "chain"}
-    assert {name for name, record in records.items() if record["status"] == "ok"} == {"nasreg", "darts", *WORKING}
+    working = {name for name, record in records.items() if record["status"] == "ok"}
+    assert working == {"nasreg", "darts", "twin", *WORKING}
+    shown = {shown for _, shown, _ in DAMAGED.values()}
+    assert {name for name, record in records.items() if record["status"] == "failed"} == {*FAILING, *shown}
 
 
-def test_search_goes_on(venv, tmp_path):
+def test_summary_and_homepage_come_from_the_plugin_or_its_distribution(venv, records):
+    assert records["prints"]["summary"] == "the plugin prints"
+    assert records["prints"]["homepage"] == "https://example.org/prints"
+    assert records["stated"]["summary"] == "a summary of its own"
+    assert records["stated"]["homepage"] == "https://example.org/own"
+    described = venv.run("describe", "stated").stdout
+    assert "a summary of its own" in described
+    assert "https://example.org/own" in described
+
+
+def test_a_search_runs_beside_them(venv, tmp_path):
     settings = ["trainer.epochs=1", "space.blocks=1", "space.channels=2", "dataset.limit=100"]
     words = [word for setting in settings for word in ("--set", setting)]
     done = venv.run("run", "good", "--space", "chain", *words, "--out", tmp_path / "run")
@@ -137,10 +91,10 @@ def test_search_goes_on(venv, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_python_goes_on(venv):
-    code = "import nasreg; print('good' in nasreg.list_algorithms(), nasreg.get_algorithm('darts').name)"
-    done = subprocess.run([venv.python, "-c", code], capture_output=True, text=True, check=True, cwd=venv.folder)
-    assert done.stdout.strip() == "True darts"
+def test_python_works_beside_them(venv):
+    code = "import nasreg; print('good' in nasreg.list_algorithms(), nasreg.get_algorithm('darts').name, nasreg.freeze)"
+    done = venv.run_python(code)
+    assert done.stdout.startswith("True darts <function freeze"), done.stderr
 
 
 def test_people_are_told_what_failed_and_how_to_silence_it(venv):
@@ -148,20 +102,24 @@ def test_people_are_told_what_failed_and_how_to_silence_it(venv):
     assert done.returncode == 0
     assert "silence it with NASREG_DISABLE=syntax-error" in done.stdout
     assert "nasreg_syntax_error.py) is left out" in done.stdout
+    assert "nasreg_no_metadata-1.0.dist-info) is left out" in done.stdout
+    assert "slow: it took 1." in done.stdout
     assert "Traceback" not in done.stdout
     assert "see where it failed with: nasreg plugins --traceback" in done.stdout
-    with_traceback = venv.run("plugins", "--traceback").stdout
-    assert with_traceback.count("Traceback") >= len(FAILING)
-    assert venv.run("plugins", "--check").returncode == 1
+    assert venv.run("plugins", "--traceback").stdout.count("Traceback") >= len(FAILING)
 
 
-def test_check_imports_what_specs_name(venv):
-    checked = {record["name"]: record["problems"] for record in venv.json("plugins", "--check")}
-    assert checked["unresolved"] == [
+def test_check_imports_what_specs_name(venv, checked):
+    problems = {record["name"]: record["problems"] for record in checked}
+    assert problems["unresolved"] == [
         "algorithm 'unresolved': factory: cannot load 'nasreg_nowhere.trainer:Trainer':"
         " ModuleNotFoundError: No module named 'nasreg_nowhere'"
     ]
-    assert checked["good"] == []
+    assert problems["stated"] == []
+    assert problems["config-exits"] == [
+        "algorithm 'config-exits': config: cannot load 'nasreg_config_exits:Config':"
+        " it exits when it is imported (exit code 0)"
+    ]
     done = venv.run("run", "unresolved", "--space", "darts")
     assert done.returncode == 1
     assert "cannot load 'nasreg_nowhere.trainer:Trainer'" in done.stderr
@@ -176,16 +134,12 @@ def test_what_a_plugin_prints_goes_to_stderr(venv):
 
 
 def test_what_a_config_class_prints_goes_to_stderr(venv):
-    assert venv.json("describe", "config-prints")["algorithm"]["name"] == "config-prints"
-    assert "hello from config" in venv.run("describe", "config-prints", "--json").stderr
+    done = venv.run("describe", "config-prints", "--json")
+    assert json.loads(done.stdout)["algorithm"]["name"] == "config-prints"
+    assert "hello from config" in done.stderr
 
 
 def test_a_config_class_that_exits_is_an_error(venv):
-    checked = {record["name"]: record["problems"] for record in venv.json("plugins", "--check")}
-    assert checked["config-exits"] == [
-        "algorithm 'config-exits': config: cannot load 'nasreg_config_exits:Config':"
-        " it exits when it is imported (exit code 0)"
-    ]
     done = venv.run("describe", "config-exits")
     assert (done.returncode, done.stdout) == (1, "")
     assert "config: cannot load 'nasreg_config_exits:Config': it exits when it is imported (exit code 0)" in done.stderr
@@ -204,41 +158,43 @@ try:
 except KeyboardInterrupt:
     print({"darts", "interrupted", "two"} <= set(nasreg.list_algorithms()))
 """
-    words = [venv.python, "-c", code]
-    env = {**os.environ, "INTERRUPT": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=venv.folder, env=env)
-    assert done.stdout.strip() == "True"
+    assert venv.run_python(code, env={"INTERRUPT": "1"}).stdout.splitlines()[-1] == "True"
 
 
-def test_slow_plugins_are_named(venv, records):
-    assert records["slow"]["seconds"] > 1
-    assert "slow: it took 1." in venv.run("plugins").stdout
-
-
-def test_two_that_claim_one_name_both_lose_it_and_keep_the_rest(venv, records):
+def test_two_that_claim_one_name_have_it_by_their_qualified_names_only(venv, records):
     assert records["clash-one"]["algorithms"] == ["one"]
     other = "plugin 'clash-two' (nasreg-clash-two 1.0)"
     assert records["clash-one"]["clashes"] == [f"algorithm 'contested' is claimed by {other} too"]
     done = venv.run("describe", "contested")
     assert done.returncode == 1
     assert "plugin 'clash-one' (nasreg-clash-one 1.0) and plugin 'clash-two' (nasreg-clash-two 1.0)" in done.stderr
-    done = venv.run("describe", "contested", env={"NASREG_DISABLE": "clash-two"})
-    assert done.returncode == 0
+    assert "write nasreg-clash-one/contested or nasreg-clash-two/contested" in done.stderr
+    for one in ("one", "two"):
+        described = venv.json("describe", f"nasreg_clash_{one}/contested")["algorithm"]
+        assert described["distribution"] == f"nasreg-clash-{one}"
+        assert described["qualified"] == f"nasreg-clash-{one}/contested"
+    assert venv.run("describe", "contested", env={"NASREG_DISABLE": "clash-two"}).returncode == 0
 
 
-def test_two_distributions_with_one_entry_point_name_are_told_apart(wheels, tmp_path):
-    made = PluginVenv(tmp_path / "venv")
-    made.install(wheels["core"], wheels["darts"])
-    for name, factory in (("twin-a", "DartsTrainer"), ("twin-b", "Other")):
-        source = HOOK + f"return [spec('twin', factory='nasreg_darts.trainer:{factory}')]"
-        made.install(build(write_plugin(tmp_path / name, name, source, entry_point="twin"), tmp_path))
-    problems = {record["distribution"]: record["problems"] for record in made.json("plugins", "--check")}
+def test_two_distributions_with_one_entry_point_name_are_told_apart(venv, checked):
+    problems = {record["distribution"]: record["problems"] for record in checked}
     assert problems["nasreg-twin-a"] == ["algorithm 'twin' is claimed by plugin 'twin' (nasreg-twin-b 1.0) too"]
-    assert problems["nasreg-twin-b"] == ["algorithm 'twin' is claimed by plugin 'twin' (nasreg-twin-a 1.0) too"]
-    for variable, value in (("NASREG_DISABLE", "nasreg_twin_b"), ("NASREG_PLUGINS", "nasreg-twin-a")):
-        described = made.json("describe", "twin", env={variable: value})
+    assert "algorithm 'twin' is claimed by plugin 'twin' (nasreg-twin-a 1.0) too" in problems["nasreg-twin-b"]
+    for variable, value in (
+        ("NASREG_DISABLE", "nasreg_twin_b"),
+        ("NASREG_DISABLE", "nasreg-twin-b/twin"),
+        ("NASREG_PLUGINS", "nasreg-twin-a"),
+    ):
+        described = venv.json("describe", "twin", env={variable: value})
         assert described["algorithm"]["distribution"] == "nasreg-twin-a"
-    assert "twin" not in made.json("list", env={"NASREG_DISABLE": "twin"})["algorithms"]
+    assert "twin" not in venv.json("list", env={"NASREG_DISABLE": "twin"})["algorithms"]
+
+
+def test_a_renamed_entry_is_found_with_a_warning_and_not_listed(venv):
+    done = venv.run("describe", "old-name", "--json", env={"NASREG_PLUGINS": "renamed,darts"})
+    assert json.loads(done.stdout)["algorithm"]["name"] == "new-name"
+    assert done.stderr == "nasreg: warning: algorithm 'old-name' is called 'new-name' now\n"
+    assert set(venv.json("list", "*-name")["algorithms"]) == {"new-name"}
 
 
 def test_asking_for_what_a_failed_plugin_had_names_the_failure(venv):
@@ -250,41 +206,76 @@ def test_asking_for_what_a_failed_plugin_had_names_the_failure(venv):
 
 
 def test_allow_list_and_deny_list(venv):
-    listed = venv.json("list", "algorithms", env={"NASREG_PLUGINS": "darts, good"})["algorithms"]
-    assert set(listed) == {"darts", "good"}
+    listed = venv.json("list", "algorithms", env={"NASREG_PLUGINS": "darts, nasreg-prints/prints"})["algorithms"]
+    assert set(listed) == {"darts", "printing"}
     listed = venv.json("list", "algorithms", env={"NASREG_PLUGINS": ""})["algorithms"]
     assert listed == {}
     listed = venv.json("list", "algorithms", env={"NASREG_DISABLE": "darts,many"})["algorithms"]
     assert "darts" not in listed
     assert "good" in listed
-    done = venv.run("run", "darts", env={"NASREG_DISABLE": "darts"})
+    disabled = {"NASREG_DISABLE": "darts,dash-value,nasreg-no-entry"}
+    done = venv.run("run", "darts", env=disabled)
     assert "Disabled by NASREG_PLUGINS or NASREG_DISABLE: plugin 'darts'" in done.stderr
-    for variable in ("NASREG_PLUGINS", "NASREG_DISABLE"):
-        done = venv.run("list", env={variable: "dart"})
-        assert (done.returncode, done.stdout) == (2, "")
-        assert f"{variable} names 'dart', which is no installed plugin. Did you mean 'darts'?" in done.stderr
+    status = {record["name"]: record["status"] for record in venv.json("plugins", env=disabled)}
+    assert (status["dash-value"], status["nasreg-no-entry"]) == ("disabled", "disabled")
 
 
-def test_a_plugin_that_was_uninstalled_is_named_by_its_run(wheels, tmp_path):
-    made = PluginVenv(tmp_path / "venv")
-    made.install(wheels["core"], wheels["darts"])
-    settings = ["trainer.epochs=1", "space.cells=1", "space.channels=2", "dataset.limit=100"]
+def test_an_absent_plugin_in_a_list(venv):
+    said = "names 'dart', which is no installed plugin. Did you mean 'darts'?"
+    done = venv.run("list", "algorithms", env={"NASREG_PLUGINS": "dart"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"nasreg: error: NASREG_PLUGINS {said}\n"
+    done = venv.run("list", "algorithms", "d*", env={"NASREG_PLUGINS": "darts", "NASREG_DISABLE": "dart"})
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == "algorithms"
+    assert done.stderr == f"nasreg: warning: NASREG_DISABLE {said}\n"
+
+
+def test_a_plugin_that_was_uninstalled_is_named_by_its_run(plain_venv, tmp_path):
+    source = HOOK + "return [spec('leaving')]"
+    folder = unpack(build(write_plugin(tmp_path / "src", "leaving", source), tmp_path), tmp_path / "installed")
+    env = {"PYTHONPATH": str(folder)}
+    settings = ["space.cells=1", "space.channels=2", "dataset.limit=100"]
     words = [word for setting in settings for word in ("--set", setting)]
-    assert made.run("run", "darts", *words, "--out", "done").returncode == 0
-    made.uninstall("nasreg-darts")
-    (tmp_path / "venv/done/status.json").write_text('{"state": "interrupted", "resumed": 0}')
-    done = made.run("resume", "done")
+    done = plain_venv.run("run", "leaving", *words, "--out", "done", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder)
+    (tmp_path / "done/status.json").write_text('{"state": "interrupted", "resumed": 0}')
+    done = plain_venv.run("resume", "done", cwd=tmp_path)
     assert done.returncode == 2
-    assert "there is no algorithm 'darts'" in done.stderr
-    assert "nasreg-darts 0.1.0" in done.stderr
-    assert made.run("show", "done").returncode == 0
-    assert made.json("list", "algorithms")["algorithms"] == {}
+    assert "there is no algorithm 'nasreg-leaving/leaving'" in done.stderr
+    assert "nasreg-leaving 1.0" in done.stderr
+    assert plain_venv.run("show", "done", cwd=tmp_path).returncode == 0
+
+
+def test_nasreg_runs_from_a_source_tree_without_metadata(plain_venv, tmp_path):
+    """As ``PYTHONPATH=checkout python -m nasreg`` where it was never installed."""
+    shared = f"{ROOT}{os.pathsep}{plain_venv.folder / 'shared'}"
+    done = subprocess.run(
+        [
+            plain_venv.python,
+            "-S",
+            "-m",
+            "nasreg",
+            "plugins",
+            "--json",
+        ],  # -S: without the site-packages of the environment
+        env={**plain_venv.environment(), "PYTHONPATH": shared},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (core,) = json.loads(done.stdout)
+    assert (core["status"], core["version"]) == ("ok", "0.2.0")
 
 
 def test_the_documentation_says_what_is_printed(venv):
     """Each row of the table in docs/contract.md: the plugin is named, and what is said of it."""
-    rows = re.findall(r"^\| .* \| `([\w-]+)` \| `(.*)` \|$", (ROOT / "docs/contract.md").read_text(), re.MULTILINE)
-    assert len(rows) > 20
+    rows = re.findall(r"^\| .* \| `([^`]+)` \| `(.*)` \|$", (ROOT / "docs/contract.md").read_text(), re.MULTILINE)
+    shown = {name for name, _ in rows}
+    assert {shown for _, shown, _ in DAMAGED.values()} | set(FAILING) - {"cause-of-itself", "no-exception"} <= shown
     printed = venv.run("plugins", "--check").stdout.splitlines()
     for name, told in rows:
         about = [line for line in printed if re.match(rf"(  {name} |plugin '{name}' )", line)]

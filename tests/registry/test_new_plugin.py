@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,18 +14,10 @@ from hypothesis import strategies as st
 from nasreg.cli import main
 from nasreg.errors import ConfigError
 from nasreg.registry import Registry
-from nasreg.scaffold import LONGEST, new_plugin
-from plugin_venv import ROOT, PluginVenv, build
+from nasreg.scaffold import MAX_LENGTH, new_plugin
+from plugin_venv import build, unpack
 
 FAMILIES = ("one-shot", "multi-trial")
-
-
-@pytest.fixture(scope="module")
-def venv(tmp_path_factory) -> PluginVenv:
-    """nasreg alone."""
-    made = PluginVenv(tmp_path_factory.mktemp("venv"))
-    made.install(build(ROOT, tmp_path_factory.mktemp("wheels")))
-    return made
 
 
 def check(*words: object, cwd: Path) -> None:
@@ -36,31 +27,28 @@ def check(*words: object, cwd: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_it_installs_runs_and_passes_its_own_tests_and_linters(venv, tmp_path, family):
+def test_it_installs_runs_and_passes_its_own_tests_and_linters(plain_venv, tmp_path, family):
     name = f"my-{family}"
-    done = venv.run("new-plugin", name, "--family", family, cwd=tmp_path)
+    done = plain_venv.run("new-plugin", name, "--family", family, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / f"nasreg-{name}"
-    assert (
-        done.stdout.splitlines()[-1] == f'next: python -m pip install -e "./{folder.name}[test]" && nasreg run {name}'
-    )
-    written = {line.removeprefix("wrote ") for line in done.stdout.splitlines()[:-1]}
+    assert done.stderr == f"next: python -m pip install -e './{folder.name}[test]' && nasreg run {name}\n"
+    written = {line.removeprefix("wrote ") for line in done.stdout.splitlines()}
     assert written == {str(path.relative_to(tmp_path)) for path in folder.rglob("*") if path.is_file()}
 
-    venv.install(build(folder, tmp_path))
-    assert name in venv.json("list", "algorithms")["algorithms"]
-    assert venv.run("plugins", "--check").returncode == 0
+    installed = {"PYTHONPATH": str(unpack(build(folder, tmp_path), tmp_path / "installed"))}
+    assert name in plain_venv.json("list", "algorithms", env=installed)["algorithms"]
     settings = ["trainer.epochs=2", "space.channels=2", "dataset.limit=200"]
     settings += ["trainer.trials=2"] if family == "multi-trial" else []
     words = [word for setting in settings for word in ("--set", setting)]
-    done = venv.run("run", name, *words, "--out", "run", cwd=tmp_path)
+    done = plain_venv.run("run", name, *words, "--out", "run", cwd=tmp_path, env=installed)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
 
     done = subprocess.run(
-        [venv.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        [plain_venv.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**plain_venv.environment(), **installed, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -69,16 +57,8 @@ def test_it_installs_runs_and_passes_its_own_tests_and_linters(venv, tmp_path, f
     assert "10 passed" in done.stdout
     check(sys.executable, "-m", "ruff", "check", ".", cwd=folder)
     check(sys.executable, "-m", "ruff", "format", "--check", ".", cwd=folder)
-    check(
-        sys.executable,
-        "-m",
-        "mypy",
-        "--python-executable",
-        venv.python,
-        "--cache-dir",
-        venv.folder / "mypy",
-        cwd=folder,
-    )
+    words = ["--python-executable", plain_venv.python, "--cache-dir", plain_venv.folder / "mypy"]
+    check(sys.executable, "-m", "mypy", *words, cwd=folder)
 
 
 words = st.text("abcxyz019", min_size=1, max_size=12)
@@ -86,7 +66,7 @@ names = st.lists(words, min_size=1, max_size=5).map("-".join).filter(lambda name
 
 
 @settings(max_examples=15)
-@given(name=names.filter(lambda name: len(name) <= LONGEST), family=st.sampled_from(FAMILIES))
+@given(name=names.filter(lambda name: len(name) <= MAX_LENGTH), family=st.sampled_from(FAMILIES))
 def test_linters_are_content_with_any_name(name, family, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plugin") / "out"
     new_plugin(name, family, folder, Registry(entry_points=False))
@@ -100,7 +80,7 @@ def test_linters_are_content_with_any_name(name, family, tmp_path_factory):
         ("My Algo", "cannot be the name of a plugin"),
         ("9a", "cannot be the name of a plugin"),
         ("a_b", "cannot be the name of a plugin"),
-        ("a" * (LONGEST + 1), f"at most {LONGEST} lower-case letters"),
+        ("a" * (MAX_LENGTH + 1), f"at most {MAX_LENGTH} lower-case letters"),
         ("../a", "cannot be the name of a plugin"),
         ("nasreg-a", "leave out 'nasreg-'"),
         ("darts", "is installed already"),

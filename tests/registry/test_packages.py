@@ -1,4 +1,4 @@
-"""Both packages build as wheel and sdist, with all that belongs into them and nothing else."""
+"""Every package builds as wheel and sdist, with all that belongs into them and nothing else."""
 
 from __future__ import annotations
 

@@ -7,29 +7,45 @@ import types
 import pytest
 
 import nasreg
-from nasreg.errors import PluginError, UnknownNameError
+from nasreg import errors
+from nasreg.errors import ConfigError, IncompatibleError, NasregWarning, PluginError, UnknownNameError
 from nasreg.hookspecs import hookimpl
 from nasreg.registry import Registry, default_registry
-from nasreg.specs import AlgorithmSpec, DatasetEntry, MutatorSpec, Preset, SpaceEntry, TrainerSpec
+from nasreg.registry.discovery import check_api
+from nasreg.specs import (
+    PLUGIN_API,
+    AlgorithmSpec,
+    DatasetEntry,
+    GenotypeEntry,
+    MutatorSpec,
+    PluginInfo,
+    Preset,
+    RecipeEntry,
+    RenamedEntry,
+    SearchSpaceSpec,
+    SpaceEntry,
+    TrainerSpec,
+)
 
 
 def algorithm(name: str = "mine", **changes) -> AlgorithmSpec:
     values = {
         "name": name,
         "summary": "mine",
-        "plugin_api": 1,
         "family": "one-shot",
         "primitives": {"cell"},
         "mutator": MutatorSpec(factory="a:b", config="nasreg.specs:Config"),
         "trainer": TrainerSpec(factory="a:b", config="nasreg.trainers:OneShotTrainerConfig"),
         "presets": {"p": Preset(summary="p")},
         "default_preset": "p",
+        "default_space": "chain",
     }
     return AlgorithmSpec(**{**values, **changes})
 
 
-def space(name: str = "mine") -> SpaceEntry:
-    return SpaceEntry(name=name, summary="mine", factory="a:b", config="nasreg.spaces.config:ChainSpaceConfig")
+def space(name: str = "mine", **changes) -> SpaceEntry:
+    config = "nasreg.spaces.config:ChainSpaceConfig"
+    return SpaceEntry(name=name, summary="mine", factory="a:b", config=config, **changes)
 
 
 @pytest.fixture
@@ -71,8 +87,6 @@ def test_registering_is_all_or_nothing(registry):
         registry.register(algorithm(), 7)
     with pytest.raises(PluginError, match="'mine' is there twice"):
         registry.register(algorithm(), algorithm())
-    with pytest.raises(PluginError, match="plugin_api 3"):
-        registry.register(algorithm(plugin_api=3))
     assert registry.algorithms() == []
     registry.register(algorithm(), space(), DatasetEntry(name="mine", summary="s", factory="a:b", config="a:b"))
     assert [registry.algorithm("mine").name, registry.space("mine").name, registry.dataset("mine").name] == ["mine"] * 3
@@ -95,10 +109,17 @@ def test_a_plugin_module_can_be_registered_whole(registry):
     module = types.ModuleType("a_plugin")
 
     @hookimpl
+    def nasreg_plugin():
+        return PluginInfo(api=PLUGIN_API)
+
+    @hookimpl
     def nasreg_algorithms():
         return [algorithm("one"), algorithm("two")]
 
     module.nasreg_algorithms = nasreg_algorithms
+    with pytest.raises(PluginError, match="states no version of the plugin contract"):
+        registry.register(module)
+    module.nasreg_plugin = nasreg_plugin
     registry.register(module)
     assert registry.algorithms() == ["one", "two"]
     with pytest.raises(PluginError, match="no function is marked"):
@@ -152,6 +173,175 @@ def test_one_name_can_be_several_things(registry):
     assert set(registry.describe("darts", "space")) == {"space"}
 
 
+RECIPE = RecipeEntry(
+    name="mine",
+    summary="a recipe",
+    paper="https://example.org",
+    seed=3,
+    trainer={"epochs": 5},
+    spaces={"chain": {"blocks": 2}},
+    dataset={"cutout": 16},
+)
+
+
+def test_recipes_are_entries_like_any_other(registry):
+    before = registry.recipes()
+    registry.register(RECIPE)
+    assert registry.recipes() == sorted([*before, "mine"])
+    assert registry.recipe("mine") is RECIPE
+    described = registry.describe("mine")["recipe"]
+    assert described["trainer"] == {"epochs": 5}
+    assert described["spaces"] == {"chain": {"blocks": 2}}
+    assert registry.plugins()[-1].recipes == ("mine",)
+    assert registry.check() == {}
+    assert nasreg.list_recipes() == default_registry().recipes()
+    with pytest.raises(UnknownNameError, match="there is no recipe 'mine'"):
+        nasreg.get_recipe("mine")
+
+
+def test_lists_can_be_narrowed_down(registry):
+    registry.register(algorithm("pc-one"), algorithm("pc-two", family="multi-trial"), algorithm("other"))
+    assert registry.algorithms(family="multi-trial") == ["pc-two"]
+    assert registry.algorithms(pattern="pc-*") == ["pc-one", "pc-two"]
+    assert registry.algorithms("one-shot", "PC-*") == ["pc-one"]
+    assert registry.datasets("cifar*") == ["cifar10", "cifar100"]
+    assert registry.genotypes("pc_darts_*") == ["PC_DARTS_cifar", "PC_DARTS_image"]
+    assert nasreg.list_algorithms(family="multi-trial") == default_registry().algorithms("multi-trial")
+
+
+def test_qualified_names_are_accepted_and_given(registry):
+    assert registry.dataset("nasreg/digits") is registry.dataset("digits")
+    assert registry.qualified("dataset", "digits") == "nasreg/digits"
+    assert registry.qualified("dataset", "NASREG/digits") == "nasreg/digits"
+    assert set(registry.describe("nasreg/darts")) == {"space"}
+    assert nasreg.get_algorithm("nasreg_darts/darts") is nasreg.get_algorithm("darts")
+    registry.register(algorithm())
+    assert registry.qualified("algorithm", "mine") == "mine"
+    for name in ("nasreg/mine", "nasreg-other/digits", "/digits", "nasreg/", "a/b/digits"):
+        with pytest.raises(UnknownNameError):
+            registry.qualified("dataset", name)
+    with pytest.raises(UnknownNameError, match="The distribution 'nasreg-other' is not installed"):
+        registry.space("nasreg-other/mine")
+
+
+def test_an_old_name_finds_the_entry_with_one_warning(registry, monkeypatch):
+    monkeypatch.setattr(errors, "_warned", set())
+    registry.register(algorithm("new"), RenamedEntry(kind="algorithm", old="old", new="new"))
+    with pytest.warns(NasregWarning, match="algorithm 'old' is called 'new' now"):
+        assert registry.algorithm("old").name == "new"
+    assert registry.qualified("algorithm", "old") == "new"  # filterwarnings = error: a second one would raise
+    assert registry.algorithms() == ["new"]
+    assert set(registry.describe("old")) == {"algorithm"}
+    with pytest.raises(PluginError, match="algorithm 'old' is already registered"):
+        registry.register(algorithm("old"))
+    registry.unregister("new")
+    with pytest.raises(UnknownNameError, match="there is no algorithm 'old'"):
+        registry.algorithm("old")
+    registry.unregister("old")
+    registry.register(algorithm("old"))
+    assert registry.algorithm("old").name == "old"
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ([RenamedEntry(kind="algorithm", old="old", new="new")], "which the plugin does not provide"),
+        ([algorithm("a"), algorithm("b"), RenamedEntry(kind="algorithm", old="a", new="b")], "it still exists"),
+        ([space("new"), RenamedEntry(kind="algorithm", old="old", new="new")], "which the plugin does not provide"),
+        (
+            [
+                algorithm("c"),
+                RenamedEntry(kind="algorithm", old="a", new="b"),
+                RenamedEntry(kind="algorithm", old="b", new="c"),
+            ],
+            "'a' is renamed to 'b', which the plugin does not provide",
+        ),
+    ],
+)
+def test_a_rename_must_lead_from_a_free_name_to_an_entry(registry, entries, says):
+    with pytest.raises(PluginError, match=says):
+        registry.register(*entries)
+    with pytest.raises(ValueError, match="renamed to itself"):
+        RenamedEntry(kind="algorithm", old="a", new="a")
+
+
+def test_what_is_not_installed_is_answered_with_the_package(registry):
+    for lookup in (lambda: registry.algorithm("enas"), lambda: registry.describe("enas")):
+        with pytest.raises(UnknownNameError, match="Install it with: pip install nasreg-enas"):
+            lookup()
+    with pytest.raises(UnknownNameError, match="pip install nasreg-nasbench201"):
+        registry.space("nasreg-nasbench201/nasbench201")
+    with pytest.raises(UnknownNameError, match="Install it with: pip install nasreg-evolution") as info:
+        registry.algorithm("regularised-evolution")
+    assert "Did you mean 'regularized-evolution'?" in str(info.value)
+    with pytest.raises(UnknownNameError) as info:
+        nasreg.get_space("darts-no")  # its package is installed
+    assert "pip install" not in str(info.value)
+
+
+def test_refresh_keeps_what_was_registered_and_survives_a_wrong_variable(registry, monkeypatch):
+    registry = Registry()
+    registry.refresh()
+    registry.register(algorithm(), RECIPE)
+    registry.refresh()
+    assert registry.algorithm("mine").name == registry.recipe("mine").name
+    assert registry.plugins()[-1].algorithms == ("mine",)
+    monkeypatch.setenv("NASREG_PLUGINS", "not-here")
+    with pytest.raises(ConfigError, match="NASREG_PLUGINS names 'not-here'"):
+        registry.refresh()
+    assert "darts" in registry.algorithms()
+    monkeypatch.setenv("NASREG_PLUGINS", "")
+    registry.refresh()
+    assert registry.algorithms() == ["mine"]
+    nasreg.refresh()
+    monkeypatch.undo()
+    nasreg.refresh()
+
+
+@pytest.mark.parametrize(
+    ("api", "says"),
+    [
+        (3, None),
+        (5, None),
+        (2, "version 2 of the plugin contract, but nasreg .* supports 3 to 5: upgrade the plugin"),
+        (6, "version 6 of the plugin contract, but nasreg .* supports 3 to 5: upgrade nasreg"),
+    ],
+)
+def test_a_range_of_contract_versions_is_supported(api, says):
+    if says is None:
+        check_api(api, oldest=3, newest=5)
+    else:
+        with pytest.raises(PluginError, match=says):
+            check_api(api, oldest=3, newest=5)
+
+
+def test_capabilities_are_open_names(registry):
+    able = space("able", capabilities={"weight-sharing": "shared", "depth": "blocks"})
+    wants = algorithm(requires={"weight-sharing"})
+    nothing = SearchSpaceSpec(choices=())
+    wants.check_space("able", nothing, able)
+    with pytest.raises(IncompatibleError) as info:
+        wants.check_space("chain", nothing, registry.space("chain"), [able, registry.space("chain")])
+    assert str(info.value) == (
+        "algorithm 'mine' requires of a space: weight-sharing; search space 'chain' does not have weight-sharing."
+        " Installed spaces that have all of it: able"
+    )
+    with pytest.raises(IncompatibleError, match="No installed space has it"):
+        wants.check_space("my_module:Net", nothing, None)
+    with pytest.raises(ValueError, match="capabilities"):
+        space(capabilities={"Not A Name": "x"})
+
+
+def test_sets_of_a_spec_are_written_in_one_order():
+    spec = algorithm(primitives={"layer", "cell", "input"}, splits={"validation", "arch"}, requires={"b", "a"})
+    written = spec.model_dump(mode="json")
+    assert (written["primitives"], written["splits"], written["requires"]) == (
+        ["cell", "input", "layer"],
+        ["arch", "validation"],
+        ["a", "b"],
+    )
+
+
 def test_check_imports_everything(registry):
     assert registry.check() == {}
     registry.register(algorithm())
@@ -168,6 +358,9 @@ def test_check_imports_everything(registry):
         {"primitives": {"cells"}},
         {"presets": {}},
         {"mutator": {"factory": "not a reference", "config": "a:b"}},
+        {"splits": {"test"}},
+        {"requires": {"Not A Name"}},
+        {"default_space": ""},
         {"more": 1},
     ],
 )
@@ -176,12 +369,21 @@ def test_a_spec_that_contradicts_itself_cannot_be_made(changes):
         algorithm(**changes)
 
 
+def test_a_space_has_to_be_named():
+    with pytest.raises(ValueError, match="space"):
+        GenotypeEntry(name="G", summary="s", genotype="Genotype()")
+    values = algorithm().model_dump()
+    del values["default_space"]
+    with pytest.raises(ValueError, match="default_space"):
+        AlgorithmSpec(**values)
+
+
 def test_all_names_of_the_package_work_whatever_was_imported_before():
-    import nasreg.api
-    import nasreg.descriptions
-    import nasreg.resolve
+    import nasreg.config.resolve
+    import nasreg.engine.search
+    import nasreg.registry.descriptions
 
     for name in nasreg.__all__:
-        assert callable(getattr(nasreg, name)), name
+        assert callable(getattr(nasreg, name)) or name == "__version__", name
     with pytest.raises(AttributeError, match="nothing"):
         nasreg.nothing  # noqa: B018

@@ -1,32 +1,33 @@
-"""What is kept of a run: JSON Lines that survive a kill, and TensorBoard files that survive a resume."""
+"""The records of a run: JSON Lines that survive a kill, and TensorBoard files that survive a resume."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nasreg.callbacks import JsonLines, TensorBoard, read_metrics
+from nasreg.cli import main
 from nasreg.errors import RunDirectoryError
 from nasreg.events import EpochEnded, RunEnded, RunStarted, StageStarted, StepEnded, TrialEnded
+from nasreg.runs.callbacks import JsonLines, TensorBoard, read_metrics
 from nasreg.specs import Architecture, RunSpec, SearchSpaceSpec, Selection
+from nasreg.specs.metrics import ACCURACY
 
 ARCHITECTURE = Architecture(fingerprint="f", decisions={"a": "b"})
 
 
 def step(epoch: int, number: int, loss: float = 1.0) -> StepEnded:
-    return StepEnded(epoch=epoch, step=number, steps=2, loss=loss, accuracy=0.5)
+    return StepEnded(epoch=epoch, step=number, steps=2, loss=loss, metrics={"accuracy": 0.5})
 
 
 def epoch(number: int) -> EpochEnded:
     return EpochEnded(
         epoch=number, epochs=2, seconds=1.5, metrics={"train_loss": 0.5}, architecture=ARCHITECTURE,
-        strengths={"normal": (0.25, 0.5)}, skips={"normal": 1},
-        weights={"normal": [{"a": 0.123456}, {"a": 0.5, "b": 0.25}]},
+        strengths={"normal": (0.25, 0.5)}, diagnostics={"skip_connect in normal": 1.0},
+        model="supernet", weights={"normal": [{"a": 0.123456}, {"a": 0.5, "b": 0.25}]},
     )  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def started(first_epoch: int = 0) -> RunStarted:
     empty = Selection(name="x")
     spec = RunSpec(algorithm="a", space=empty, dataset=empty, mutator={}, trainer={})
     return RunStarted(
-        spec=spec, space=SearchSpaceSpec(choices=()), device="cpu", parameters=1, epochs=2, steps=2,
+        spec=spec, space=SearchSpaceSpec(choices=()), metrics=(), device="cpu", parameters=1, epochs=2, steps=2,
         first_epoch=first_epoch, first_step=0, run_dir=None,
     )  # fmt: skip
 
@@ -45,7 +46,8 @@ def test_a_line_for_each_step_epoch_stage_and_trial(tmp_path):
         lines(StageStarted(0, 3, 0, "all candidates"))
         lines(step(0, 1, float("nan")))
         lines(epoch(0))
-        lines(TrialEnded(0, 2, ARCHITECTURE, 0.75, 10, 2.5))
+        lines(TrialEnded(0, 2, ARCHITECTURE, -208600.0, 10, 2.5))
+        lines(TrialEnded(1, 2, ARCHITECTURE, 0.75, 10, 2.5, metric=ACCURACY))
     assert read_metrics(tmp_path / "m.jsonl") == [
         {"event": "stage", "stage": 1, "epoch": 1, "summary": "all candidates"},
         {"event": "step", "epoch": 1, "step": 1, "loss": None, "accuracy": 0.5},
@@ -54,14 +56,24 @@ def test_a_line_for_each_step_epoch_stage_and_trial(tmp_path):
             "epoch": 1,
             "train_loss": 0.5,
             "seconds": 1.5,
-            "skips": {"normal": 1},
+            "model": "supernet",
+            "diagnostics": {"skip_connect in normal": 1.0},
             "strengths": {"normal": [0.25, 0.5]},
             "weights": {"normal": [{"a": 0.1235}, {"a": 0.5, "b": 0.25}]},
         },
         {
             "event": "trial",
             "trial": 1,
+            "score": -208600.0,
+            "parameters": 10,
+            "seconds": 2.5,
+            "architecture": {"format": 1, "fingerprint": "f", "decisions": {"a": "b"}},
+        },
+        {
+            "event": "trial",
+            "trial": 2,
             "score": 0.75,
+            "metric": {"name": "accuracy", "title": "accuracy", "unit": "%", "higher_is_better": True},
             "parameters": 10,
             "seconds": 2.5,
             "architecture": {"format": 1, "fingerprint": "f", "decisions": {"a": "b"}},
@@ -113,19 +125,15 @@ def test_tensorboard_has_each_step_once_also_after_a_resume(tmp_path):
     assert found["step/loss"] == [(1, 1.0), (2, 1.0), (3, 6.0), (4, 1.0)]
     assert found["epoch/train_loss"] == [(2, 0.5), (4, 0.5)]
     assert found["strength/normal/1"] == [(2, 0.5), (4, 0.5)]
-    assert found["skips/normal"] == [(2, 1.0), (4, 1.0)]
+    assert found["step/accuracy"] == [(step, 0.5) for step in (1, 2, 3, 4)]
+    assert found["diagnostics/skip_connect_in_normal"] == [(2, 1.0), (4, 1.0)]
 
 
-def test_without_tensorboard_it_says_what_to_install(tmp_path):
-    code = f"""
-import sys
-sys.modules["tensorboard"] = None
-from nasreg.cli import main
-sys.exit(main(["run", "darts", "--tensorboard", "--out", {str(tmp_path / "run")!r}]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == 'nasreg: error: TensorBoard files need a package: pip install "nasreg[tensorboard]"\n'
+def test_without_tensorboard_it_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert main(["run", "darts", "--tensorboard", "--out", str(tmp_path / "run")]) == 2
+    line = 'nasreg: error: TensorBoard files need a package: pip install "nasreg[tensorboard]"\n'
+    assert capsys.readouterr().err == line
     assert not (tmp_path / "run").exists()
 
 

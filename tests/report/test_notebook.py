@@ -1,12 +1,11 @@
-"""What Jupyter shows of an architecture and of a result."""
+"""The HTML that Jupyter shows for an architecture and for a result."""
 
 from __future__ import annotations
 
+import sys
 from html.parser import HTMLParser
 
-import nasreg
 from nasreg.specs import Architecture
-from nasreg.testing import short_options, small_options, toy_images
 
 
 class Page(HTMLParser):
@@ -23,19 +22,22 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_results():
-    result = nasreg.search(
-        "darts", toy_images(48), trainer=short_options("darts"), space_options=small_options("darts"), device="cpu"
-    )
-    page = Page(result._repr_html_())
+def test_results(darts_result, random_result):
+    page = Page(darts_result._repr_html_())
     assert {"svg", "table", "pre"} <= set(page.tags)
-    assert result.genotype in page.words
-    assert f"{result.history[-1]['validation_accuracy']:.1%}" in page.words
-    trials = nasreg.search(
-        "chain", toy_images(48), "random", trainer={"trials": 2, "epochs": 1}, space_options={"blocks": 1}, device="cpu"
-    )
-    best = max(trial["score"] for trial in trials.trials)
-    assert f"{best:.1%}" in Page(trials._repr_html_()).words
+    assert darts_result.genotype in page.words
+    assert f"{darts_result.history[-1]['validation_accuracy']:.1%}" in page.words
+    assert "validation accuracy of the supernet" in page.words
+    best = max(trial["score"] for trial in random_result.trials)
+    page = Page(random_result._repr_html_())
+    assert {"best validation accuracy", f"{best:.1%}"} <= set(page.words)
+
+
+def test_without_matplotlib_a_description_takes_the_place_of_the_drawing(darts_result, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = Page(darts_result._repr_html_())
+    assert "svg" not in page.tags
+    assert "node 0 = " in "".join(page.words)
 
 
 def test_architectures_escape_what_is_in_them():

@@ -1,4 +1,4 @@
-"""What a user reads while a search runs, on a terminal and elsewhere."""
+"""The progress display of a run, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from nasreg.events import (
     StepEnded,
     TrialEnded,
 )
-from nasreg.progress import PlainProgress, RichProgress, progress_for
+from nasreg.runs.progress import PlainProgress, RichProgress, progress_for
 from nasreg.specs import Architecture, CellSpec, RunSpec, SearchSpaceSpec
+from nasreg.specs.formatting import format_count
+from nasreg.specs.metrics import CLASSIFICATION_METRICS, LOSS, MetricSpec, metric_spec
 
 OPS = ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3", "max_pool_3x3")
 SPACE = SearchSpaceSpec(
@@ -59,12 +61,23 @@ class Clock:
         return self.now
 
 
-def started(first_epoch=0, first_step=0, epochs=10, steps=100, run_dir="runs/[a]", space=SPACE):
-    return RunStarted(SPEC, space, "cuda:0", 1_930_618, epochs, steps, first_epoch, first_step, Path(run_dir))
+def started(
+    first_epoch=0, first_step=0, epochs=10, steps=100, run_dir="runs/[a]", space=SPACE, metrics=CLASSIFICATION_METRICS
+):
+    return RunStarted(
+        SPEC, space, metrics, "cuda:0", 1_930_618, epochs, steps, first_epoch, first_step, Path(run_dir), "supernet"
+    )
 
 
-def ended(epoch, epochs=10, metrics=METRICS, skips=None):
-    return EpochEnded(epoch, epochs, 12.34, metrics, ARCHITECTURE, skips=skips or {"normal": 2, "reduce": 0})
+DIAGNOSTICS = {"skip_connect in normal": 2.0, "entropy": 0.25}
+
+
+def ended(epoch, epochs=10, metrics=METRICS, diagnostics=DIAGNOSTICS, model="supernet"):
+    return EpochEnded(epoch, epochs, 12.34, metrics, ARCHITECTURE, diagnostics=diagnostics, model=model)
+
+
+def step_ended(epoch, step, steps, loss=1.2345, accuracy=0.456):
+    return StepEnded(epoch, step, steps, loss, {"accuracy": accuracy})
 
 
 def play(progress, clock, seconds=1.0, first_epoch=0, first_step=0, epochs=10, steps=100, until=None):
@@ -73,7 +86,7 @@ def play(progress, clock, seconds=1.0, first_epoch=0, first_step=0, epochs=10, s
     for epoch in range(first_epoch, epochs):
         for step in range(first_step if epoch == first_epoch else 0, steps):
             clock.now += seconds
-            progress(StepEnded(epoch, step + 1, steps, 1.2345, 0.456))
+            progress(step_ended(epoch, step + 1, steps))
             if (epoch, step) == (first_epoch, first_step):
                 progress(MemoryMeasured(812 * 2**20, "cuda:0"))
             if (epoch, step + 1) == until:
@@ -141,11 +154,11 @@ def rich(width=120, **options):
     return raw, Screen(width).feed(raw), Screen(width).feed(stream.getvalue())
 
 
-def test_plain_tells_what_is_run():
+def test_plain_begins_with_what_is_run():
     lines = plain()
     assert lines[0] == "darts: space cells, data set digits, device cuda:0"
-    size = SPACE.size()
-    assert lines[1] == f"1,930,618 weights, ~{size:.1e} architectures, 10 epochs of 100 steps".replace("e+", "e")
+    architectures = f"~{SPACE.size():.1e} architectures".replace("e+", "e")
+    assert lines[1] == f"supernet of 1,930,618 parameters, {architectures}, 10 epochs of 100 steps"
     assert lines[2] == "run directory runs/[a]"
     assert lines[3] == "peak memory 812 MiB (cuda:0)"
     assert not any("resuming" in line for line in lines)
@@ -155,8 +168,8 @@ def test_plain_has_a_line_for_each_epoch():
     lines = [line for line in plain(seconds=0.1) if line.startswith("epoch")]
     assert len(lines) == 10
     assert lines[2] == (
-        "epoch 3/10: train loss 1.250, accuracy 50.0%; validation loss 1.500, accuracy 45.1%; 12.3 s;"
-        " skips normal 2, reduce 0"
+        "epoch 3/10 (supernet): train loss 1.250, accuracy 50.0%; validation loss 1.500, accuracy 45.1%; 12.3 s;"
+        " skip_connect in normal 2, entropy 0.250"
     )
 
 
@@ -164,17 +177,17 @@ def test_plain_has_a_line_every_30_seconds_of_a_long_epoch():
     lines = [line for line in plain(epochs=1, until=(0, 95)) if "step " in line]
     # the memory line after 1 s starts the count
     assert [re.search(r"step (\d+)/100", line).group(1) for line in lines] == ["31", "61", "91"]
-    assert lines[0] == "epoch 1/1, step 31/100, loss 1.234, accuracy 45.6%, 0:00:31 elapsed, 0:01:09 left"
+    assert lines[0] == "epoch 1/1, step 31/100, train loss 1.234, accuracy 45.6%, 31.0 s elapsed, 1 min 9 s left"
 
 
 def test_a_resumed_run_says_so_and_judges_the_time_left_by_itself():
     # 8.5 of 10 epochs were done before. At 2 s a step the 150 steps left take 300 s.
     lines = plain(seconds=2.0, first_epoch=8, first_step=50, until=(8, 66))
     assert "resuming at epoch 9, step 51" in lines
-    assert lines[-1].endswith("0:00:32 elapsed, 0:04:28 left")
+    assert lines[-1].endswith("32.0 s elapsed, 4 min 28 s left")
     _, screen, _ = rich(seconds=2.0, first_epoch=8, first_step=50, until=(8, 66))
     assert "resuming at epoch 9, step 51" in screen.lines
-    assert screen.lines[-1].endswith("0:00:32 elapsed, 0:04:28 left")
+    assert screen.lines[-1].endswith("32.0 s elapsed, 4 min 28 s left")
 
 
 def test_validation_counts_in_the_time_left():
@@ -182,12 +195,12 @@ def test_validation_counts_in_the_time_left():
     progress = PlainProgress(stream, clock)
     progress(started(epochs=2, steps=10))
     clock.now += 60
-    progress(StepEnded(0, 10, 10, 1.0, 0.5))
+    progress(step_ended(0, 10, 10))
     clock.now += 60
     progress(ended(0, 2))
     clock.now += 60
-    progress(StepEnded(1, 5, 10, 1.0, 0.5))
-    assert stream.getvalue().splitlines()[-1].endswith("0:03:00 elapsed, 0:01:00 left")
+    progress(step_ended(1, 5, 10))
+    assert stream.getvalue().splitlines()[-1].endswith("3 min 0 s elapsed, 1 min 0 s left")
 
 
 def test_a_run_resumed_at_its_end():
@@ -205,24 +218,40 @@ def test_any_number_of_architectures_can_be_written(nodes):
     space = SearchSpaceSpec(choices=(one,))
     stream = io.StringIO()
     PlainProgress(stream)(started(space=space))
-    shown = re.search(r"weights, (\S+) architectures", stream.getvalue()).group(1)
-    if nodes < 60:
-        assert shown == f"{space.size():,}"
-    else:
-        mantissa, exponent = re.fullmatch(r"~(\d\.\d)e(\d+)", shown).groups()
-        assert str(space.size()).startswith(mantissa[0])
-        assert int(exponent) == len(str(space.size())) - 1 > 308
+    shown = re.search(r"parameters, (\S+) architectures", stream.getvalue()).group(1)
+    assert shown == format_count(space.size())
+    assert (len(str(space.size())) > 308) == (nodes == 60)
 
 
-def test_metrics_of_other_trainers():
+def test_metrics_name_their_split_and_others_are_plain_numbers():
     stream = io.StringIO()
     progress = PlainProgress(stream)
-    progress(ended(0, metrics={"train_loss": 2.0, "entropy": 0.12345}, skips=None))
+    progress(started())
+    metrics = {"entropy": 0.12345, "arch_accuracy": 0.5, "train_loss": 2.0, "test_top5": 0.75, "test_loss": 1.0}
+    progress(ended(0, metrics=metrics, diagnostics={}, model="network"))
     progress(EpochEnded(1, 10, 1.0, {}, ARCHITECTURE))
-    assert stream.getvalue().splitlines() == [
-        "epoch 1/10: train loss 2.000; 12.3 s; entropy 0.1235; skips normal 2, reduce 0",
+    assert stream.getvalue().splitlines()[-2:] == [
+        "epoch 1/10: train loss 2.000; arch accuracy 50.0%; test loss 1.000, top-5 accuracy 75.0%; entropy 0.123;"
+        " 12.3 s",
         "epoch 2/10: 1.0 s",
     ]
+
+
+def test_metrics_of_another_task():
+    rmse = MetricSpec(name="rmse", title="RMSE", unit="m", higher_is_better=False)
+    stream = io.StringIO()
+    progress = PlainProgress(stream, Clock())
+    progress(started(metrics=(LOSS, rmse)))
+    progress(ended(0, metrics={"test_rmse": 0.97, "test_accuracy": 0.5}, diagnostics={}, model="network"))
+    progress.step = StepEnded(1, 1, 2, 0.25, {"rmse": 1250.0})
+    assert stream.getvalue().splitlines()[-1] == "epoch 1/10: test RMSE 0.970 m, accuracy 0.500; 12.3 s"
+    assert progress.position()[2:] == ["train loss 0.250", "RMSE 1250 m"]
+
+
+def test_one_of_a_thing_is_singular():
+    stream = io.StringIO()
+    PlainProgress(stream)(started(epochs=1, steps=1))
+    assert "1 epoch of 1 step\n" in stream.getvalue()
 
 
 @dataclass(frozen=True)
@@ -235,7 +264,7 @@ def test_events_in_any_order(kind):
     stream, clock = io.StringIO(), Clock()
     console = Console(file=stream, force_terminal=True, width=80)
     events = [
-        Unknown(), Notice("early"), StepEnded(0, 1, 3, 2.0, 0.5), MemoryMeasured(20 * 2**30, "cpu"), ended(0),
+        Unknown(), Notice("early"), step_ended(0, 1, 3), MemoryMeasured(20 * 2**30, "cpu"), ended(0),
         CheckpointSaved(Path("x"), 1, 0), RunEnded(ARCHITECTURE, None, {}), started(), RunEnded(ARCHITECTURE, None, {}),
         Notice("late"), ended(3),
     ]  # fmt: skip
@@ -244,7 +273,13 @@ def test_events_in_any_order(kind):
             clock.now += 50
             progress(event)
     text = "\n".join(Screen(80).feed(stream.getvalue()).lines)
-    for words in ("warning: early", "peak memory 20.0 GiB (cpu)", "epoch 1/10: train", "warning: late", "epoch 4/10"):
+    for words in (
+        "warning: early",
+        "peak memory 20.0 GiB (cpu)",
+        "epoch 1/10 (supernet): train",
+        "warning: late",
+        "epoch 4/10",
+    ):
         assert words in text
 
 
@@ -260,12 +295,12 @@ def test_plain_flushes_each_line_and_has_no_escape_codes(tmp_path):
 
 
 def test_rich_shows_a_bar_below_the_lines_that_stay():
-    _, screen, after = rich(seconds=1.0, until=(2, 50))
-    assert [line.split(":")[0] for line in screen.lines[-4:-2]] == ["epoch 1/10", "epoch 2/10"]
-    assert screen.lines[-2] == "epoch 3/10  step 50/100  loss 1.234  accuracy 45.6%"
+    _, screen, after = rich(160, seconds=1.0, until=(2, 50))
+    assert [line.split(" (")[0] for line in screen.lines[-4:-2]] == ["epoch 1/10", "epoch 2/10"]
+    assert screen.lines[-2] == "epoch 3/10  step 50/100  train loss 1.234  accuracy 45.6%"
     bar, times = re.fullmatch(r"(\S+) (.*)", screen.lines[-1]).groups()
-    assert times == "0:04:10 elapsed, 0:12:30 left"
-    assert len(screen.lines[-1]) == 120
+    assert times == "4 min 10 s elapsed, 12 min 30 s left"
+    assert len(screen.lines[-1]) == 160
     assert set(bar) <= set("━╸╺")
     assert not screen.cursor
     assert after.cursor
@@ -273,26 +308,22 @@ def test_rich_shows_a_bar_below_the_lines_that_stay():
 
 
 def test_rich_bar_is_as_full_as_the_search():
-    filled = {}
     for epoch in (0, 4, 9):
         raw, _, _ = rich(until=(epoch, 100))
         last = raw[raw.rindex("\r") :] if "\r" in raw else raw
         colours = re.findall(r"\x1b\[([0-9;]*)m([━╸╺]+)", last)
-        filled[epoch] = len(colours[0][1])
         total = sum(len(text) for _, text in colours)
-    assert filled[0] == pytest.approx(total / 10, abs=1)
-    assert filled[4] == pytest.approx(total / 2, abs=1)
-    assert filled[9] == total
+        assert len(colours[0][1]) == pytest.approx(total * (epoch + 1) / 10, abs=1)
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 200])
 def test_no_width_breaks_the_bar(width):
-    _, screen, after = rich(width, seconds=7.0, epochs=600, steps=1500, until=(0, 1500))
+    _, screen, after = rich(width, seconds=7.0, epochs=600, steps=390, until=(0, 390))
     assert len(screen.lines) == len(after.lines) + 2
-    assert screen.lines[-2].startswith("epoch 1/600  step 1500/1500")
+    assert screen.lines[-2].startswith("epoch 1/600  step 390/390")
     if width >= 60:
-        assert screen.lines[-2].endswith("loss 1.234  accuracy 45.6%")
-        assert re.search(r"━ 2:55:00 elapsed, 72 days, 19:05:00 left$", screen.lines[-1])
+        assert screen.lines[-2].endswith("train loss 1.234  accuracy 45.6%")
+        assert re.search(r"━ 45 min 30 s elapsed, 18 d 22 h left$", screen.lines[-1])
 
 
 def test_rich_notices_are_yellow_and_taken_literally():
@@ -307,28 +338,28 @@ def test_rich_notices_are_yellow_and_taken_literally():
 def test_rich_ends_its_bar_with_the_run():
     stream = io.StringIO()
     clock = Clock()
-    console = Console(file=stream, force_terminal=True, width=120)
+    console = Console(file=stream, force_terminal=True, width=160)
     with RichProgress(console, clock) as progress:
         play(progress, clock, epochs=2, steps=3)
-        screen = Screen(120).feed(stream.getvalue())
+        screen = Screen(160).feed(stream.getvalue())
         assert screen.cursor
-        assert screen.lines[-1].startswith("epoch 2/2: train loss")
+        assert screen.lines[-1].startswith("epoch 2/2 (supernet): train loss")
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from nasreg.events import *
-from nasreg.progress import RichProgress, progress_for
+from nasreg.runs.progress import RichProgress, progress_for
 from nasreg.specs import RunSpec, SearchSpaceSpec
 spec = RunSpec.model_validate(
     {"algorithm": "darts", "space": {"name": "s"}, "dataset": {"name": "d"}, "mutator": {}, "trainer": {}}
 )
 with progress_for(sys.stdout) as progress:
     assert isinstance(progress, RichProgress)
-    progress(RunStarted(spec, SearchSpaceSpec(choices=()), "cpu", 10, 2, 5, 0, 0, None))
-    progress(StepEnded(0, 1, 5, 1.0, 0.5))
-    print("a print of somebody else's")
+    progress(RunStarted(spec, SearchSpaceSpec(choices=()), (), "cpu", 10, 2, 5, 0, 0, None))
+    progress(StepEnded(0, 1, 5, 1.0, {"accuracy": 0.5}))
+    print("a line printed by other code")
     raise {error}
 """
 
@@ -361,19 +392,22 @@ def test_a_terminal_is_restored_after_an_error(error):
     screen = Screen(60).feed(output)
     assert screen.cursor
     assert screen.lines[0] == "darts: space s, data set d, device cpu"
-    assert screen.lines[-1] == "a print of somebody else's"
+    assert screen.lines[-1] == "a line printed by other code"
 
 
 def test_importing_it_is_light():
-    code = "import sys, nasreg.progress; sys.exit(bool({'torch', 'matplotlib', 'rich'} & set(sys.modules)))"
+    code = "import sys, nasreg.runs.progress; sys.exit(bool({'torch', 'matplotlib', 'rich'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_stages_and_trials_have_a_line_each():
     stream = io.StringIO()
     with PlainProgress(stream, Clock()) as progress:
-        progress(StageStarted(1, 3, 25, "6 cells added, 5 candidates an edge"))
-        progress(TrialEnded(0, 20, ARCHITECTURE, 0.9134, 12345, 3.25))
-    assert stream.getvalue() == (
-        "stage 2/3: 6 cells added, 5 candidates an edge\ntrial 1/20: score 91.3%, 12,345 weights, 3.2 s\n"
-    )
+        progress(StageStarted(1, 3, 25, "6 cells added, 5 candidates per edge"))
+        progress(TrialEnded(0, 20, ARCHITECTURE, 0.9134, 12345, 3.25, metric_spec("validation_accuracy")))
+        progress(TrialEnded(1, 20, ARCHITECTURE, -208600.0, 1, 0.004))
+    assert stream.getvalue().splitlines() == [
+        "stage 2/3: 6 cells added, 5 candidates per edge",
+        "trial 1/20: validation accuracy 91.3%, 12,345 parameters, 3.2 s",
+        "trial 2/20: score -208600, 1 parameter, 4 ms",
+    ]

@@ -1,10 +1,9 @@
-"""A whole search from Python: results, run directories, interruption, and what goes wrong."""
+"""A whole search from Python: results, events, run directories, splits, and one line for every mistake."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,307 +11,258 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import nasreg
-from nasreg.errors import (
-    ConfigError,
-    IncompatibleError,
-    InterruptedRunError,
-    RunDirectoryError,
-    SpaceError,
-    TrainingError,
-    UsageError,
-)
-from nasreg.events import CheckpointSaved, EpochEnded, MemoryMeasured, Notice, RunEnded, RunStarted, StepEnded
+from nasreg.data import DatasetBundle
+from nasreg.engine.search import SearchResult
+from nasreg.errors import ConfigError, DataError, IncompatibleError, SpaceError, TrainingError, UsageError
+from nasreg.events import EpochEnded, Event, MemoryMeasured, RunEnded, RunStarted, StepEnded
 from nasreg.nn import LayerChoice
+from nasreg.runs.directory import RunDirectory
 from nasreg.testing import differences, toy_images
 from tiny import DARTS_SPACE, TRAINER, Net
+
+ONE_EPOCH = {**TRAINER, "epochs": 1}
+RANDOM = {"trials": 2, "epochs": 1, "batch_size": 16}
 
 
 def search(out=None, space=None, data=None, trainer=TRAINER, **more):
     return nasreg.search(space or Net(), data or toy_images(), trainer=trainer, out=out, seed=1, device="cpu", **more)
 
 
-def test_own_model_and_own_data():
-    model = Net()
-    result = search(space=model)
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory) -> SearchResult:
+    """A search of cells with a run directory."""
+    return search(tmp_path_factory.mktemp("cells") / "run", space="darts", space_options=DARTS_SPACE)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> tuple[SearchResult, list[Event]]:
+    """A search of a user's own model on the user's own data, with its events."""
+    events: list[Event] = []
+    return search(tmp_path_factory.mktemp("own") / "run", callbacks=[events.append]), events
+
+
+def test_own_model_and_own_data(own):
+    result, _ = own
     assert set(result.architecture.decisions) == {"conv", "skip"}
-    assert len(result.history) == 3
-    assert result.history[-1]["validation_accuracy"] > 0.9
-    assert result.run_dir is None
+    assert [epoch["epoch"] for epoch in result.history] == [1, 2, 3]
+    assert result.history[-1]["arch_accuracy"] > 0.9
     plain = result.model()
-    x = torch.randn(2, 1, 8, 8)
-    assert plain(x).shape == (2, 2)
+    assert plain(torch.randn(2, 1, 8, 8)).shape == (2, 2)
     assert not any(type(module).__module__.startswith("nasreg") for module in plain.modules())
     kept = result.model(keep_weights=True)
-    assert torch.equal(kept.head.weight, model.head.weight)
-    assert not torch.equal(plain.head.weight, model.head.weight)
+    assert torch.equal(kept.head.weight, result.supernet.head.weight)
+    assert not torch.equal(kept.head.weight, plain.head.weight)
 
 
-def test_registered_space_gives_the_network_to_retrain():
-    result = search(space="darts", space_options=DARTS_SPACE)
-    batch_norms = [m for m in result.model().modules() if isinstance(m, nn.BatchNorm2d)]
-    assert batch_norms
-    assert all(m.affine for m in batch_norms)
-    assert not all(m.affine for m in result.model(keep_weights=True).modules() if isinstance(m, nn.BatchNorm2d))
-    assert result.genotype.startswith("Genotype(normal=[")
+def test_without_a_run_directory_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert search(trainer=ONE_EPOCH).run_dir is None
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cost_of_the_network_is_kept(tmp_path):
-    result = search(tmp_path / "run", space="darts", space_options=DARTS_SPACE)
-    cost = json.loads((tmp_path / "run/cost.json").read_text())
-    assert cost["parameters"] == sum(parameter.numel() for parameter in result.model().parameters())
+def test_a_registered_space_gives_the_network_to_retrain(cells):
+    affine = [module.affine for module in cells.model().modules() if isinstance(module, nn.BatchNorm2d)]
+    assert affine
+    assert all(affine)
+    kept = cells.model(keep_weights=True)
+    assert not all(module.affine for module in kept.modules() if isinstance(module, nn.BatchNorm2d))
+    assert cells.genotype.startswith("Genotype(normal=[")
+
+
+def test_the_cost_of_the_network_is_recorded(cells):
+    cost = json.loads((cells.run_dir / "cost.json").read_text())
+    assert cost["parameters"] == sum(parameter.numel() for parameter in cells.model().parameters())
     assert cost["macs"] > 0
     assert cost["activation_bytes"] > 0
     assert [each["batch_size"] for each in cost["latency"]] == [1, 16]
-    assert f"{cost['parameters']:,} weights" in (tmp_path / "run/index.html").read_text()
+    assert f"{cost['parameters']:,} parameters" in (cells.run_dir / "index.html").read_text()
 
 
-def test_the_users_random_state_is_left_alone():
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    search(space="chain", space_options={"blocks": 1, "channels": 2}, trainer={**TRAINER, "epochs": 1})
-    assert torch.equal(torch.rand(1), expected)
-    assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_same_seed_same_run_and_another_seed_another(tmp_path):
-    runs = [search(tmp_path / name) for name in "ab"]
-    assert not differences(runs[0].run_dir, runs[1].run_dir)
-    other = nasreg.search(Net(), toy_images(), trainer=TRAINER, seed=2, device="cpu")
-    assert [e["train_loss"] for e in other.history] != [e["train_loss"] for e in runs[0].history]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_interrupted_anywhere_and_resumed_is_the_same_run(tmp_path, workers):
-    options = {"dataset_options": {"workers": workers, "in_memory": "no"}}
-    whole = search(tmp_path / "whole", **options)
-    stops = iter([(0, 2), (1, 3), (2, 1)])
-    stop = next(stops)
-
-    def interrupt(event):
-        if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    for attempt in range(3):
-        with pytest.raises(InterruptedRunError, match=r"epoch \d after step \d; go on with: nasreg resume") as info:
-            search(tmp_path / "cut", resume=attempt > 0, callbacks=[interrupt], **options)
-        assert info.value.exit_code == 130
-        assert json.loads((tmp_path / "cut/status.json").read_text())["state"] == "interrupted"
-        stop = next(stops, None)
-    resumed = search(tmp_path / "cut", resume=True, **options)
-    assert not differences(resumed.run_dir, whole.run_dir)
-    assert resumed.architecture == whole.architecture
-    assert len(resumed.history) == 3
-
-
-class Died(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "remove", "rubbish"])
-def test_a_damaged_checkpoint_is_passed_over_with_a_notice(tmp_path, damage):
-    whole = search(tmp_path / "whole")
-
-    def die(event):
-        if isinstance(event, StepEnded) and event.epoch == 2:
-            raise Died
-
-    with pytest.raises(Died):
-        search(tmp_path / "cut", callbacks=[die])
-    last = tmp_path / "cut/checkpoint.pt"
-    data = bytearray(last.read_bytes())
-    if damage == "truncate":
-        last.write_bytes(data[: len(data) // 2])
-    elif damage == "flip":
-        where = data.find(torch.load(last, weights_only=True)["model"]["head.weight"].numpy().tobytes())
-        data[where + 5] ^= 1
-        last.write_bytes(data)
-    elif damage == "empty":
-        last.write_bytes(b"")
-    elif damage == "rubbish":
-        last.write_bytes(b"not a checkpoint")
-    else:
-        last.unlink()
-    notices = []
-    resumed = search(
-        tmp_path / "cut", resume=True, callbacks=[lambda e: notices.append(e) if isinstance(e, Notice) else None]
-    )
-    assert not differences(resumed.run_dir, whole.run_dir)
-    assert damage == "remove" or "going back to the one before" in notices[0].message
-
-
-def test_no_readable_checkpoint_is_an_error(tmp_path):
-    def die(event):
-        if isinstance(event, StepEnded) and event.epoch == 2:
-            raise Died
-
-    with pytest.raises(Died):
-        search(tmp_path / "run", callbacks=[die])
-    for path in (tmp_path / "run").glob("checkpoint*.pt"):
-        path.write_bytes(b"")
-    with pytest.raises(nasreg.NasregError, match=r"no checkpoint in .* can be read"):
-        search(tmp_path / "run", resume=True)
-
-
-def test_a_run_that_died_before_its_first_checkpoint_starts_again(tmp_path):
-    whole = search(tmp_path / "whole")
-
-    def die(event):
-        if isinstance(event, StepEnded):
-            raise Died
-
-    with pytest.raises(Died):
-        search(tmp_path / "cut", callbacks=[die])
-    with (tmp_path / "cut/metrics.jsonl").open("a") as file:
-        file.write('{"event": "st')  # torn by the death
-    resumed = search(tmp_path / "cut", resume=True)
-    assert not differences(resumed.run_dir, whole.run_dir)
-
-
-def test_events_tell_the_story():
-    events = []
-    search(callbacks=[events.append])
-    kinds = [type(event) for event in events if not isinstance(event, StepEnded)]
-    assert kinds == [RunStarted, MemoryMeasured, EpochEnded, EpochEnded, EpochEnded, RunEnded]
-    assert events[0].steps == 3
-    assert sum(isinstance(event, StepEnded) for event in events) == 9
-    assert set(events[-1].metrics) == {"train_loss", "train_accuracy", "validation_loss", "validation_accuracy"}
-
-
-def test_checkpoints_within_an_epoch(tmp_path):
-    saved = []
-    search(
-        tmp_path / "run",
-        trainer={**TRAINER, "checkpoint_minutes": 1e-9},
-        callbacks=[lambda e: saved.append((e.epoch, e.step)) if isinstance(e, CheckpointSaved) else None],
-    )
-    assert saved[:4] == [(0, 1), (0, 2), (0, 3), (1, 0)]
-
-
-def test_the_run_directory_explains_itself(tmp_path):
-    result = search(tmp_path / "run", space="darts", space_options=DARTS_SPACE)
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {
+def test_the_run_directory_explains_itself(cells):
+    assert {path.name for path in cells.run_dir.iterdir()} == {
         "run.yaml", "environment.json", "data.json", "space.json", "status.json", "metrics.jsonl", "architectures",
         "checkpoint.pt", "checkpoint.previous.pt", "architecture.json", "genotype.txt", "cells.svg", "lock",
-        "cost.json",
-        "index.html",
+        "cost.json", "index.html",
     }  # fmt: skip
-    assert nasreg.Architecture.load(tmp_path / "run/architecture.json") == result.architecture
-    spec = nasreg.RunSpec.from_yaml((tmp_path / "run/run.yaml").read_text())
-    assert spec.space.options["channels"] == 2
-    assert spec.trainer["epochs"] == 3
+    assert nasreg.Architecture.load(cells.run_dir / "architecture.json") == cells.architecture
+    assert nasreg.Architecture.load(cells.run_dir / "architectures/epoch-0003.json") == cells.architecture
+    spec = nasreg.RunSpec.from_yaml((cells.run_dir / "run.yaml").read_text())
+    assert (spec.space.options["channels"], spec.trainer["epochs"]) == (2, 3)
+    assert (spec.algorithm, spec.space.name, spec.device) == ("nasreg-darts/darts", "nasreg/darts", "cpu")
     assert nasreg.RunSpec.from_yaml(spec.to_yaml()) == spec
-    last = nasreg.Architecture.load(tmp_path / "run/architectures/epoch-0003.json")
-    assert last == result.architecture
-    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
+    status = RunDirectory(cells.run_dir).status
+    assert (status["state"], status["resumed"], status["error"]) == ("done", 0, None)
+    assert status["metrics"]["arch_accuracy"] == cells.history[-1]["arch_accuracy"]
 
 
-def test_what_cannot_be_resumed(tmp_path):
-    search(tmp_path / "run")
-    with pytest.raises(RunDirectoryError, match="has finished"):
-        search(tmp_path / "run", resume=True)
-    with pytest.raises(RunDirectoryError, match="is not empty"):
-        search(tmp_path / "run")
-    with pytest.raises(RunDirectoryError, match="there is no run directory"):
-        search(tmp_path / "none", resume=True)
-    (tmp_path / "other").mkdir()
-    with pytest.raises(RunDirectoryError, match="is not a run directory"):
-        nasreg.resume(tmp_path / "other")
+def test_the_events_of_a_search(own):
+    _, events = own
+    kinds = [type(event) for event in events if not isinstance(event, StepEnded)]
+    kinds = [kind for kind in kinds if kind.__name__ != "CheckpointSaved"]
+    assert kinds == [RunStarted, MemoryMeasured, EpochEnded, EpochEnded, EpochEnded, RunEnded]
+    assert (events[0].steps, events[0].model) == (3, "supernet")
+    assert sum(isinstance(event, StepEnded) for event in events) == 9
+    assert set(events[-1].metrics) == {"train_loss", "train_accuracy", "arch_loss", "arch_accuracy"}
 
 
-def test_resuming_needs_the_same_options_and_data(tmp_path):
-    def die(event):
-        if isinstance(event, EpochEnded):
-            raise Died
+# -- splits ------------------------------------------------------------------------------------------------------------
 
-    with pytest.raises(Died):
-        search(tmp_path / "run", callbacks=[die])
-    with pytest.raises(RunDirectoryError, match=r"other options \(trainer\)"):
-        search(tmp_path / "run", resume=True, trainer={**TRAINER, "epochs": 4})
-    with pytest.raises(RunDirectoryError, match="is no longer what"):
-        search(tmp_path / "run", resume=True, data=toy_images(seed=9))
-    with pytest.raises(RunDirectoryError, match="from Python with a data set of its own"):
-        nasreg.resume(tmp_path / "run")
+
+@pytest.mark.parametrize(
+    ("algorithm", "trainer", "fractions", "splits", "measured"),
+    [
+        ("darts", ONE_EPOCH, (0.5, 0.0), {"train": 48, "arch": 48, "validation": 0}, "arch"),
+        ("random", RANDOM, (0.0, 0.2), {"train": 77, "arch": 0, "validation": 19}, "validation"),
+    ],
+)
+def test_the_splits_of_an_algorithm(tmp_path, algorithm, trainer, fractions, splits, measured):
+    result = search(tmp_path / "run", space=Net, algorithm=algorithm, trainer=trainer)
+    run = RunDirectory(tmp_path / "run")
+    options = run.spec.dataset.options
+    assert (options["arch_fraction"], options["validation_fraction"]) == fractions
+    assert run.read_json("data.json")["splits"] == splits
+    names = {"train_loss", "train_accuracy", f"{measured}_loss", f"{measured}_accuracy"}
+    assert {name for name in result.history[-1] if name.endswith(("loss", "accuracy"))} == names
+    assert set(run.status["metrics"]) == names
+
+
+def test_a_validation_split_is_measured_on_where_there_is_one():
+    result = search(trainer=ONE_EPOCH, dataset_options={"validation_fraction": 0.25})
+    assert {name for name in result.history[-1] if name.endswith("accuracy")} == {
+        "train_accuracy",
+        "validation_accuracy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "fraction", "message"),
+    [
+        ("darts", 0.0, r"dataset.arch_fraction is 0, but algorithm 'darts' learns the architecture on the arch split"),
+        ("random", 0.5, r"dataset.arch_fraction is 0.5, but algorithm 'random' uses no arch split: leave it out"),
+    ],
+)
+def test_splits_that_do_not_fit_the_algorithm_are_refused_before_anything_is_read(
+    tmp_path, algorithm, fraction, message
+):
+    given = {"algorithm": algorithm, "trainer": None, "dataset_options": {"arch_fraction": fraction}}
+    with pytest.raises(ConfigError, match=message):
+        search(tmp_path / "run", data=Forbidden(), **given)
+    assert not (tmp_path / "run").exists()
 
 
 class Forbidden(Dataset):
-    """A test set that nobody may look at."""
+    """Data that nobody may read."""
 
     def __len__(self):
         return 10
 
     def __getitem__(self, index):
-        raise AssertionError("the test set took part in the search")
+        raise AssertionError("it was read")
 
 
-def test_the_test_set_takes_no_part():
-    from nasreg.data import from_torch
+def test_the_test_set_is_not_read():
+    def forbidden():
+        raise AssertionError("it was opened")
 
-    data = from_torch(toy_images())
-    loaded = type(data)(**{**vars(data), "test": Forbidden()})
-    search(data=loaded)
+    search(data=DatasetBundle(toy_images(), test=forbidden), trainer=ONE_EPOCH)
 
 
-def test_a_loss_that_is_not_finite(tmp_path):
+# -- reproducibility ---------------------------------------------------------------------------------------------------
+
+
+def test_the_random_state_of_the_user_is_unchanged():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    search(space="chain", space_options={"blocks": 1, "channels": 2}, trainer=ONE_EPOCH)
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, own):
+    result, _ = own
+    assert not differences(search(tmp_path / "run").run_dir, result.run_dir)
+    other = nasreg.search(Net(), toy_images(), trainer=ONE_EPOCH, seed=2, device="cpu")
+    assert other.history[0]["train_loss"] != result.history[0]["train_loss"]
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["darts", "random"])
+def test_a_loss_that_is_not_finite(tmp_path, algorithm):
+    trainer = {**(ONE_EPOCH if algorithm == "darts" else RANDOM), "epochs": 20, "lr": 1e30}
     with pytest.raises(TrainingError, match=r"loss is (nan|inf) in epoch \d, step \d.*learning rate") as info:
-        search(tmp_path / "run", trainer={**TRAINER, "epochs": 20, "weights_lr": 1e30})
+        search(tmp_path / "run", space=Net, algorithm=algorithm, trainer=trainer)
     assert info.value.exit_code == 1
-    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "failed"
+    assert RunDirectory(tmp_path / "run").status["state"] == "failed"
 
 
-def test_out_of_memory_says_what_to_lower():
-    class Huge(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.choice = LayerChoice([nn.Linear(64, 2), nn.Linear(64, 2)], key="a")
+class Huge(nn.Module):
+    """Needs more memory than there is for more than eight images."""
 
-        def forward(self, x):
-            if x.shape[0] > 8:
-                torch.empty(2**60)
-            return self.choice(x.flatten(1))
+    def __init__(self):
+        super().__init__()
+        self.choice = LayerChoice([nn.Linear(64, 2), nn.Linear(64, 2)], key="a")
 
-    with pytest.raises(TrainingError, match=r"out of memory on cpu with trainer.batch_size=16.*trainer.accumulate=2"):
-        search(space=Huge())
-    search(space=Huge(), trainer={**TRAINER, "accumulate": 2}, dataset_options={"validation_fraction": 0.1})
+    def forward(self, x):
+        if x.shape[0] > 8:
+            torch.empty(2**60)
+        return self.choice(x.flatten(1))
+
+
+def test_out_of_memory_says_what_to_lower(tmp_path):
+    run = tmp_path / "run"
+    advice = rf"out of memory on cpu with trainer.batch_size=16: .*: nasreg resume {run} --set trainer.accumulate=2"
+    with pytest.raises(TrainingError, match=advice):
+        search(run, space=Huge, trainer=ONE_EPOCH)
+    assert len(search(run, space=Huge, trainer={**ONE_EPOCH, "accumulate": 2}, resume=True).history) == 1
 
 
 @pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"accumulate": 3}, {"deterministic": False}])
 def test_precision_and_accumulation(options):
-    assert search(trainer={**TRAINER, **options}).history[-1]["validation_accuracy"] > 0.8
+    assert search(trainer={**TRAINER, **options}).history[-1]["arch_accuracy"] > 0.8
 
 
-def test_what_the_algorithm_cannot_handle_is_refused_before_anything_is_written(tmp_path):
+def test_choices_that_the_algorithm_cannot_handle_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(IncompatibleError, match=r"'darts' cannot handle choice 'skip' \(kind input/concat\)"):
-        search(tmp_path / "run", space=Net(reduction="concat"))
+        search(tmp_path / "run", space=Net, space_options={"reduction": "concat"})
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "says"),
+    ("arguments", "error", "message"),
     [
         ({"algorithm": "dart"}, UsageError, "Did you mean 'darts'"),
+        ({"algorithm": ""}, UsageError, "there is no algorithm ''"),
         ({"trainer": {"epoch": 3}}, ConfigError, "trainer.epochs"),
         ({"trainer": {"epochs": "many"}}, ConfigError, "trainer.epochs: 'many'"),
+        ({"space_options": {"reduction": "sum"}}, ConfigError, "there is no option 'space.reduction'"),
         ({"device": "gpu"}, UsageError, "there is no device 'gpu' here; there are: auto, cpu"),
         ({"space": "dart"}, UsageError, "darts"),
+        ({"space": ""}, ConfigError, "'' is no reference"),
         ({"space": nn.Linear(2, 2)}, SpaceError, "no choice in it"),
+        ({"space": nn.Linear}, ConfigError, "space.in_features is missing; space.out_features is missing"),
+        ({"space": 5}, UsageError, "space: 5 is invalid: expected a class or function that builds a model"),
+        ({"space": ["darts"]}, UsageError, r"space: \['darts'\] is invalid: expected a class or function"),
         ({"data": "digit"}, UsageError, "digits"),
+        ({"data": 3}, DataError, "train data must be a map-style torch Dataset .* not int"),
+        ({"data": None}, DataError, "train data must be a map-style torch Dataset .* not NoneType"),
         ({"seed": -1}, ConfigError, "seed"),
         ({"preset": "papers"}, UsageError, "paper"),
-        ({"data": 3}, UsageError, "data"),
+        ({"preset": ""}, UsageError, "has no preset ''"),
     ],
 )
-def test_bad_arguments_give_one_line_and_leave_nothing(tmp_path, arguments, error, says):
+def test_invalid_arguments_give_one_line_and_leave_nothing(tmp_path, arguments, error, message):
     given = {"space": Net(), "data": toy_images(), "trainer": TRAINER, "out": tmp_path / "run", **arguments}
-    with pytest.raises(error, match=says) as info:
+    with pytest.raises(error, match=message) as info:
         nasreg.search(**given)
     assert "\n" not in str(info.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_space_by_dotted_name():
-    result = nasreg.search(
-        "tiny:Own", toy_images(), trainer={**TRAINER, "epochs": 1}, space_options={"width": 3}, device="cpu"
-    )
-    assert result.model().head.in_features == 3
+def test_a_run_directory_inside_a_file_is_refused(tmp_path):
+    file = Path(tmp_path / "file")
+    file.touch()
+    with pytest.raises(UsageError, match=r"cannot make .*file/run in .*file"):
+        search(file / "run", data=Forbidden())

@@ -1,4 +1,4 @@
-"""From what a user says to a RunSpec: the layers, their order, and what is wrong with what was said."""
+"""From the options that a user gives to a resolved spec: the layers, their order, and one line for every mistake."""
 
 from __future__ import annotations
 
@@ -7,41 +7,47 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nasreg.errors import ConfigError, NasregError, SpaceError, UnknownNameError
+from nasreg.config.lookup import find_space
+from nasreg.config.resolve import RunRequest
+from nasreg.config.resolve import resolve as resolve_request
+from nasreg.errors import ConfigError, NasregError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
 from nasreg.registry import Registry
-from nasreg.resolve import resolve_run, space_component
 from nasreg.specs import DataInfo, RunSpec
 
 REGISTRY = Registry()
 
 
-def resolve(**said) -> RunSpec:
-    return resolve_run(REGISTRY, "darts", **said)
+def resolve(algorithm: str = "darts", **asked) -> RunSpec:
+    options = {name: asked.pop(name) for name in ("trainer", "mutator") if name in asked}
+    return resolve_request(REGISTRY, RunRequest(algorithm=algorithm, options=options, **asked)).spec
 
 
-def test_nothing_is_left_open():
+def test_a_resolved_spec_has_every_option():
     spec = resolve()
-    assert (spec.algorithm, spec.space.name, spec.dataset.name, spec.preset, spec.device) == (
-        *("darts", "darts", "digits", "demo", "auto"),
+    assert (spec.algorithm, spec.space.name, spec.dataset.name) == (
+        "nasreg-darts/darts",
+        "nasreg/darts",
+        "nasreg/digits",
     )
+    assert (spec.preset, spec.task, spec.device) == ("demo", "classification", "auto")
     described = REGISTRY.describe("darts")
     assert set(spec.trainer) == {option["name"] for option in described["algorithm"]["trainer"]["options"]}
     assert set(spec.space.options) == {option["name"] for option in described["space"]["options"]}
 
 
-def test_each_layer_is_stronger_than_the_one_before(tmp_path):
+def test_each_layer_overrides_the_one_before(tmp_path):
     config = tmp_path / "config.yaml"
-    config.write_text("trainer: {epochs: 7, batch_size: 7, weights_lr: 7}\nseed: 7\n")
+    config.write_text("trainer: {epochs: 7, batch_size: 7, lr: 7}\nseed: 7\n")
     default = resolve(preset="paper")
     assert (default.trainer["epochs"], default.seed) == (50, 2)
     spec = resolve(preset="paper", config=config)
-    assert (spec.trainer["epochs"], spec.trainer["alphas_lr"], spec.seed) == (7, 3e-4, 7)
+    assert (spec.trainer["epochs"], spec.trainer["arch_lr"], spec.seed) == (7, 3e-4, 7)
     spec = resolve(preset="paper", config=config, trainer={"epochs": 8, "batch_size": 8}, seed=8)
-    assert (spec.trainer["epochs"], spec.trainer["weights_lr"], spec.seed) == (8, 7, 8)
+    assert (spec.trainer["epochs"], spec.trainer["lr"], spec.seed) == (8, 7, 8)
     spec = resolve(
         config=config, trainer={"epochs": 8, "batch_size": 8}, settings=["trainer.epochs=9", "seed=9"], seed=8
     )
-    assert (spec.trainer["epochs"], spec.trainer["batch_size"], spec.trainer["weights_lr"], spec.seed) == (9, 8, 7, 9)
+    assert (spec.trainer["epochs"], spec.trainer["batch_size"], spec.trainer["lr"], spec.seed) == (9, 8, 7, 9)
 
 
 def test_the_data_set_chooses_the_preset_unless_one_is_named():
@@ -51,17 +57,33 @@ def test_the_data_set_chooses_the_preset_unless_one_is_named():
     assert resolve(settings=["preset=paper-second-order"]).trainer["second_order"] is True
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "preset", "expected"),
+    [
+        ("darts", "paper", (0.5, 0.0)),
+        ("darts", "demo", (0.5, 0.2)),
+        ("pdarts", "paper", (0.5, 0.0)),
+        ("random", "default", (0.0, 0.2)),
+    ],
+)
+def test_the_splits_of_an_algorithm_decide_the_fractions(algorithm, preset, expected):
+    spec = resolve(algorithm, preset=preset)
+    options = spec.dataset.options
+    assert (options["arch_fraction"], options["validation_fraction"]) == expected
+    assert resolve(algorithm, config=yaml.safe_load(spec.to_yaml())) == spec
+
+
 def test_options_of_a_preset_belong_to_its_space():
     assert resolve().space.options["cells"] == 3
     assert resolve(space="chain").space.options["blocks"] == 3
 
 
-def test_options_go_with_the_name_they_were_given_for():
+def test_options_apply_to_the_space_they_were_given_for():
     config = {"space": {"name": "chain", "blocks": 9}}
     assert resolve(config=config).space.options["blocks"] == 9
-    assert resolve(config=config, space="darts").space.name == "darts"
+    assert resolve(config=config, space="darts").space.name == "nasreg/darts"
     assert resolve(settings=["space=chain", "space.blocks=2"]).space.options["blocks"] == 2
-    assert resolve(config={"space": "chain"}).space.name == "chain"
+    assert resolve(config={"space": "chain"}).space.name == "nasreg/chain"
 
 
 def test_settings_are_yaml():
@@ -80,7 +102,7 @@ def test_folder_paths_are_made_absolute(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "asked",
     [
         {},
         {"preset": "paper", "dataset": "cifar10"},
@@ -88,14 +110,14 @@ def test_folder_paths_are_made_absolute(tmp_path, monkeypatch):
         {"dataset": "folder:x", "device": "cpu"},
     ],
 )
-def test_a_resolved_run_survives_yaml_and_resolves_to_itself(said):
-    spec = resolve(**said)
+def test_a_resolved_run_survives_yaml_and_resolves_to_itself(asked):
+    spec = resolve(**asked)
     assert RunSpec.from_yaml(spec.to_yaml()) == spec
     assert resolve(config=yaml.safe_load(spec.to_yaml())) == spec
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "says"),
+    ("asked", "error", "message"),
     [
         ({"preset": "papr"}, UnknownNameError, "algorithm 'darts' has no preset 'papr'. Did you mean 'paper'"),
         ({"space": "chian"}, UnknownNameError, "Did you mean 'chain'?"),
@@ -103,36 +125,49 @@ def test_a_resolved_run_survives_yaml_and_resolves_to_itself(said):
         ({"dataset": "folder:"}, ConfigError, "expected folder:PATH"),
         ({"dataset": "folder"}, ConfigError, "dataset.path is missing"),
         ({"trainer": {"epoch": 1}}, ConfigError, "'trainer.epoch' (from the arguments). Did you mean 'trainer.epochs'"),
-        ({"settings": ["trainer.epochs=0"]}, ConfigError, "trainer.epochs: 0 is not right (from --set)"),
+        ({"settings": ["trainer.epochs=0"]}, ConfigError, "trainer.epochs: 0 is invalid (from --set)"),
         ({"settings": ["trainer.epochs"]}, ConfigError, "expected KEY=VALUE"),
         ({"settings": ["=3"]}, ConfigError, "expected KEY=VALUE"),
         ({"settings": ["epochs=3"]}, ConfigError, "there is no option 'epochs' (from --set)"),
-        ({"settings": ["seed=x"]}, ConfigError, "seed: 'x' is not right (from --set)"),
-        ({"settings": ["trainer=3"]}, ConfigError, "trainer: 3 is not right"),
+        ({"settings": ["seed=x"]}, ConfigError, "seed: 'x' is invalid (from --set)"),
+        ({"settings": ["trainer=3"]}, ConfigError, "trainer: 3 is invalid"),
         ({"settings": ["trainer.epochs=[1"]}, ConfigError, "the value of --set trainer.epochs is not YAML"),
         ({"settings": ["space.candidates=[conv]"]}, ConfigError, "there is no operation 'conv'"),
-        ({"config": {"algorithm": "pdarts"}}, ConfigError, "config is for algorithm 'pdarts', not for 'darts'"),
+        (
+            {"config": {"algorithm": "pdarts"}},
+            ConfigError,
+            "config is for algorithm 'pdarts', not for algorithm 'darts'",
+        ),
         ({"config": {"trainer": [1]}}, ConfigError, "expected options by name"),
-        ({"config": {"space": {"name": 3}}}, ConfigError, "space.name: 3 is not right"),
+        ({"config": {"space": {"name": 3}}}, ConfigError, "space.name: 3 is invalid"),
         ({"config": {7: 1}}, ConfigError, "there is no option 7 (from config)"),
-        ({"config": [1]}, ConfigError, "config: [1] is not right"),
+        ({"config": [1]}, ConfigError, "config: [1] is invalid"),
         ({"preset": ""}, UnknownNameError, "has no preset ''"),
-        ({"space": ""}, UnknownNameError, "there is no search space ''"),
-        ({"dataset": ""}, UnknownNameError, "there is no data set ''"),
+        ({"algorithm": ""}, UnknownNameError, "there is no algorithm ''"),
+        ({"space": ""}, ConfigError, "'' is no reference: expected a registered name"),
+        ({"dataset": ""}, ConfigError, "'' is no reference: expected a registered name"),
+        ({"dataset": "tiny:Net"}, UsageError, "code cannot be given as a data set"),
+        ({"space": "python:Net"}, RunDirectoryError, "a model given as an object (Net)"),
+        ({"settings": ["dataset.arch_fraction=0"]}, ConfigError, "arch_fraction is 0, but algorithm 'darts' learns"),
+        (
+            {"algorithm": "random", "settings": ["dataset.arch_fraction=0.5"]},
+            ConfigError,
+            "dataset.arch_fraction is 0.5, but algorithm 'random' uses no arch split: leave it out",
+        ),
         ({"dataset": "folder:~no-such-user/x"}, ConfigError, "home directory"),
-        ({"settings": ["trainer=&a {epochs: *a}"] * 2}, ConfigError, "nested too deep, or hold themselves"),
-        ({"settings": ["trainer" + 2000 * ".x" + "=1"] * 2}, ConfigError, "nested too deep"),
+        ({"settings": ["trainer=&a {epochs: *a}"] * 2}, ConfigError, "nested too deeply, or contain themselves"),
+        ({"settings": ["trainer" + 2000 * ".x" + "=1"] * 2}, ConfigError, "nested too deeply"),
         ({"config": "/no/such/file"}, ConfigError, "cannot read config file /no/such/file"),
-        ({"seed": -1}, ConfigError, "seed: -1 is not right (from the arguments)"),
+        ({"seed": -1}, ConfigError, "seed: -1 is invalid (from the arguments)"),
         ({"space": "no.such:thing"}, SpaceError, "No module named 'no'"),
         ({"space": "math:nothing"}, SpaceError, "has no attribute 'nothing'"),
         ({"space": "math:pi"}, SpaceError, "cannot be called"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_in_one_line_with_where_it_came_from(said, error, says):
+def test_a_mistake_is_refused_in_one_line_that_names_its_source(asked, error, message):
     with pytest.raises(error) as info:
-        resolve(**said)
-    assert says in str(info.value)
+        resolve(**asked)
+    assert message in str(info.value)
     assert "\n" not in str(info.value)
 
 
@@ -150,32 +185,31 @@ def raising(info): return [][1]
 """
 
 
-def test_a_space_of_ones_own_has_its_parameters_as_options(tmp_path, monkeypatch):
+def test_the_parameters_of_a_users_function_are_the_options_of_the_space(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_space_of_a_test.py").write_text(OWN)
     where = "own_space_of_a_test"
     spec = resolve(space=f"{where}:plain", settings=["space.width=8"])
     assert spec.space.options == {"width": 8, "kernels": [1, 3], "deep": False}
     info = DataInfo(channels=1, height=8, width=8, classes=("a", "b"))
-    module = space_component(REGISTRY, f"{where}:plain").build(info, spec.space.options)
+    module = find_space(REGISTRY, f"{where}:plain").build(info, spec.space.options)
     assert module.candidates["1"].out_channels == 8
-    for said, says in (
-        ({"settings": ["space.width=wide"]}, "space.width: 'wide' is not right"),
+    for asked, message in (
+        ({"settings": ["space.width=wide"]}, "space.width: 'wide' is invalid"),
         ({"settings": ["space.widht=3"]}, "Did you mean 'space.width'"),
     ):
-        with pytest.raises(ConfigError, match=says):
-            resolve(space=f"{where}:plain", **said)
+        with pytest.raises(ConfigError, match=message):
+            resolve(space=f"{where}:plain", **asked)
     with pytest.raises(ConfigError, match=r"space.width"):
         resolve(space=f"{where}:untyped", settings=["space.width=wide"])
-    with pytest.raises(SpaceError, match="must take the data's shape"):
-        resolve(space=f"{where}:without")
+    assert resolve(space=f"{where}:without").space.options == {}
     with pytest.raises(SpaceError, match="'thing' cannot be an option"):
         resolve(space=f"{where}:unwritable")
     with pytest.raises(SpaceError, match=r"IndexError at .*own_space_of_a_test.py:11: list index out of range"):
-        space_component(REGISTRY, f"{where}:raising").build(info, {})
+        find_space(REGISTRY, f"{where}:raising").build(info, {})
 
 
-words = st.sampled_from(
+keys = st.sampled_from(
     [
         "trainer",
         "space",
@@ -193,15 +227,15 @@ words = st.sampled_from(
     ]
 )
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=True) | words | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.text(max_size=6), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=True) | keys | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=6), inner, max_size=3),
     max_leaves=10,
 )
 
 
-def one_line_or_a_spec(**said) -> None:
+def one_line_or_a_spec(**asked) -> None:
     try:
-        spec = resolve(**said)
+        spec = resolve(**asked)
     except NasregError as error:
         assert str(error).strip()
         assert "\n" not in str(error)
@@ -209,18 +243,18 @@ def one_line_or_a_spec(**said) -> None:
         assert RunSpec.from_yaml(spec.to_yaml()) == spec
 
 
-@given(st.lists(st.text(max_size=12) | st.builds("{}.{}={}".format, words, words, values), max_size=3))
+@given(st.lists(st.text(max_size=12) | st.builds("{}.{}={}".format, keys, keys, values), max_size=3))
 @example(["trainer.epochs=!!python/object:os.system"])
 def test_any_setting(settings):
     one_line_or_a_spec(settings=settings)
 
 
-@given(st.dictionaries(words, values, max_size=4))
+@given(st.dictionaries(keys, values, max_size=4))
 def test_any_config(config):
     one_line_or_a_spec(config=config)
 
 
-@given(text=st.text(max_size=60) | st.builds(yaml.safe_dump, st.dictionaries(words, values, max_size=3)))
+@given(text=st.text(max_size=60) | st.builds(yaml.safe_dump, st.dictionaries(keys, values, max_size=3)))
 def test_any_config_file(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(text, encoding="utf-8")

@@ -1,3 +1,5 @@
+"""Search spaces and architectures as data: sampling, sizes, fingerprints, JSON, genotypes."""
+
 from __future__ import annotations
 
 import itertools
@@ -32,7 +34,7 @@ def darts_cell(key="normal", ops=OPS, **more):
 
 
 @given(spaces(), st.integers())
-def test_what_is_sampled_is_valid_and_survives_json(space, seed):
+def test_sampled_architectures_are_valid_and_survive_json(space, seed):
     architecture = space.sample(random.Random(seed))
     space.validate(architecture)
     assert Architecture.from_json(architecture.to_json()) == architecture
@@ -54,7 +56,7 @@ def test_json_fits_the_published_schema(space):
 
 
 @given(spaces(), st.randoms(use_true_random=False))
-def test_fingerprint_is_of_the_decisions_not_of_the_model(space, rng):
+def test_the_fingerprint_depends_on_the_decisions_alone(space, rng):
     shuffled = list(space.choices)
     rng.shuffle(shuffled)
     moved = tuple(choice.model_copy(update={"paths": ("somewhere.else",)}) for choice in shuffled)
@@ -68,7 +70,9 @@ def test_fingerprint_is_the_same_on_every_machine():
 
 def every_decision(choice):
     if isinstance(choice, InputChoiceSpec):
-        sizes = [choice.n_chosen] if choice.n_chosen is not None else range(choice.least, len(choice.candidates) + 1)
+        sizes = (
+            [choice.n_chosen] if choice.n_chosen is not None else range(choice.min_chosen, len(choice.candidates) + 1)
+        )
         return {c for size in sizes for c in itertools.combinations(choice.candidates, size)}
     per_node = []
     for node in range(choice.nodes):
@@ -120,7 +124,7 @@ def test_an_architecture_of_another_space_is_refused_with_the_keys_that_differ()
     assert "\n" not in str(info.value)
 
 
-def test_the_fingerprint_alone_refuses_too():
+def test_another_fingerprint_is_refused_where_the_decisions_fit():
     small = SearchSpaceSpec(choices=(LayerChoiceSpec(key="a", candidates=("x",)),))
     large = SearchSpaceSpec(choices=(LayerChoiceSpec(key="a", candidates=("x", "y")),))
     with pytest.raises(ArchitectureError, match="other candidates or limits on 'a'"):
@@ -128,7 +132,7 @@ def test_the_fingerprint_alone_refuses_too():
 
 
 @pytest.mark.parametrize(
-    ("decision", "says"),
+    ("decision", "message"),
     [
         ("sep_conv_3x3", "not a list of edges"),
         ((), "has 4 nodes, the decision 0"),
@@ -144,14 +148,14 @@ def test_the_fingerprint_alone_refuses_too():
         ),
     ],
 )
-def test_impossible_cells_are_refused(decision, says):
+def test_impossible_cells_are_refused(decision, message):
     space = SearchSpaceSpec(choices=(darts_cell(),))
-    with pytest.raises(ArchitectureError, match=says):
+    with pytest.raises(ArchitectureError, match=message):
         space.architecture({"normal": decision})
 
 
 @pytest.mark.parametrize(
-    ("decision", "says"),
+    ("decision", "message"),
     [
         ("0", "not a list of input names"),
         (("7",), "'7' is not one"),
@@ -159,9 +163,9 @@ def test_impossible_cells_are_refused(decision, says):
         ((), "2 inputs must be chosen"),
     ],
 )
-def test_impossible_inputs_are_refused(decision, says):
+def test_impossible_inputs_are_refused(decision, message):
     space = SearchSpaceSpec(choices=(InputChoiceSpec(key="i", candidates=("0", "1", "2"), n_chosen=2),))
-    with pytest.raises(ArchitectureError, match=says):
+    with pytest.raises(ArchitectureError, match=message):
         space.architecture({"i": decision})
 
 
@@ -216,7 +220,7 @@ def test_files_that_cannot_be_read(tmp_path):
         SearchSpaceSpec.from_json("{}")
 
 
-def test_genotype_has_the_text_form_of_the_programs():
+def test_a_genotype_has_the_form_of_the_authors_programs():
     space = SearchSpaceSpec(choices=(darts_cell(), darts_cell("reduce", reduction=True)))
     architecture = space.sample(random.Random(3))
     text = genotype_text(space, architecture)

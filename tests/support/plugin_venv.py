@@ -1,7 +1,7 @@
-"""A real virtual environment with really built and installed plugins, for tests of discovery.
+"""A virtual environment with real wheels in it: nasreg, and plugins written for a test.
 
-It takes torch and the like from the environment that the tests run in, but not what is installed there editable, so
-that nasreg itself is the wheel too.
+Torch and all else come from the environment of the tests by links, but not what is installed editable there, so that
+nasreg itself is the wheel too.
 """
 
 from __future__ import annotations
@@ -11,37 +11,49 @@ import os
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import hatchling.build
+
 ROOT = Path(__file__).parents[2]
 
-SPEC = """
+IMPORTS = """
 from nasreg.hookspecs import hookimpl
-from nasreg.specs import AlgorithmSpec, MutatorSpec, Preset, TrainerSpec
+from nasreg.specs import AlgorithmSpec, MutatorSpec, PluginInfo, Preset, RenamedEntry, SpaceEntry, TrainerSpec
+"""
+"""What the source of a plugin begins with."""
 
-def spec(
-    name, plugin_api=1, factory="nasreg_darts.trainer:DartsTrainer", config="nasreg_darts.config:DartsTrainerConfig"
-):
+SPEC = f"""{IMPORTS}
+@hookimpl
+def nasreg_plugin():
+    return PluginInfo(api=2)
+
+
+def spec(name, factory="nasreg_darts.trainer:DartsTrainer", config="nasreg_darts.config:DartsTrainerConfig", **more):
     return AlgorithmSpec(
-        name=name, summary="for a test", plugin_api=plugin_api, family="one-shot", primitives={"cell", "layer"},
+        name=name, summary="for a test", family="one-shot", primitives={{"cell", "layer"}},
         mutator=MutatorSpec(
-            factory="nasreg_darts.mutator:DartsMutator", config="nasreg_darts.config:DartsMutatorConfig"
+            factory="nasreg_darts.mutator:DartsMutator", config="nasreg.mutators:SoftmaxMutatorConfig"
         ),
         trainer=TrainerSpec(factory=factory, config=config),
-        presets={"only": Preset(summary="the only one", trainer={"epochs": 1})}, default_preset="only",
+        presets={{"only": Preset(summary="the only one", trainer={{"epochs": 1}})}}, default_preset="only",
+        default_space="darts", **more,
     )
 """
-"""What the source of a plugin can begin with."""
+"""The same with the version of the contract, and with ``spec``, which makes an algorithm."""
 
 
 def build(source: Path, wheels: Path) -> Path:
-    """Build a wheel of a package, with its own build backend and no network; return its path."""
-    before = set(wheels.glob("*.whl"))
-    words = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(source)]
-    subprocess.run(words, check=True, capture_output=True)
-    return next(iter(set(wheels.glob("*.whl")) - before))
+    """Build a wheel of a package by its build backend, hatchling; return its path."""
+    before = Path.cwd()
+    os.chdir(source)  # where a build backend expects to be called
+    try:
+        return wheels / hatchling.build.build_wheel(str(wheels))
+    finally:
+        os.chdir(before)
 
 
 def write_plugin(folder: Path, name: str, source: str, entry_point: str | None = None) -> Path:
@@ -57,12 +69,21 @@ build-backend = "hatchling.build"
 [project]
 name = "nasreg-{name}"
 version = "1.0"
+description = "the plugin {name}"
+urls = {{ Homepage = "https://example.org/{name}" }}
 [project.entry-points.nasreg]
-{entry_point or name} = "{module}"
+"{entry_point or name}" = "{module}"
 [tool.hatch.build.targets.wheel]
 include = ["{module}.py"]
 """
     )
+    return folder
+
+
+def unpack(wheel: Path, folder: Path) -> Path:
+    """Install a wheel into a folder that is to be on the path of some processes only; return the folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)  # our own wheel
     return folder
 
 
@@ -91,11 +112,6 @@ class PluginVenv:
         words = ["-m", "pip", "--python", str(self.python), "install", "--quiet", "--no-deps", "--no-index"]
         subprocess.run([sys.executable, *words, *map(str, wheels)], check=True)
 
-    def uninstall(self, name: str) -> None:
-        """Uninstall a distribution."""
-        words = ["-m", "pip", "--python", str(self.python), "uninstall", "--quiet", "--yes", name]
-        subprocess.run([sys.executable, *words], check=True)
-
     def environment(self) -> dict[str, str]:
         """Return the variables of a shell in which it is activated."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("NASREG", "PYTHONPATH"))}
@@ -105,8 +121,17 @@ class PluginVenv:
         self, *words: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the installed ``nasreg`` command."""
+        return self._run([self.folder / "bin/nasreg", *words], env, cwd)
+
+    def run_python(self, code: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program."""
+        return self._run([self.python, "-c", code], env, None)
+
+    def _run(
+        self, command: list[object], env: Mapping[str, str] | None, cwd: Path | None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self.folder / "bin/nasreg"), *map(str, words)],
+            [*map(str, command)],
             capture_output=True,
             text=True,
             check=False,

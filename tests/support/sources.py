@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 import nasreg
-from nasreg.networks import build_network
+from nasreg.networks.build import build_network
 from nasreg.specs import DataInfo
 
 SMALL = {"cells": 3, "channels": 4}
-SMALL_WORDS = ("--set", "space.cells=3", "--set", "space.channels=4")
+SMALL_ARGV = ("--set", "space.cells=3", "--set", "space.channels=4")
+SMALL_WORDS = SMALL_ARGV
+"""Its former name."""
 
 
 def info(side: int = 16, classes: int = 5) -> DataInfo:
@@ -51,7 +53,7 @@ def search(folder: Path) -> Path:
 
 def trained(source: str | Path, space: str | None = None, **options: object) -> torch.nn.Module:
     """Return a network whose weights and running means are not those of a new one, in evaluation mode."""
-    found = nasreg.find_source(source, space=space)
+    found = nasreg.find_architecture(source, space=space)
     network = build_network(found, info(), options)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(5)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nasreg.nn import InputChoice, LayerChoice
 from nasreg.specs import DataInfo
 
-TRAINER: dict[str, Any] = {"epochs": 3, "batch_size": 16, "weights_lr": 0.2}
+TRAINER: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 0.2}
 DARTS_SPACE: dict[str, Any] = {
     "cells": 2,
     "channels": 2,
@@ -20,17 +20,18 @@ DARTS_SPACE: dict[str, Any] = {
 
 
 class Net(nn.Module):
-    """A user's own model."""
+    """A user's own model, always with the same weights."""
 
     def __init__(self, reduction: str = "sum", classes: int = 2) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.conv = LayerChoice(
-            {"conv1": nn.Conv2d(1, 4, 1), "conv3": nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(0.1))},
-            key="conv",
-        )
-        self.skip = InputChoice(2, reduction=reduction, key="skip")
-        self.head = nn.Linear(4 if reduction == "sum" else 8, classes)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv = LayerChoice(
+                {"conv1": nn.Conv2d(1, 4, 1), "conv3": nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(0.1))},
+                key="conv",
+            )
+            self.skip = InputChoice(2, reduction=reduction, key="skip")
+            self.head = nn.Linear(4 if reduction == "sum" else 8, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify."""

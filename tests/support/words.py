@@ -1,19 +1,7 @@
-"""What every command does with words that are wrong: exit code 2, one line on stderr, nothing on stdout."""
+"""The former name of ``argv``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argv import check_refused
 
-import pytest
-
-from nasreg.cli import main
-
-
-def check_refused(words: Sequence[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Check that a command refuses its words, and says so."""
-    assert main(list(words)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("nasreg: error: ")
-    assert captured.err.count("\n") == 1
-    assert says.lower() in captured.err.lower()
+__all__ = ["check_refused"]

@@ -1,4 +1,4 @@
-"""What makes a search DARTS: its recipe, who moves when, and what is derived."""
+"""DARTS: the options of the paper, what each step updates, and the architecture that is derived."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import nasreg
-from nasreg.nn import Execution, InputChoice, LayerChoice, extract_space, set_execution
+from nasreg.config.resolve import RunRequest, resolve
+from nasreg.mutators import SoftmaxMutatorConfig, derive_cell
+from nasreg.nn import Execution, InputChoice, LayerChoice, extract_space, freeze, set_execution
 from nasreg.registry import Registry
-from nasreg.resolve import resolve_run
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import NONE, CellSpec, DataInfo, InputChoiceSpec, LayerChoiceSpec, RunSpec, SearchSpaceSpec, Selection
+from nasreg.tasks import Classification
 from nasreg.testing import toy_images
-from nasreg.trainers import SearchTask
-from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
-from nasreg_darts.mutator import DartsMutator, derive_cell
+from nasreg.trainers import SearchContext
+from nasreg_darts.config import DartsTrainerConfig
+from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
 
 CPU = torch.device("cpu")
 INFO = DataInfo(channels=1, height=8, width=8, classes=("a", "b", "c"))
+CANDIDATES = ["none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5"]
 
 
 class Smooth(nn.Module):
@@ -49,17 +52,20 @@ class Smooth(nn.Module):
 
 def make_trainer(model: Callable[[], nn.Module] = lambda: Smooth().double(), **options: object) -> DartsTrainer:
     torch.manual_seed(0)
-    task = SearchTask(
+    context = SearchContext(
         spec=RunSpec(
             algorithm="darts", space=Selection(name="own"), dataset=Selection(name="own"), mutator={}, trainer={}
         ),
         space=extract_space(model()),
-        build=model,
-        mutator=lambda space: DartsMutator(space, DartsMutatorConfig(init_std=0.5)).double(),
         data=None,  # type: ignore[arg-type]  # the batches are given
+        task=Classification(),
         device=CPU,
+        build_supernet=model,
+        build_network=lambda architecture: freeze(model(), architecture),
+        make_mutator=lambda space: DartsMutator(space, SoftmaxMutatorConfig(init_std=0.5)).double(),
+        capabilities={},
     )
-    trainer = DartsTrainer(task, DartsTrainerConfig(**options))
+    trainer = DartsTrainer(context, DartsTrainerConfig(**options))
     trainer.setup()
     trainer.start_epoch(0)
     return trainer
@@ -78,8 +84,14 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def resolved(**options: str) -> RunSpec:
+    spec = resolve(Registry(), RunRequest(algorithm="darts", **options)).spec
+    assert isinstance(spec, RunSpec)
+    return spec
+
+
 def test_preset_paper_is_the_authors_command_line():
-    spec = resolve_run(Registry(), "darts", preset="paper", dataset="cifar10")
+    spec = resolved(preset="paper", dataset="cifar10")
     assert spec.trainer == {
         "epochs": 50,
         "batch_size": 64,
@@ -87,16 +99,18 @@ def test_preset_paper_is_the_authors_command_line():
         "precision": "float32",
         "deterministic": True,
         "checkpoint_minutes": 10.0,
+        "keep_freed_memory": True,
         "execution": "optimized",
         "activation_checkpointing": False,
-        "weights_lr": 0.025,
-        "weights_lr_min": 0.001,
-        "weights_momentum": 0.9,
-        "weights_decay": 3e-4,
+        "lr": 0.025,
+        "lr_min": 0.001,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
         "grad_clip": 5.0,
-        "alphas_lr": 3e-4,
-        "alphas_betas": [0.5, 0.999],
-        "alphas_decay": 1e-3,
+        "arch_lr": 3e-4,
+        "arch_betas": [0.5, 0.999],
+        "arch_weight_decay": 1e-3,
+        "arch_grad_clip": None,
         "max_parameters": None,
         "budget_weight": 1.0,
         "second_order": False,
@@ -109,34 +123,34 @@ def test_preset_paper_is_the_authors_command_line():
     assert (space["cells"], space["channels"], space["nodes"], space["edges_kept"]) == (8, 16, 4, 2)
     assert len(space["candidates"]) == 8
     data = spec.dataset.options
-    assert (data["alpha_fraction"], data["validation_fraction"], data["crop_padding"], data["flip"]) == (
+    assert (data["arch_fraction"], data["validation_fraction"], data["crop_padding"], data["flip"]) == (
         0.5,
         0,
         4,
         True,
     )
-    second = resolve_run(Registry(), "darts", preset="paper-second-order", dataset="cifar10")
+    second = resolved(preset="paper-second-order", dataset="cifar10")
     assert second.trainer == {**spec.trainer, "second_order": True}
-    assert resolve_run(Registry(), "darts", dataset="cifar10").preset == "paper"
-    assert resolve_run(Registry(), "darts").preset == "demo"
+    assert resolved(dataset="cifar10").preset == "paper"
+    assert resolved().preset == "demo"
 
 
-def test_alphas_are_no_weights():
+def test_architecture_parameters_are_not_among_the_weights():
     trainer = make_trainer()
     held = {id(parameter) for parameter in trainer.model.parameters()}
     assert not held & {id(alpha) for alpha in trainer.alphas}
     assert {id(p) for p in trainer.optimizers["weights"].param_groups[0]["params"]} == held
-    assert {id(p) for p in trainer.optimizers["alphas"].param_groups[0]["params"]} == {id(a) for a in trainer.alphas}
+    assert {id(p) for p in trainer.optimizers["arch"].param_groups[0]["params"]} == {id(a) for a in trainer.alphas}
 
 
 @pytest.mark.parametrize("second_order", [False, True])
-def test_alpha_step_moves_alphas_alone_and_weight_step_weights_alone(second_order):
+def test_each_update_changes_only_its_own_parameters(second_order):
     trainer = make_trainer(second_order=second_order)
     trainer.train_step(batch(0), batch(1))  # so that there is momentum
     for parameter in trainer.model.parameters():
         parameter.grad = None
     weights, alphas = state(trainer.model), state(trainer.mutator)
-    trainer.alpha_gradient(batch(2), batch(3))
+    trainer.arch_gradient(batch(2), batch(3))
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     moved = state(trainer.model)
     parameters = {name: value for name, value in weights.items() if "running" not in name and "num_batches" not in name}
@@ -146,16 +160,17 @@ def test_alpha_step_moves_alphas_alone_and_weight_step_weights_alone(second_orde
     assert not same(parameters, state(trainer.model))
 
 
-def test_the_extra_passes_of_the_second_order_leave_batchnorm_alone():
+def test_the_extra_passes_of_the_second_order_do_not_change_batchnorm():
     trainer = make_trainer(second_order=True)
     before = state(trainer.model)
-    trainer.alpha_gradient(batch(0), batch(1))
+    trainer.arch_gradient(batch(0), batch(1))
     assert same(before, state(trainer.model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"second_order": True}, {"second_order": True, "hessian_product": "exact"}])
-def test_however_a_supernet_is_computed_the_alphas_get_the_same_gradient(options):
-    config = DartsSpaceConfig(cells=4, channels=4, nodes=2)
+def test_the_gradient_does_not_depend_on_how_the_supernet_is_computed(options):
+    config = DartsSpaceConfig(cells=3, channels=4, nodes=2)
     info = DataInfo(channels=3, height=8, width=8, classes=("a", "b", "c"))
     generator = torch.Generator().manual_seed(0)
 
@@ -168,17 +183,17 @@ def test_however_a_supernet_is_computed_the_alphas_get_the_same_gradient(options
     for execution in (
         Execution(optimized=False),
         Execution(),
-        Execution(fuse_from=0),
+        Execution(min_fused_numel=0),
         Execution(checkpoint=True),
-        Execution(fuse_from=0, checkpoint=True),
+        Execution(min_fused_numel=0, checkpoint=True),
         Execution(optimized=False, checkpoint=True),
     ):
-        trainer = make_trainer(lambda: build(info, config).double(), weights_lr=0.5, **options)
+        trainer = make_trainer(lambda: build(info, config).double(), lr=0.5, **options)
         set_execution(trainer.model, execution)
         trainer.model.memory_format = torch.channels_last if execution.optimized else None
         trainer.model.train()
         trainer.start_epoch(0)
-        found[execution] = torch.cat([each.flatten() for each in trainer.alpha_gradient(*batches)])
+        found[execution] = torch.cat([each.flatten() for each in trainer.arch_gradient(*batches)])
     plain = found.pop(Execution(optimized=False))
     for execution, gradient in found.items():
         exact = options.get("hessian_product") == "exact" or not options
@@ -195,20 +210,20 @@ def test_finite_difference_and_exact_product_agree_where_nothing_has_a_kink(accu
             hessian_product=product,
             finite_difference_step=1e-3,
             accumulate=accumulate,
-            weights_lr=1.0,
+            lr=1.0,
         )
-        gradients[product] = torch.cat([g.flatten() for g in trainer.alpha_gradient(batch(0), batch(1))])
-    first = torch.cat([g.flatten() for g in make_trainer().alpha_gradient(batch(0), batch(1))])
+        gradients[product] = torch.cat([g.flatten() for g in trainer.arch_gradient(batch(0), batch(1))])
+    first = torch.cat([g.flatten() for g in make_trainer().arch_gradient(batch(0), batch(1))])
     torch.testing.assert_close(gradients["exact"], gradients["finite_difference"], rtol=1e-4, atol=1e-8)
     assert not torch.allclose(gradients["exact"], first, rtol=1e-2)
 
 
 def test_second_order_is_the_derivative_of_the_loss_after_one_step():
     """The unrolled gradient against a numeric derivative of Lval(w'(alpha), alpha) itself."""
-    trainer = make_trainer(second_order=True, hessian_product="exact", weights_lr=0.5)
+    trainer = make_trainer(second_order=True, hessian_product="exact", lr=0.5)
     train, valid = batch(0), batch(1)
     trainer.train_step(train, None)
-    gradient = trainer.alpha_gradient(train, valid)
+    gradient = trainer.arch_gradient(train, valid)
 
     def loss() -> float:
         unrolled = trainer.unrolled_weights(train)
@@ -247,7 +262,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch_without_batchnorm():
     for accumulate in (1, 2, 5):
         trainer = make_trainer(accumulate=accumulate)
         trainer.model.bn = nn.Identity()
-        gradients.append(torch.cat([g.flatten() for g in trainer.alpha_gradient(batch(0), batch(1))]))
+        gradients.append(torch.cat([g.flatten() for g in trainer.arch_gradient(batch(0), batch(1))]))
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0])
 
@@ -277,7 +292,7 @@ def test_derived_cells_keep_the_strongest_edges_and_never_none(seed, inputs, nod
         assert all(weight <= min(strengths) for weight in left_out)
 
 
-def test_what_is_derived_of_layer_and_input_choices():
+def test_decisions_of_layer_and_input_choices():
     space = SearchSpaceSpec(
         choices=(
             LayerChoiceSpec(key="layer", candidates=("a", "b", "c")),
@@ -286,7 +301,7 @@ def test_what_is_derived_of_layer_and_input_choices():
             InputChoiceSpec(key="any", candidates=("0", "1", "2"), n_chosen=None),
         )
     )
-    mutator = DartsMutator(space, DartsMutatorConfig())
+    mutator = DartsMutator(space, SoftmaxMutatorConfig())
     for key in ("layer", "one", "two", "any"):
         mutator.alpha(key).data = torch.tensor([0.1, -0.2, 0.3])
     assert mutator.architecture().decisions == {"layer": "c", "one": ("2",), "two": ("0", "2"), "any": ("0", "2")}
@@ -316,14 +331,14 @@ def test_a_search_finds_what_matters():
     x[1::2] += stripes[None, :]  # rows or columns: the same pixels in another place
     data = TensorDataset(x * torch.where(torch.rand(n, 1, 1, 1) < 0.5, 1.0, -1.0), torch.arange(n) % 2)
     result = nasreg.search(
-        Net(), data, "darts", seed=0, trainer={"epochs": 15, "batch_size": 32, "weights_lr": 0.2, "alphas_lr": 0.03}
+        Net, data, "darts", seed=0, trainer={"epochs": 15, "batch_size": 32, "lr": 0.2, "arch_lr": 0.03}
     )
     assert result.architecture.decisions["conv"] == "sees"
-    assert result.history[-1]["validation_accuracy"] > 0.95
+    assert result.history[-1]["arch_accuracy"] > 0.95
 
 
-def test_a_budget_is_the_expected_number_of_weights():
-    trainer = make_trainer(max_parameters=10, budget_weight=1000.0, alphas_lr=0.3)
+def test_a_budget_limits_the_expected_number_of_parameters():
+    trainer = make_trainer(max_parameters=10, budget_weight=1000.0, arch_lr=0.3)
     assert trainer.budget is not None
     fixed = 2 * 3 + 4 * 3  # BatchNorm and the head
     one, three = 3 * 1 + 3, 3 * 9 + 3
@@ -336,21 +351,16 @@ def test_a_budget_is_the_expected_number_of_weights():
     assert trainer.budget.expected().item() < fixed + 0.6 * one + 0.4 * three
 
 
-@pytest.mark.parametrize("algorithm", ["darts", "pdarts"])
-def test_a_search_of_cells_within_a_budget_finds_smaller_ones(algorithm):
-    if algorithm not in nasreg.list_algorithms():
-        pytest.skip("nasreg-pdarts is not installed")
-    options = {"epochs": 4, "batch_size": 16, "alphas_lr": 0.1}
-    options |= {"warmup_epochs": 1, "added_cells": [0], "kept": [], "dropout": [0.0]} if algorithm == "pdarts" else {}
+def test_a_search_of_cells_within_a_budget_finds_smaller_ones():
     sizes = []
     for budget in ({}, {"max_parameters": 1, "budget_weight": 0.1}):
         result = nasreg.search(
             "darts",
             toy_images(64),
-            algorithm,
+            "darts",
             seed=0,
-            trainer={**options, **budget},
-            space_options={"cells": 3, "channels": 4, "nodes": 2},
+            trainer={"epochs": 4, "batch_size": 16, "arch_lr": 0.1, **budget},
+            space_options={"cells": 3, "channels": 4, "nodes": 2, "candidates": CANDIDATES},
             device="cpu",
         )
         sizes.append(sum(parameter.numel() for parameter in result.model().parameters()))

@@ -11,12 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nasreg.mutators import SoftmaxMutatorConfig
 from nasreg.nn import extract_space
 from nasreg.spaces.config import DARTS_OPERATIONS, DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo, RunSpec, Selection
-from nasreg.trainers import SearchTask
-from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+from nasreg.tasks import Classification
+from nasreg.trainers import SearchContext
+from nasreg_darts.config import DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
 
@@ -40,6 +42,10 @@ def our_name(name: str) -> str:
     return re.sub(r"(\.\w+_\dx\d)\.op\.", r"\1.", name)
 
 
+WEIGHTS = {our_name(name[7:]): name for name in GOLDEN if name.startswith("weight/")}
+MOMENTA = {our_name(name[9:]): name for name in GOLDEN if name.startswith("momentum/")}
+
+
 def batch(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(GOLDEN[f"{name}_x"]).double(), torch.from_numpy(GOLDEN[f"{name}_y"])
 
@@ -50,32 +56,31 @@ def network() -> torch.nn.Module:
 
 
 def make_trainer(**options: object) -> DartsTrainer:
-    task = SearchTask(
+    context = SearchContext(
         spec=RunSpec(
             algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="golden"), mutator={}, trainer={}
         ),
         space=extract_space(network()),
-        build=network,
-        mutator=lambda space: DartsMutator(space, DartsMutatorConfig()).double(),
         data=None,  # type: ignore[arg-type]  # the batches are given
+        task=Classification(),
+        build_supernet=network,
+        build_network=lambda architecture: network(),
+        make_mutator=lambda space: DartsMutator(space, SoftmaxMutatorConfig()).double(),
+        capabilities={},
         device=torch.device("cpu"),
     )
-    trainer = DartsTrainer(task, DartsTrainerConfig(**options))
+    trainer = DartsTrainer(context, DartsTrainerConfig(**options))
     trainer.setup()
     trainer.start_epoch(0)
-    weights = {
-        our_name(name[7:]): torch.from_numpy(value).double()
-        for name, value in GOLDEN.items()
-        if name.startswith("weight/")
-    }
+    weights = {ours: torch.from_numpy(GOLDEN[theirs]).double() for ours, theirs in WEIGHTS.items()}
     missing, unexpected = trainer.model.load_state_dict(weights, strict=False)
     assert not unexpected
     assert all(".running_" in name or "num_batches" in name for name in missing), missing
     for key in ("normal", "reduce"):
         trainer.mutator.alpha(key).data = torch.from_numpy(GOLDEN[f"alpha_{key}"]).double()
     for name, weight in trainer.weights.items():
-        original = next(n for n in GOLDEN if n.startswith("momentum/") and our_name(n[9:]) == name)
-        trainer.optimizers["weights"].state[weight]["momentum_buffer"] = torch.from_numpy(GOLDEN[original]).double()
+        buffer = torch.from_numpy(GOLDEN[MOMENTA[name]]).double()
+        trainer.optimizers["weights"].state[weight]["momentum_buffer"] = buffer
     return trainer
 
 
@@ -105,7 +110,7 @@ def test_logits_and_losses():
 def test_alpha_gradient(options, name, tolerance):
     trainer = make_trainer(**options)
     before = {n: w.detach().clone() for n, w in trainer.weights.items()}
-    normal, reduce = trainer.alpha_gradient(batch("train"), batch("valid"))
+    normal, reduce = trainer.arch_gradient(batch("train"), batch("valid"))
     assert error(normal, f"{name}_normal") < tolerance
     assert error(reduce, f"{name}_reduce") < tolerance
     assert all(torch.equal(before[n], w) for n, w in trainer.weights.items())
@@ -131,10 +136,11 @@ def test_weight_step():
     trainer = make_trainer()
     trainer.train_step(batch("train"), None)
     ours = trainer.model.state_dict()
-    for name in [n for n in GOLDEN if n.startswith("weight/")]:
-        weight = ours[our_name(name[7:])]
-        assert float(weight.sum()) == pytest.approx(float(GOLDEN[f"weight_after_sum/{name[7:]}"]), rel=1e-9, abs=1e-12)
-        assert float(weight.norm()) == pytest.approx(float(GOLDEN[f"weight_after_norm/{name[7:]}"]), rel=1e-9)
+    assert len(WEIGHTS) == len(list(trainer.model.parameters()))
+    for name, theirs in WEIGHTS.items():
+        weight, original = ours[name], theirs.removeprefix("weight/")
+        assert float(weight.sum()) == pytest.approx(float(GOLDEN[f"weight_after_sum/{original}"]), rel=1e-9, abs=1e-12)
+        assert float(weight.norm()) == pytest.approx(float(GOLDEN[f"weight_after_norm/{original}"]), rel=1e-9)
 
 
 def test_gradient_norm_before_clipping():

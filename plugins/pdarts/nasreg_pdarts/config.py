@@ -6,16 +6,17 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from nasreg_darts.config import BilevelTrainerConfig, DartsMutatorConfig
+from nasreg.mutators import SoftmaxMutatorConfig
+from nasreg.trainers import BilevelTrainerConfig
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class PdartsMutatorConfig(DartsMutatorConfig):
-    """Options of the alphas and of what is derived from them."""
+class PdartsMutatorConfig(SoftmaxMutatorConfig):
+    """Options of the architecture parameters, and of the architecture derived from them."""
 
     max_skips: int | None = Field(
-        default=2, ge=0, description="skip_connects that a normal cell keeps at most; null for any number"
+        default=2, ge=0, description="maximum number of skip_connect in a normal cell; null for no limit"
     )
 
 
@@ -23,10 +24,14 @@ class PdartsTrainerConfig(BilevelTrainerConfig):
     """Options of the stages and of the bilevel optimisation in each."""
 
     epochs: int = Field(default=25, ge=1, description="epochs of each stage")
-    batch_size: int = Field(default=96, ge=1, description="images in a step, for the weights and again for the choices")
-    weights_lr_min: float = Field(default=0.0, ge=0, description="learning rate that the cosine of each stage ends at")
-    alphas_lr: float = Field(default=6e-4, gt=0, description="learning rate of the alphas (Adam)")
-    alphas_grad_clip: float = Field(default=5.0, gt=0, description="largest norm of the alphas' gradient")
+    batch_size: int = Field(default=96, ge=1, description="samples in a step, of the train split and of the arch split")
+    lr_min: float = Field(default=0.0, ge=0, description="learning rate that the cosine of each stage ends at")
+    arch_lr: float = Field(default=6e-4, gt=0, description="learning rate of the architecture parameters (Adam)")
+    arch_grad_clip: float | None = Field(
+        default=5.0,
+        gt=0,
+        description="maximum norm of the gradient of the architecture parameters; null for no limit",
+    )
     warmup_epochs: int = Field(default=10, ge=0, description="first epochs of each stage, which train weights only")
     added_cells: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 6, 12), min_length=1, description="cells that each stage has more than the space's own number"

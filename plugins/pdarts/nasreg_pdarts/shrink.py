@@ -1,14 +1,14 @@
-"""What P-DARTS drops after each stage, and the cell that it derives in the end (arXiv 1904.12760, sections 3.2, 3.3).
+"""The candidates that P-DARTS drops after each stage, and the cell that it derives (arXiv 1904.12760, 3.2 and 3.3).
 
-All of it works on the softmax weights of a cell: one row for each edge, one number for each candidate still there.
+All functions take the softmax weights of a cell: one row for each edge, one number for each candidate left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nasreg import mutators
 from nasreg.specs import SKIP, CellDecision, CellSpec
-from nasreg_darts import mutator as darts
 
 Weights = Sequence[Sequence[float]]
 
@@ -20,16 +20,16 @@ def keep_strongest(names: Sequence[str], weights: Sequence[float], n: int) -> tu
 
 
 def derive_cell(cell: CellSpec, weights: Weights) -> CellDecision:
-    """Derive a cell as DARTS does: the strongest edges of each node, on each the strongest operation but ``none``.
+    """Derive a cell as DARTS does: the strongest edges of each node, each with its strongest operation but ``none``.
 
     Returns:
         The decision; within a node edges are in the order of their sources, as in the authors' program.
     """
-    return tuple(tuple(sorted(kept, key=lambda edge: edge[1])) for kept in darts.derive_cell(cell, weights))
+    return tuple(tuple(sorted(kept, key=lambda edge: edge[1])) for kept in mutators.derive_cell(cell, weights))
 
 
-def restrict_skips(cell: CellSpec, weights: Weights, most: int) -> CellDecision:
-    """Derive a cell with ``most`` skip connections at most.
+def restrict_skips(cell: CellSpec, weights: Weights, max_skips: int) -> CellDecision:
+    """Derive a cell with at most ``max_skips`` skip connections.
 
     While there are more, the one with the smallest weight gets weight 0, and the cell is derived again. Where nothing
     but skip connections is left on the edges, more of them stay.
@@ -41,7 +41,7 @@ def restrict_skips(cell: CellSpec, weights: Weights, most: int) -> CellDecision:
             cell.edges_into(node)[source] for node, kept in enumerate(decision) for name, source in kept if name == SKIP
         ]
         positive = [edge for edge in edges if rows[edge][cell.candidates[edge].index(SKIP)] > 0]
-        if len(edges) <= most or not positive:
+        if len(edges) <= max_skips or not positive:
             return decision
         weakest = min(positive, key=lambda edge: rows[edge][cell.candidates[edge].index(SKIP)])
         rows[weakest][cell.candidates[weakest].index(SKIP)] = 0.0

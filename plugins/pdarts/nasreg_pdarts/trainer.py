@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nasreg.draw import draw_candidates
 from nasreg.errors import SpaceError
 from nasreg.events import StageStarted
-from nasreg.nn import Cell, extract_space
+from nasreg.nn import CandidateSite, TransformHandle, extract_space, parameter_count, transform_candidates
+from nasreg.report import draw_candidates, missing_packages
+from nasreg.runs import RunDirectory
 from nasreg.specs import NONE, SKIP, CellSpec, genotype_text
-from nasreg.trainers import Batch, SearchTask
-from nasreg_darts.trainer import BilevelTrainer
+from nasreg.trainers import BilevelTrainer, SearchContext
 from nasreg_pdarts.config import PdartsTrainerConfig
 from nasreg_pdarts.mutator import PdartsMutator
 
@@ -35,8 +35,8 @@ def dropout_rate(start: float, epoch: int, epochs: int, warmup: int, decay: floa
         start: Rate of the stage.
         epoch: Epoch of the stage, from 0.
         epochs: Epochs of the stage.
-        warmup: Those that train weights only.
-        decay: Exponent of an epoch after them.
+        warmup: Epochs at its start that train weights only.
+        decay: Exponent per epoch after them.
     """
     if epoch < warmup:
         return start * (epochs - epoch - 1) / epochs
@@ -44,41 +44,48 @@ def dropout_rate(start: float, epoch: int, epochs: int, warmup: int, decay: floa
 
 
 class PdartsTrainer(BilevelTrainer):
-    """Goes through the stages.
+    """Runs the stages.
 
     Args:
-        task: What to search.
+        context: The search.
         config: Options.
 
     Attributes:
         stage: The present stage, from 0.
-        candidates: What is left on each edge; None in the first stage, which has all.
+        candidates: The candidates left on each edge; None in the first stage, which has all.
 
     Raises:
-        SpaceError: The space at one of the depths has other choices than at the first.
+        SpaceError: The space has no cell, or at one of the depths other choices than at the first.
     """
 
-    options: PdartsTrainerConfig
+    config: PdartsTrainerConfig
     mutator: PdartsMutator
 
-    def __init__(self, task: SearchTask, config: PdartsTrainerConfig) -> None:
-        super().__init__(task, config)
+    def __init__(self, context: SearchContext, config: PdartsTrainerConfig) -> None:
+        super().__init__(context, config)
         self.stage = 0
         self.candidates: Candidates | None = None
         self._dropouts: list[nn.Dropout] = []
+        self._transform: TransformHandle | None = None
+        title = context.spec.space.title
+        if not any(isinstance(choice, CellSpec) for choice in context.space.choices):
+            raise SpaceError(f"the space {title!r} has no cell, and P-DARTS drops candidates on the edges of cells")
         for added in config.added_cells:
             with torch.device("meta"):  # no memory, no time
-                space = extract_space(task.build(added_depth=added))
-            if space.fingerprint != task.space.fingerprint:
+                space = extract_space(context.build_supernet(depth=self._depth(added)))
+            if space.fingerprint != context.space.fingerprint:
                 raise SpaceError(
-                    f"with {added} cells more the space has other choices than with its own number:"
-                    " raise space.cells, so that every kind of cell is there from the first stage on"
+                    f"the space {title!r} has other choices when {added} cells are added: start from a larger depth, so"
+                    " that every kind of cell is there from the first stage on"
                 )
+
+    def _depth(self, added: int) -> int:
+        return int(self.context.capabilities["depth"]) + added
 
     @property
     def epochs(self) -> int:
         """All epochs of all stages."""
-        return len(self.options.added_cells) * self.options.epochs
+        return len(self.config.added_cells) * self.config.epochs
 
     def setup(self) -> None:
         """Build the supernet of the first stage."""
@@ -86,90 +93,82 @@ class PdartsTrainer(BilevelTrainer):
 
     def _build_stage(self, stage: int, candidates: Candidates | None) -> None:
         self.stage, self.candidates = stage, candidates
-        added = self.options.added_cells[stage]
-        self.model = self.build(added_depth=added, edge_candidates=candidates)
-        self._dropouts = [nn.Dropout(0.0) for _ in _skips(self.model)]
-        for (edge, name), dropout in zip(list(_skips(self.model)), self._dropouts, strict=True):
-            edge[name] = dropout
-        self.mutator = self.task.mutator(extract_space(self.model)).to(self.task.device)
-        self.mutator.whole = self.task.space
+        changed: dict[str, Any] = {} if candidates is None else {"edge_candidates": candidates}
+        self.model = self.build(depth=self._depth(self.config.added_cells[stage]), **changed)
+        self._dropouts, self._transform = _add_dropout(self.model)
+        self.mutator = self.context.make_mutator(extract_space(self.model)).to(self.context.device)
+        self.mutator.full_space = self.context.space
         self.mutator.attach(self.model)
         self.make_optimizers()
 
     def start_epoch(self, epoch: int) -> None:
-        """Enter the next stage where it is time to, and set learning rate and dropout."""
-        stage, within = divmod(epoch, self.options.epochs)
+        """Enter the next stage when its first epoch begins, and set learning rate and dropout."""
+        stage, within = divmod(epoch, self.config.epochs)
         if stage != self.stage:
-            self._build_stage(stage, self.mutator.strongest(self.options.kept[stage - 1]))
-        if within == 0 and self.position.step == 0:
-            self.task.emit(StageStarted(stage, len(self.options.added_cells), epoch, self._summary()))
+            self._build_stage(stage, self.mutator.strongest(self.config.kept[stage - 1]))
+        if within == 0 and self.state.step == 0:
+            self.emit(StageStarted(stage, len(self.config.added_cells), epoch, self._summary()))
         super().start_epoch(within)
-        options = self.options
+        config = self.config
         for dropout in self._dropouts:
             dropout.p = dropout_rate(
-                options.dropout[stage], within, options.epochs, options.warmup_epochs, options.dropout_decay
+                config.dropout[stage], within, config.epochs, config.warmup_epochs, config.dropout_decay
             )
 
     def _summary(self) -> str:
         left = max(len(names) for cell in self._cells() for names in cell.candidates)
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
         return (
-            f"{self.options.added_cells[self.stage]} cells added, {left} candidates an edge, {parameters:,} weights,"
-            f" dropout {self.options.dropout[self.stage]:g}"
+            f"{self.config.added_cells[self.stage]} cells added, {left} candidates per edge,"
+            f" {parameter_count(self.model):,} parameters, dropout {self.config.dropout[self.stage]:g}"
         )
 
     def _cells(self) -> Iterator[CellSpec]:
         return (choice for choice in self.mutator.space.choices if isinstance(choice, CellSpec))
 
-    def wants_alphas(self, epoch: int) -> bool:
+    def needs_arch_batch(self, epoch: int) -> bool:
         """Return whether the warm-up of the stage is over."""
-        return epoch % self.options.epochs >= self.options.warmup_epochs
-
-    def alpha_gradient(self, train: Batch, valid: Batch) -> list[Tensor]:
-        """Return the first-order gradient by the alphas, clipped."""
-        gradient = super().alpha_gradient(train, valid)
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in gradient]))
-        scale = (self.options.alphas_grad_clip / (norm + 1e-6)).clamp(max=1)  # as torch's clip_grad_norm_ has it
-        return [part * scale for part in gradient]
+        return epoch % self.config.epochs >= self.config.warmup_epochs
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Keep in the run directory what a stage leaves, and after the last one the cells for every limit on skips."""
+        """Record the candidates that a stage leaves, and after the last one the cells for every limit on skips."""
         super().end_epoch(epoch, metrics)
-        stage, within = divmod(epoch, self.options.epochs)
-        run, last = self.task.run, stage + 1 == len(self.options.added_cells)
-        if run is None or within + 1 < self.options.epochs:
-            return
-        left = self._left_of_last_stage() if last else self.mutator.strongest(self.options.kept[stage])
+        stage, within = divmod(epoch, self.config.epochs)
+        if self.run is not None and within + 1 == self.config.epochs:
+            self._record_stage(self.run, stage)
+
+    def _record_stage(self, run: RunDirectory, stage: int) -> None:
+        last = stage + 1 == len(self.config.added_cells)
+        left = self._left_of_last_stage() if last else self.mutator.strongest(self.config.kept[stage])
         weights = {key: rows for key, rows in self.mutator.weights().items() if key in left}
         name = f"stages/stage-{stage + 1}"
         run.write_json(f"{name}.json", {"left": left, "weights": weights})
-        title = f"after stage {stage + 1} of {len(self.options.added_cells)}"
-        draw_candidates(self.task.space, run.path / f"{name}.svg", left=left, weights=weights, title=title)
+        title = f"after stage {stage + 1} of {len(self.config.added_cells)}"
+        if not missing_packages():
+            draw_candidates(self.context.space, run.path / f"{name}.svg", remaining=left, weights=weights, title=title)
         if last:
-            self._keep_every_limit()
+            self._record_every_limit(run)
 
     def _left_of_last_stage(self) -> Candidates:
-        """After the last stage ``none`` goes first, and then all but the strongest."""
+        """Return the strongest candidate of each edge other than ``none``."""
         left: Candidates = {}
         for cell in self._cells():
             rows = zip(cell.candidates, self.mutator.rows(cell), strict=True)
             left[cell.key] = tuple((max(zip(row, names, strict=True), key=_without_none)[1],) for names, row in rows)
         return left
 
-    def _keep_every_limit(self) -> None:
-        assert self.task.run is not None  # noqa: S101  # asked before
-        most = max(sum(cell.kept(node) for node in range(cell.nodes)) for cell in self._cells())
+    def _record_every_limit(self, run: RunDirectory) -> None:
+        max_edges = max(sum(cell.kept(node) for node in range(cell.nodes)) for cell in self._cells())
         genotypes = {}
-        for limit in range(most, -1, -1):
+        for limit in range(max_edges, -1, -1):
             architecture = self.mutator.restricted(limit)
-            self.task.run.write_text(f"max-skips/{limit}.json", architecture.to_json())
-            genotypes[str(limit)] = genotype_text(self.task.space, architecture)
-        self.task.run.write_text("max-skips/genotypes.json", json.dumps(genotypes, indent=2) + "\n")
+            run.write_text(f"max-skips/{limit}.json", architecture.to_json())
+            genotypes[str(limit)] = genotype_text(self.context.space, architecture)
+        run.write_text("max-skips/genotypes.json", json.dumps(genotypes, indent=2) + "\n")
 
     def supernet(self) -> nn.Module | None:
         """Return the supernet of the last stage, with its choices undecided and no dropout in its skip connections."""
-        for edge, name in list(_skips(self.model)):
-            edge[name] = nn.Identity()
+        if self._transform is not None:
+            self._transform.remove()
         return super().supernet()
 
     def state_dict(self) -> dict[str, Any]:
@@ -178,7 +177,7 @@ class PdartsTrainer(BilevelTrainer):
         return {**super().state_dict(), "stage": {"number": self.stage, "candidates": left}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Build the stage that was under way, and go on with it."""
+        """Build the stage that was interrupted, and restore it."""
         left = state["stage"]["candidates"]
         candidates = None if left is None else {key: tuple(map(tuple, edges)) for key, edges in left.items()}
         self._build_stage(state["stage"]["number"], cast("Candidates | None", candidates))
@@ -189,11 +188,14 @@ def _without_none(pair: tuple[float, str]) -> float:
     return -1.0 if pair[1] == NONE else pair[0]
 
 
-def _skips(model: nn.Module) -> Iterator[tuple[nn.ModuleDict, str]]:
-    """Find the skip connections of stride 1: those that are the identity, or the dropout in its place."""
-    for module in model.modules():
-        if isinstance(module, Cell):
-            for edge in module.edges:
-                assert isinstance(edge, nn.ModuleDict)  # noqa: S101  # a Cell is made of them
-                if SKIP in edge and isinstance(edge[SKIP], nn.Identity | nn.Dropout):
-                    yield edge, SKIP
+def _add_dropout(model: nn.Module) -> tuple[list[nn.Dropout], TransformHandle]:
+    """Replace the skip connections of stride 1, which are the identity, by dropout."""
+    dropouts: list[nn.Dropout] = []
+
+    def transform(site: CandidateSite, module: nn.Module) -> nn.Module:
+        if site.edge is None or site.candidate != SKIP or not isinstance(module, nn.Identity):
+            return module
+        dropouts.append(nn.Dropout(0.0))
+        return dropouts[-1]
+
+    return dropouts, transform_candidates(model, transform)

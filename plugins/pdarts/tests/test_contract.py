@@ -1,4 +1,4 @@
-"""P-DARTS keeps nasreg's contract, here with gradients accumulated."""
+"""P-DARTS keeps nasreg's contract, here with two stages and gradients accumulated."""
 
 from __future__ import annotations
 
@@ -14,4 +14,5 @@ class TestPdarts(AlgorithmContract):
 
     @pytest.fixture
     def trainer_options(self, algorithm):
-        return {**short_options(algorithm), "batch_size": 32, "accumulate": 2}
+        stages = {"added_cells": [0, 1], "kept": [4], "dropout": [0.1, 0.4]}
+        return {**short_options(algorithm), **stages, "batch_size": 32, "accumulate": 2}

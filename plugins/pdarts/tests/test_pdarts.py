@@ -1,4 +1,4 @@
-"""The stages of a P-DARTS search: what is built, who moves when, and what is kept."""
+"""The stages of a P-DARTS search: their supernets, what each step updates, and the files of a stage."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 import nasreg
+from nasreg.config.resolve import RunRequest, resolve
 from nasreg.errors import ConfigError, IncompatibleError, SpaceError
 from nasreg.events import EpochEnded, StageStarted, StepEnded
 from nasreg.nn import Cell, LayerChoice
 from nasreg.registry import Registry
-from nasreg.resolve import resolve_run
 from nasreg.testing import toy_images
 from nasreg_pdarts import trainer as trainer_module
+
+pytestmark = pytest.mark.usefixtures("without_report")
 
 SPACE = {
     "cells": 3,
@@ -30,7 +32,7 @@ TRAINER = {
     "added_cells": [0, 1, 2],
     "kept": [4, 3],
     "dropout": [0.1, 0.4, 0.7],
-    "alphas_lr": 0.1,
+    "arch_lr": 0.1,
 }
 
 
@@ -53,8 +55,12 @@ def seen(monkeypatch):
     return found
 
 
+def resolved(preset):
+    return resolve(Registry(), RunRequest(algorithm="pdarts", preset=preset, dataset="cifar10")).spec
+
+
 def test_preset_paper_is_the_authors_command_line():
-    spec = resolve_run(Registry(), "pdarts", preset="paper", dataset="cifar10")
+    spec = resolved("paper")
     assert spec.trainer == {
         "epochs": 25,
         "batch_size": 96,
@@ -62,19 +68,20 @@ def test_preset_paper_is_the_authors_command_line():
         "precision": "float32",
         "deterministic": True,
         "checkpoint_minutes": 10.0,
+        "keep_freed_memory": True,
         "execution": "optimized",
         "activation_checkpointing": False,
-        "weights_lr": 0.025,
-        "weights_lr_min": 0.0,
-        "weights_momentum": 0.9,
-        "weights_decay": 3e-4,
+        "lr": 0.025,
+        "lr_min": 0.0,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
         "grad_clip": 5.0,
-        "alphas_lr": 6e-4,
-        "alphas_betas": [0.5, 0.999],
-        "alphas_decay": 1e-3,
+        "arch_lr": 6e-4,
+        "arch_betas": [0.5, 0.999],
+        "arch_weight_decay": 1e-3,
         "max_parameters": None,
         "budget_weight": 1.0,
-        "alphas_grad_clip": 5.0,
+        "arch_grad_clip": 5.0,
         "warmup_epochs": 10,
         "added_cells": [0, 6, 12],
         "kept": [5, 3],
@@ -84,7 +91,7 @@ def test_preset_paper_is_the_authors_command_line():
     assert spec.mutator == {"init_std": 1e-3, "max_skips": 2}
     assert (spec.space.options["cells"], spec.space.options["channels"]) == (5, 16)
     for preset, dropout in (("paper-cifar10", [0.0, 0.4, 0.7]), ("paper-cifar100", [0.1, 0.2, 0.3])):
-        other = resolve_run(Registry(), "pdarts", preset=preset, dataset="cifar10")
+        other = resolved(preset)
         assert other.trainer == {**spec.trainer, "dropout": dropout}
 
 
@@ -104,7 +111,7 @@ def test_each_stage_is_deeper_with_fewer_candidates_and_newly_initialised(seen):
 
     search(callbacks=[watch])
     assert [(event.stage, event.stages, event.epoch) for event in stages] == [(0, 3, 0), (1, 3, 2), (2, 3, 4)]
-    assert "5 candidates an edge" in stages[0].summary
+    assert "5 candidates per edge" in stages[0].summary
     assert [epoch[:3] for epoch in epochs] == [(s, 3 + s, {(5, 4, 3)[s]}) for s in (0, 0, 1, 1, 2, 2)]
     # p0 * (2 - 0 - 1) / 2 while only weights train, then p0
     expected = [{0.05}, {0.1}, {0.2}, {0.4}, {0.35}, {0.7}]
@@ -126,14 +133,14 @@ def test_warm_up_trains_weights_only(seen):
         assert not any(torch.equal(a, b) for a, b in zip(warm, end, strict=True))
 
 
-def test_the_alphas_gradient_is_clipped(seen):
+def test_the_gradient_of_the_architecture_parameters_is_clipped(seen):
     norms = []
 
     def watch(event):
         if isinstance(event, StepEnded) and seen[0].alphas[0].grad is not None:
             norms.append(float(torch.stack([alpha.grad.norm() for alpha in seen[0].alphas]).norm()))
 
-    search(callbacks=[watch], trainer={**TRAINER, "alphas_grad_clip": 1e-4})
+    search(callbacks=[watch], trainer={**TRAINER, "arch_grad_clip": 1e-4})
     assert norms
     assert max(norms) <= 1e-4 * 1.0001
 
@@ -151,7 +158,7 @@ def test_dropout_is_after_skips_of_stride_one_only(seen):
     assert not any(isinstance(module, nn.Dropout) for module in result.model(keep_weights=True).modules())
 
 
-def test_what_is_kept_in_the_run_directory(tmp_path):
+def test_the_files_of_the_stages_in_the_run_directory(tmp_path):
     result = search(tmp_path / "run")
     run = tmp_path / "run"
     for stage, left in ((1, 4), (2, 3), (3, 1)):
@@ -165,8 +172,8 @@ def test_what_is_kept_in_the_run_directory(tmp_path):
                 assert max(dropped, default=0) <= min(row[name] for name in names)
     genotypes = json.loads((run / "max-skips/genotypes.json").read_text())
     assert list(genotypes) == ["4", "3", "2", "1", "0"]
-    for most in genotypes:
-        architecture = nasreg.Architecture.load(run / f"max-skips/{most}.json")
+    for limit in genotypes:
+        architecture = nasreg.Architecture.load(run / f"max-skips/{limit}.json")
         result.space.validate(architecture)
     assert nasreg.Architecture.load(run / "max-skips/2.json") == result.architecture
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -184,7 +191,7 @@ class Own(nn.Module):
         return self.choice(x).mean((2, 3))
 
 
-@pytest.mark.parametrize("space", ["chain", Own()])
+@pytest.mark.parametrize("space", ["chain", Own])
 def test_a_space_that_cannot_grow_is_refused_before_anything_is_written(tmp_path, space):
     with pytest.raises(IncompatibleError, match="requires of a space: depth, edge_candidates"):
         nasreg.search(space, toy_images(80), "pdarts", out=tmp_path / "run", trainer=TRAINER)
@@ -192,15 +199,27 @@ def test_a_space_that_cannot_grow_is_refused_before_anything_is_written(tmp_path
 
 
 def test_too_shallow_a_first_stage_is_refused(tmp_path):
-    with pytest.raises(SpaceError, match=r"with 1 cells more .* raise space.cells"):
+    with pytest.raises(SpaceError, match=r"has other choices when 1 cells are added: start from a larger depth"):
         search(tmp_path / "run", space_options={**SPACE, "cells": 1})
     assert not (tmp_path / "run").exists()
 
 
-def test_stages_must_agree():
+def test_options_of_the_stages_must_have_the_same_length():
     with pytest.raises(ConfigError, match="3 stages, so that dropout must have 3 values and kept 2, not 3 and 1"):
         search(trainer={**TRAINER, "kept": [4]})
     stages = []
     one = {**TRAINER, "added_cells": [0], "kept": [], "dropout": [0.0]}
     search(trainer=one, callbacks=[lambda event: stages.append(event) if isinstance(event, StageStarted) else None])
     assert len(stages) == 1
+
+
+@pytest.mark.slow
+def test_a_search_within_a_budget_finds_smaller_cells():
+    candidates = ["none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5"]
+    trainer = {**TRAINER, "epochs": 4, "added_cells": [0], "kept": [], "dropout": [0.0]}
+    sizes = []
+    for budget in ({}, {"max_parameters": 1, "budget_weight": 0.1}):
+        space = {**SPACE, "channels": 4, "candidates": candidates}
+        result = search(trainer={**trainer, **budget}, space_options=space, seed=0)
+        sizes.append(sum(parameter.numel() for parameter in result.model().parameters()))
+    assert sizes[1] < sizes[0]

@@ -1,4 +1,4 @@
-"""What is dropped and what is derived, against figures of the authors' program (see golden/README.md)."""
+"""Candidates dropped and cells derived, against figures of the authors' program (see golden/README.md)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def edges(decision) -> list[list]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stage", [0, 1])
-def test_what_stays_after_a_stage(case, stage):
+def test_candidates_kept_after_a_stage(case, stage):
     golden = GOLDEN["cases"][case]["stages"][stage]
     left = mutator(golden).strongest((5, 3)[stage])
     for key in ("normal", "reduce"):
@@ -60,15 +60,15 @@ def test_genotypes_for_every_limit_on_skips(case):
     last = mutator(golden["stages"][2])
     unrestricted = last.restricted(None).decisions
     assert {key: edges(unrestricted[key]) for key in unrestricted} == golden["genotype_unrestricted"]
-    assert set(golden["genotype_by_max_skips"]) == {str(most) for most in range(9)}
-    for most, expected in golden["genotype_by_max_skips"].items():
-        decisions = last.restricted(int(most)).decisions
-        assert {key: edges(decisions[key]) for key in decisions} == expected, most
+    assert set(golden["genotype_by_max_skips"]) == {str(limit) for limit in range(9)}
+    for limit, expected in golden["genotype_by_max_skips"].items():
+        decisions = last.restricted(int(limit)).decisions
+        assert {key: edges(decisions[key]) for key in decisions} == expected, limit
     assert last.architecture() == last.restricted(2)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 9))
-def test_restricted_cells_are_cells_with_few_skips(seed, most):
+def test_restricted_cells_are_cells_with_few_skips(seed, max_skips):
     rng = random.Random(seed)
     operations = [NONE, SKIP, "max_pool_3x3", "sep_conv_3x3"]
     candidates = []
@@ -78,12 +78,12 @@ def test_restricted_cells_are_cells_with_few_skips(seed, most):
             candidates.append(names)
     cell = CellSpec(key="normal", inputs=2, nodes=4, candidates=tuple(candidates), concat=(2, 3, 4, 5))
     weights = [[rng.random() for _ in names] for names in candidates]
-    decision = restrict_skips(cell, weights, most)
+    decision = restrict_skips(cell, weights, max_skips)
     assert cell.problem(decision) is None
     names = [name for node in decision for name, _ in node]
     forced = sum(set(cell.candidates[edge]) <= {NONE, SKIP} for edge in range(14))
-    assert names.count(SKIP) <= most + forced
-    if most >= 8:
+    assert names.count(SKIP) <= max_skips + forced
+    if max_skips >= 8:
         assert decision == derive_cell(cell, weights)
 
 

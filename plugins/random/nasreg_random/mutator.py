@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from nasreg.mutators import TrialMutator
+from nasreg.mutators import MultiTrialMutator
 from nasreg.specs import Architecture
 
 
-class RandomMutator(TrialMutator):
-    """Draws until it finds what it has not proposed before; the scores do not matter to it."""
+class RandomMutator(MultiTrialMutator):
+    """Draws until it finds an architecture that it has not proposed before; scores do not matter to it."""
 
     def _propose(self) -> Architecture:
         rng = self.rng()
-        tried = [trial.architecture for trial in self.trials]
-        while (architecture := self.space.sample(rng)) in tried:
+        proposed = [trial.architecture for trial in self.trials]
+        while (architecture := self.space.sample(rng)) in proposed:
             pass  # there is another one: no search has more trials than its space has architectures
         return architecture

@@ -1,42 +1,44 @@
-"""What nasreg finds through the entry point: random search as data. Imports no torch."""
+"""The hooks of the plugin: random search as data that names its code by string. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from nasreg.hookspecs import hookimpl
-from nasreg.specs import AlgorithmSpec, MutatorSpec, Preset, TrainerSpec
+from nasreg.specs import AlgorithmSpec, MutatorSpec, PluginInfo, Preset, TrainerSpec
 
-HELD_OUT = {"alpha_fraction": 0.0, "validation_fraction": 0.2}
+
+@hookimpl
+def nasreg_plugin() -> PluginInfo:
+    """Return the version of the contract that the plugin was written for."""
+    return PluginInfo(api=2)
 
 
 @hookimpl
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
-    """Give the algorithm."""
+    """Return the algorithm."""
     return [
         AlgorithmSpec(
             name="random",
             summary="random search: different architectures, each trained on its own, the best by validation",
-            plugin_api=1,
             paper="Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search,"
             " https://arxiv.org/abs/1902.07638",
             family="multi-trial",
             primitives=frozenset({"layer", "input", "cell"}),
+            splits=frozenset({"validation"}),
             mutator=MutatorSpec(factory="nasreg_random.mutator:RandomMutator", config="nasreg.specs:Config"),
             trainer=TrainerSpec(
-                factory="nasreg.trainers:TrialTrainer", config="nasreg.trainers.config:TrialTrainerConfig"
+                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"
             ),
             presets={
                 "default": Preset(
                     summary="20 trials of 20 epochs, 8 cells, 16 channels",
                     spaces={"darts": {"cells": 8, "channels": 16}},
-                    dataset=HELD_OUT,
                 ),
                 "demo": Preset(
                     summary="a real search of 8 small trials that ends within two minutes on two CPU cores",
                     trainer={"trials": 8, "epochs": 6, "batch_size": 64, "lr": 0.1},
                     spaces={"darts": {"cells": 3, "channels": 8, "nodes": 3}, "chain": {"blocks": 3, "channels": 8}},
-                    dataset=HELD_OUT,
                 ),
             },
             default_preset="default",

@@ -1,10 +1,10 @@
-"""Random search keeps nasreg's contract, also with trials of other length and gradients accumulated."""
+"""Random search keeps nasreg's contract, here with gradients accumulated."""
 
 from __future__ import annotations
 
 import pytest
 
-from nasreg.testing import AlgorithmContract
+from nasreg.testing import AlgorithmContract, short_options
 
 
 class TestRandom(AlgorithmContract):
@@ -13,5 +13,5 @@ class TestRandom(AlgorithmContract):
         return "random"
 
     @pytest.fixture
-    def trainer_options(self):
-        return {"trials": 3, "epochs": 3, "batch_size": 32, "accumulate": 2}
+    def trainer_options(self, algorithm):
+        return {**short_options(algorithm), "batch_size": 32, "accumulate": 2}

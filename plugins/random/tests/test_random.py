@@ -1,4 +1,4 @@
-"""Random search: distinct proposals, scores on held-out images, the best kept."""
+"""Random search: distinct proposals, scores on the validation split, the best as the result."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from nasreg.events import TrialEnded
 from nasreg.nn import LayerChoice
 from nasreg.testing import toy_images
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 TRAINER = {"trials": 4, "epochs": 2, "batch_size": 32, "lr": 0.1}
 SPACE = {"blocks": 2, "channels": 2}
-DATA = {"alpha_fraction": 0.0, "validation_fraction": 0.25}
+DATA = {"validation_fraction": 0.25}
 
 
 def search(out=None, space="chain", space_options=SPACE, callbacks=(), **more):
@@ -26,7 +28,7 @@ def search(out=None, space="chain", space_options=SPACE, callbacks=(), **more):
     )
 
 
-def test_the_best_of_different_trials_is_kept(tmp_path):
+def test_the_result_is_the_best_of_distinct_trials(tmp_path):
     ended = []
     result = search(tmp_path / "run", callbacks=[lambda e: ended.append(e) if isinstance(e, TrialEnded) else None])
     assert [(event.trial, event.trials) for event in ended] == [(n, 4) for n in range(4)]
@@ -39,7 +41,7 @@ def test_the_best_of_different_trials_is_kept(tmp_path):
     assert len(result.history) == 8
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["trial"] for line in lines if line["event"] == "trial"] == [1, 2, 3, 4]
-    # the score is the accuracy on the held-out part after a trial's last epoch
+    # the score is the accuracy on the validation split after the last epoch of a trial
     assert [event.score for event in ended] == [epoch["validation_accuracy"] for epoch in result.history[1::2]]
     assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
     with pytest.raises(UsageError, match="no supernet"):
@@ -63,39 +65,50 @@ class Net(nn.Module):
         return self.conv(x).flatten(2).amax(2)
 
 
-def test_a_model_of_ones_own_starts_anew_in_each_trial():
+def test_a_class_is_built_anew_for_each_trial_and_an_instance_copied():
     net = Net()
     before = [parameter.detach().clone() for parameter in net.parameters()]
-    result = search(space=net, space_options=None, trainer={**TRAINER, "trials": 3})
-    assert {trial["architecture"]["decisions"]["a"] for trial in result.trials} == {"0", "1", "2"}
+    for space in (Net, net):
+        result = search(space=space, space_options=None, trainer={**TRAINER, "trials": 3})
+        assert {trial["architecture"]["decisions"]["a"] for trial in result.trials} == {"0", "1", "2"}
+        assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
-    assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
+    kept = dict(net.named_parameters())  # the network of an instance has the weights that it had before the search
+    assert all(
+        torch.equal(value, kept[name.replace("conv.", f"conv.candidates.{result.architecture.decisions['a']}.")])
+        for name, value in result.model().named_parameters()
+    )
 
 
 def test_more_trials_than_architectures_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"trainer.trials is 4, but the space has only 3 architectures"):
-        search(tmp_path / "run", space=Net(), space_options=None)
+        search(tmp_path / "run", space=Net, space_options=None)
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_held_out_is_refused():
-    with pytest.raises(ConfigError, match=r"no image is held out .* set dataset.validation_fraction"):
-        search(dataset_options={"alpha_fraction": 0.0, "validation_fraction": 0.0})
+def test_an_empty_validation_split_is_refused():
+    with pytest.raises(
+        ConfigError,
+        match=r"the validation split, on which trials are scored, is empty: set dataset.validation_fraction",
+    ):
+        search(dataset_options={"validation_fraction": 0.0})
 
 
 def test_accumulated_gradients():
     losses = [
-        search(trainer={**TRAINER, "trials": 1, "accumulate": accumulate}, space=Net(), space_options=None).history
+        search(trainer={**TRAINER, "trials": 1, "accumulate": accumulate}, space=Net, space_options=None).history
         for accumulate in (1, 4)
     ]
     assert losses[0][-1]["train_loss"] == pytest.approx(losses[1][-1]["train_loss"], rel=1e-4)
 
 
-def test_a_budget_of_weights(tmp_path):
+def test_a_budget_of_parameters(tmp_path):
     sizes = [trial["parameters"] for trial in search().trials]
     budget = sorted(sizes)[1]
     result = search(tmp_path / "run", trainer={**TRAINER, "max_parameters": budget})
     assert len(result.trials) == 4
     assert max(trial["parameters"] for trial in result.trials) <= budget
-    with pytest.raises(TrainingError, match=r"none of 100 architectures .* has at most 1 weights .* raise trainer.max"):
+    with pytest.raises(
+        TrainingError, match=r"none of 100 architectures .* has at most 1 parameters .* raise trainer.max"
+    ):
         search(trainer={**TRAINER, "max_parameters": 1})

@@ -1,0 +1,120 @@
+"""How the results of searches and retrainings are reported. Imports no torch that the run has not imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasreg.cli import render
+from nasreg.cli.output import Output
+from nasreg.cli.paths import shell_command, short
+from nasreg.events import Callback, Event, RunStarted
+from nasreg.runs import files
+from nasreg.specs.metrics import metric_spec
+from nasreg.specs.run import RunSpec
+
+if TYPE_CHECKING:
+    from nasreg.config.resolve import ResolvedRun
+    from nasreg.engine.retrain import RetrainResult
+    from nasreg.engine.runs import RepeatedResult
+    from nasreg.engine.search import SearchResult
+
+
+def report_spec(output: Output, run: ResolvedRun) -> None:
+    """Print all options of a run that is not executed, as YAML, whatever the mode but JSON."""
+    text = run.spec.to_yaml().rstrip()
+    output.result(lambda: run.spec.model_dump(mode="json"), lambda: output.line(text), [text])
+
+
+def preset_note(output: Output, run: ResolvedRun, others: str) -> list[Callback]:
+    """Return what says, in the first line of a run, that its preset or recipe is the one that the data set names.
+
+    Args:
+        output: Prints it.
+        run: The run.
+        others: How to choose another one.
+    """
+    chosen, title = run.preset_of_dataset, run.spec.dataset.title
+    kind = "preset" if isinstance(run.spec, RunSpec) else "recipe"
+    told: list[Event] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, RunStarted) and not told:
+            told.append(event)
+            output.line(f"{kind} {chosen}, which data set {title} names; others: {others}")
+
+    return [note] if chosen else []
+
+
+def report_search(output: Output, result: SearchResult) -> None:
+    """Print the result of a search."""
+    from nasreg.report import describe_architecture
+
+    path = result.run_dir or Path()
+    written = [path / name for name in (files.ARCHITECTURE, files.GENOTYPE, files.CELLS, files.REPORT)]
+
+    def data() -> object:
+        return {
+            "run_dir": str(path),
+            "architecture": result.architecture.model_dump(mode="json"),
+            "genotype": result.genotype,
+            "trials": len(result.trials),
+            "last_epoch": {name: value for name, value in result.history[-1].items() if isinstance(value, int | float)},
+        }
+
+    def text() -> None:
+        if result.trials:
+            output.line()
+            render.trials(output, result.trials)
+        output.line(f"\n{describe_architecture(result.space, result.architecture)}\n")
+        for file in written:
+            if file.exists():
+                output.line(f"wrote {short(file)}")
+
+    output.result(data, text, [short(path)])
+    output.hint(f"next: {shell_command('retrain', path)}")
+
+
+def report_retrain(output: Output, result: RetrainResult | RepeatedResult) -> None:
+    """Print the result of a retraining, or of a repeated one."""
+    from nasreg.engine.retrain import RetrainResult
+
+    if isinstance(result, RetrainResult):
+        _report_one(output, result)
+    else:
+        _report_repeated(output, result)
+
+
+def _report_one(output: Output, result: RetrainResult) -> None:
+    path = result.run_dir or Path()
+
+    def text() -> None:
+        for name, value in result.metrics.items():
+            if name.startswith("test_") and not name.endswith("_loss"):
+                spec = metric_spec(name)
+                output.line(f"\n{spec.title} {spec.format(value)} after the last epoch")
+                break
+        for name in (files.LAST_WEIGHTS, files.BEST_WEIGHTS, files.REPORT):
+            if (path / name).exists():
+                output.line(f"wrote {short(path / name)}")
+
+    output.result(lambda: {"run_dir": str(path), "metrics": result.metrics}, text, [short(path)])
+    output.hint(f"next: {shell_command('evaluate', path)}")
+
+
+def _report_repeated(output: Output, result: RepeatedResult) -> None:
+    spec = metric_spec(result.metric)
+
+    def data() -> object:
+        scores = dict(zip(map(str, result.seeds), result.scores, strict=True))
+        return {"run_dir": str(result.run_dir), result.metric: scores, "mean": result.mean, "std": result.std}
+
+    def text() -> None:
+        rows = [(f"seed {seed}", spec.format(value)) for seed, value in zip(result.seeds, result.scores, strict=True)]
+        if result.std is not None:
+            rows.append(("mean", f"{spec.format(result.mean)} ± {spec.format(result.std)}"))
+        output.line()
+        output.table(f"{spec.title} after the last epoch", rows)
+        output.line(f"wrote {short(result.run_dir / files.SUMMARY)}")
+
+    output.result(data, text, [short(result.run_dir)])

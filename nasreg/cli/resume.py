@@ -1,0 +1,66 @@
+"""The command that resumes either kind of run: ``resume``. Imports no torch until it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nasreg.cli import options
+from nasreg.cli.output import Output
+from nasreg.cli.run import tensorboard_callbacks
+
+if TYPE_CHECKING:
+    from nasreg.engine.retrain import RetrainResult
+    from nasreg.engine.runs import RepeatedResult
+    from nasreg.engine.search import SearchResult
+
+
+def resume(
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="Directory of a run that was interrupted, or that is to be extended",
+            show_default=False,
+        ),
+    ],
+    set_: Annotated[
+        list[str] | None,
+        options.settings(
+            "Change an option that does not decide the result, such as trainer.accumulate=2, or that extends the run,"
+            " such as trainer.trials=40"
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, cuda, cuda:N or mps. Default: the one that it began on", show_default=False),
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Resume a search or a retraining.
+
+    It continues from its last checkpoint and ends as if it had not been interrupted.
+    """
+    from nasreg.cli.results import report_retrain, report_search
+    from nasreg.engine import runs
+    from nasreg.engine.search import SearchResult
+    from nasreg.errors import UsageError
+    from nasreg.runs import files
+
+    output = Output(as_json=as_json, quiet=quiet)
+    result: SearchResult | RetrainResult | RepeatedResult
+    with output.progress() as callbacks:
+        if (run_dir / files.REPEATS).is_file():
+            if set_ or device:
+                raise UsageError("a repeated retraining is resumed with its own options: leave out --set and --device")
+            result = runs.resume_repeats(run_dir, callbacks=callbacks)
+        else:
+            boards = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
+            result = runs.resume(run_dir, settings=set_ or [], device=device, callbacks=[*callbacks, *boards])
+    if isinstance(result, SearchResult):
+        report_search(output, result)
+        return
+    report_retrain(output, result)

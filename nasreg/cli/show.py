@@ -1,0 +1,155 @@
+"""The command that shows an architecture: ``show``. Imports no torch until it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from nasreg.cli import options
+from nasreg.cli.output import Output
+from nasreg.cli.paths import short
+
+if TYPE_CHECKING:
+    from nasreg.specs import Architecture, SearchSpaceSpec
+
+
+def show(
+    source: options.Source,
+    space: options.SourceSpace = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Draw a picture to this .svg or .png file", show_default=False),
+    ] = None,
+    network: Annotated[
+        bool, typer.Option("--network", help="Show the whole network instead: its blocks, their shapes and parameters")
+    ] = False,
+    set_: Annotated[list[str] | None, options.settings("With --network: set one option of the space")] = None,
+    as_json: options.Json = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the names of the files that are written.")
+    ] = False,
+) -> None:
+    """Show an architecture as text, genotype or picture.
+
+    Of a run directory it also lists the trials, and writes the report again.
+    """
+    from nasreg.errors import UsageError
+
+    output = Output(as_json=as_json, quiet=quiet)
+    if network:
+        _show_network(output, source, space, out, set_ or [])
+        return
+    if set_:
+        raise UsageError("--set is for --network only")
+    from nasreg.report import draw_cells, write_report
+    from nasreg.runs import files
+
+    path = Path(source)
+    # The functions of os.path, since those of Path raise for a name that is too long.
+    is_run = os.path.isdir(path)
+    in_run = is_run or (os.path.isfile(path) and (path.parent / files.RUN).is_file())
+    if in_run and space is not None:
+        raise UsageError(f"--space is for an architecture in no run, but {source} is in one")
+    written: list[Path] = []
+    if is_run and not (path / files.ARCHITECTURE).exists():
+        output.line(f"wrote {short(write_report(path))}")  # of a run that has not ended, whose architecture is refused
+    shown = _of_run(path) if in_run else _by_itself(source, space)
+    if out:
+        written.append(draw_cells(shown.space, shown.architecture, out, strengths=shown.strengths))
+    if is_run:
+        written.append(write_report(path))
+    _report(output, shown, written)
+
+
+class _Shown(NamedTuple):
+    space: SearchSpaceSpec
+    architecture: Architecture
+    strengths: dict[str, list[float]] | None = None
+    trials: Sequence[dict[str, Any]] = ()
+
+
+def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
+    from nasreg.cli import render
+    from nasreg.report import describe_architecture
+    from nasreg.specs import genotype_text
+
+    genotype = genotype_text(shown.space, shown.architecture)
+    names = [short(file) for file in written]
+
+    def data() -> object:
+        return {
+            "architecture": shown.architecture.model_dump(mode="json"),
+            "genotype": genotype,
+            "trials": list(shown.trials),
+            "files": names,
+        }
+
+    def text() -> None:
+        if shown.trials:
+            render.trials(output, shown.trials)
+            output.line()
+        output.line(describe_architecture(shown.space, shown.architecture))
+        if genotype:
+            output.line(f"\n{genotype}")
+        if names:
+            output.line()
+        for name in names:
+            output.line(f"wrote {name}")
+
+    output.result(data, text, names)
+
+
+def _of_run(path: Path) -> _Shown:
+    """Return the architecture of a run, or of a file in it."""
+    from nasreg.runs import files
+    from nasreg.runs.callbacks import read_metrics
+    from nasreg.runs.directory import RunDirectory
+    from nasreg.specs import Architecture
+
+    directory = RunDirectory(path if path.is_dir() else path.parent)
+    is_json = path.is_file() and path.suffix == ".json"
+    architecture = Architecture.load(path) if is_json else directory.architecture
+    space = directory.space
+    space.validate(architecture)
+    metrics = directory.path / files.METRICS
+    records = read_metrics(metrics) if metrics.exists() else []
+    strengths = [record.get("strengths") for record in records if record.get("event") == "epoch"]
+    trials = [record for record in records if record.get("event") == "trial"]
+    return _Shown(space, architecture, strengths[-1] if strengths else None, trials)
+
+
+def _by_itself(source: str, space: str | None) -> _Shown:
+    """Return an architecture that is in no run; its space has to be built for that."""
+    from nasreg.networks.build import plan_network
+    from nasreg.networks.references import EXAMPLE_INFO, find_architecture
+
+    plan = plan_network(find_architecture(source, space=space), EXAMPLE_INFO)
+    return _Shown(plan.space, plan.architecture)
+
+
+def _show_network(output: Output, source: str, space: str | None, out: Path | None, settings: list[str]) -> None:
+    from nasreg.config.layers import settings_layer
+    from nasreg.networks.blocks import network_blocks
+    from nasreg.networks.build import build_network
+    from nasreg.networks.inputs import input_spec
+    from nasreg.networks.references import find_architecture
+    from nasreg.report.drawing.network import BLOCK_HEADER, block_rows, draw_network
+
+    found = find_architecture(source, space=space)
+    info = input_spec(found.run).info
+    given = settings_layer(settings, ["space"]).values.get("space", {})
+    blocks = network_blocks(build_network(found, info, given), info)
+    title = f"{found.title} on images of {info.channels}x{info.height}x{info.width}"
+    written = [short(draw_network(blocks, out, title=title))] if out else []
+
+    def text() -> None:
+        output.table(title, [BLOCK_HEADER, *block_rows(blocks)])
+        for name in written:
+            output.line(f"\nwrote {name}")
+
+    output.result(lambda: {"blocks": [asdict(block) for block in blocks], "files": written}, text, written)

@@ -1,0 +1,109 @@
+"""Finds the source of a space or a data set: in the registry, in the user's code, or in a Python object.
+
+Imports torch only when one is built or loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nasreg.config.custom_space import space_from_code
+from nasreg.config.sources import DatasetSource, SpaceSource
+from nasreg.data.config import DatasetConfig
+from nasreg.errors import PluginError, RunDirectoryError, UsageError
+from nasreg.registry import Registry
+from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_reference
+
+if TYPE_CHECKING:
+    from nasreg.data import DatasetBundle
+
+
+def find_space(registry: Registry, text: str, import_path: str | None = None) -> SpaceSource:
+    """Find a space by reference.
+
+    Args:
+        registry: Where names are looked up.
+        text: A name, ``package.module:name`` or ``folder/file.py:name``; the current directory is importable.
+        import_path: Another directory to import a module from, if it is not found otherwise.
+
+    Raises:
+        UnknownNameError: There is no such space.
+        SpaceError: The user's code cannot be imported, or its parameters cannot be options.
+        RunDirectoryError: The space was a Python object.
+        PluginError: The plugin's code cannot be loaded.
+    """
+    match parse_reference(text):
+        case CodeRef() as reference:
+            return space_from_code(reference, import_path)
+        case ObjectRef() as reference:
+            raise RunDirectoryError(_object_advice("model", reference))
+        case RegisteredRef():
+            entry = registry.space(text)
+            component = entry.component
+            return SpaceSource(
+                parse_reference(registry.qualified("space", text)),
+                component.load_config(),
+                lambda info, config: component.load_factory()(info, config),  # noqa: PLW0108  # loaded when it is called
+                entry,
+            )
+
+
+def find_dataset(registry: Registry, text: str) -> DatasetSource:
+    """Find a data set by reference.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+        UsageError: The reference is to code.
+        RunDirectoryError: The data set was a Python object.
+        PluginError: The plugin's code cannot be loaded, or its options are no ``DatasetConfig``.
+    """
+    match parse_reference(text):
+        case CodeRef():
+            raise UsageError(
+                f"data set {text!r}: code cannot be given as a data set; name a registered one or folder:PATH, or pass"
+                " a Dataset from Python"
+            )
+        case ObjectRef() as reference:
+            raise RunDirectoryError(_object_advice("data set", reference))
+        case RegisteredRef():
+            entry = registry.dataset(text)
+            component = entry.component
+            config = component.load_config()
+            if not issubclass(config, DatasetConfig):
+                raise PluginError(f"data set {text!r}: its options {config.__name__} are no nasreg.data.DatasetConfig")
+
+            def load(options: DatasetConfig) -> DatasetBundle:
+                from nasreg.data import DatasetBundle
+
+                loaded = component.load_factory()(options)
+                if not isinstance(loaded, DatasetBundle):
+                    raise PluginError(f"data set {text!r} returned a {type(loaded).__name__}, not a DatasetBundle")
+                return loaded
+
+            qualified = parse_reference(registry.qualified("dataset", text))
+            return DatasetSource(qualified, config, load, entry.default_preset)
+
+
+def dataset_from_object(data: Any) -> DatasetSource:
+    """Return the source of data given from Python.
+
+    Args:
+        data: A torch ``Dataset``, a tuple ``(train, test)`` of those, or a ``DatasetBundle``.
+
+    Raises:
+        DataError: It is none of these.
+    """
+    from nasreg.data import DatasetBundle, from_torch
+
+    if isinstance(data, DatasetBundle):
+        bundle = data
+    else:
+        bundle = from_torch(*data) if isinstance(data, tuple) else from_torch(data)
+    return DatasetSource(ObjectRef(type(data).__name__), DatasetConfig, lambda config: bundle)
+
+
+def _object_advice(what: str, reference: ObjectRef) -> str:
+    return (
+        f"this run was started from Python with a {what} given as an object ({reference.label}): resume it with"
+        " nasreg.search(..., out=..., resume=True) or nasreg.retrain(..., out=..., resume=True) and the same arguments"
+    )

@@ -1,0 +1,366 @@
+"""From what a user asks for to a spec in which no option is left open, of a search and of a retraining.
+
+The layers, weakest first: defaults of the config classes, options that the architecture was searched with (retraining),
+preset or recipe, config file, Python arguments, ``--set``. The stronger layer wins. Options of a space or data set
+belong to the one that the same layer names: where a stronger layer names another one, they do not apply. Imports no
+torch, except what a user's own space imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from nasreg.config.layers import (
+    SELECTIONS,
+    Layer,
+    chosen_name,
+    config_layer,
+    last,
+    make_layer,
+    merge,
+    settings_layer,
+    top_level,
+)
+from nasreg.config.lookup import find_dataset, find_space
+from nasreg.config.sources import DatasetSource, SpaceSource
+from nasreg.data.config import DatasetConfig
+from nasreg.errors import ConfigError, NasregError, UnknownNameError, did_you_mean
+from nasreg.registry import Registry
+from nasreg.specs.algorithm import Preset, RecipeEntry
+from nasreg.specs.architecture import Architecture
+from nasreg.specs.base import Config, parse
+from nasreg.specs.references import parse_reference
+from nasreg.specs.retrain import RetrainSpec
+from nasreg.specs.run import RunSpec
+from nasreg.trainers.config import RetrainConfig
+
+DEFAULT_DATASET = "digits"
+DEFAULT_RECIPE = "cifar"
+
+
+class ArchitectureOrigin(NamedTuple):
+    """An architecture to retrain, and what is known of its search."""
+
+    title: str
+    """Where it comes from."""
+    architecture: Architecture
+    options: Mapping[str, Any]
+    """Options of the space that it was searched with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a user asks for: one for each run, a search or a retraining.
+
+    Attributes:
+        algorithm: Name of the algorithm of a search.
+        origin: The architecture of a retraining.
+        space: Reference to a space, or its source; the algorithm's default where None.
+        dataset: Reference to a data set, ``folder:PATH``, or its source; ``digits`` where None.
+        preset: Name of a preset, or of the recipe of a retraining; by default the one that the data set names, else the
+            algorithm's.
+        config: A YAML file, or its content: a spec of which any part may be missing.
+        settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"`` or ``"seed=3"``; VALUE is YAML.
+        options: Section (``space``, ``dataset``, ``mutator``, ``trainer``) -> its options.
+        seed: Seed of everything random.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    """
+
+    algorithm: str | None = None
+    origin: ArchitectureOrigin | None = None
+    space: str | SpaceSource | None = None
+    dataset: str | DatasetSource | None = None
+    preset: str | None = None
+    config: Mapping[str, Any] | str | Path | None = None
+    settings: Sequence[str] = ()
+    options: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    seed: int | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A spec in which no option is left open, with the sources and the options that it names."""
+
+    spec: RunSpec | RetrainSpec
+    space: SpaceSource
+    dataset: DatasetSource
+    dataset_config: DatasetConfig
+    trainer_config: Config
+    mutator_config: Config | None
+    """None in a retraining."""
+    preset_of_dataset: str | None = None
+    """The preset or recipe, if nobody but the data set named it."""
+
+
+def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
+    """Resolve everything that determines a run.
+
+    Args:
+        registry: Where names are looked up.
+        request: What the user asks for; exactly one of ``algorithm`` and ``origin`` is given.
+
+    Raises:
+        UnknownNameError: There is no such algorithm, space, data set, preset or recipe.
+        ConfigError: An option does not exist or has an invalid value; the message says which and where it came from.
+        SpaceError: The user's own space cannot be used.
+        PluginError: The plugin's config class cannot be loaded.
+    """
+    form = _search_form(registry, request) if request.origin is None else _retrain_form(registry, request.origin)
+    layers = _layers(registry, request, form)
+    space, is_space = _chosen_space(registry, request.space, layers, form)
+    dataset, is_dataset = _chosen_dataset(registry, request.dataset, layers)
+    preferred = dataset.default_preset
+    asked = last(layers, form.preset_key)
+    own = preferred if asked is None and preferred in form.presets() else None
+    preset_name = str((own or form.default_preset) if asked is None else asked)
+    preset = form.preset(preset_name)
+    layers = [*form.weakest, _preset_layer(form, preset_name, preset, space), *layers]
+
+    classes = {**form.classes, "space": space.config, "dataset": dataset.config}
+    chosen: dict[str, Callable[[str], bool]] = {"space": is_space, "dataset": is_dataset}
+    configs: dict[str, Config] = {}
+    for section, config in classes.items():
+        values, sources = merge(layers, section, chosen.get(section, bool))
+        configs[section] = parse(config, values, section, sources)
+    dataset_config = cast("DatasetConfig", configs["dataset"]).with_splits(form.splits, form.title)
+    configs["dataset"] = dataset_config
+
+    named = {"space": space.reference.text, "dataset": dataset.reference.text}
+    resolved: dict[str, Any] = {**form.fixed, form.preset_key: preset_name}
+    for section, options in configs.items():
+        dumped = options.model_dump(mode="json")
+        resolved[section] = {"name": named[section], **dumped} if section in named else dumped
+    top, sources = top_level(layers, ("format", "seed", "device", "task"))
+    spec = parse(form.spec, {**resolved, **top}, "", sources)
+    mutator = configs.get("mutator")
+    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own)
+
+
+def load_resolved(
+    registry: Registry,
+    spec: RunSpec | RetrainSpec,
+    *,
+    space: SpaceSource | None = None,
+    dataset: DatasetSource | None = None,
+    import_path: str | None = None,
+) -> ResolvedRun:
+    """Return a resolved spec, such as that of a run directory, with its sources and options.
+
+    Args:
+        registry: Where names are looked up.
+        spec: The spec.
+        space: The space, if the caller has it as an object.
+        dataset: The data set, if the caller has it as an object.
+        import_path: Directory to import the user's own space from, if it is not found otherwise.
+
+    Raises:
+        NasregError: As ``resolve``; or the space or data set was a Python object that is not given.
+    """
+    space = space or find_space(registry, spec.space.name, import_path)
+    dataset = dataset or find_dataset(registry, spec.dataset.name)
+    parse(space.config, spec.space.options, "space")
+    trainer: type[Config] = RetrainConfig
+    mutator: Config | None = None
+    if isinstance(spec, RunSpec):
+        algorithm = registry.algorithm(spec.algorithm)
+        trainer = algorithm.trainer.load_config()
+        mutator = parse(algorithm.mutator.load_config(), spec.mutator, "mutator")
+    return ResolvedRun(
+        spec,
+        space,
+        dataset,
+        parse(dataset.config, spec.dataset.options, "dataset"),
+        parse(trainer, spec.trainer, "trainer"),
+        mutator,
+    )
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How searches and retrainings differ for ``resolve``."""
+
+    spec: type[RunSpec] | type[RetrainSpec]
+    title: str
+    preset_key: str
+    presets: Callable[[], Collection[str]]
+    preset: Callable[[str], Preset | RecipeEntry]
+    default_preset: str
+    default_space: str | None
+    classes: Mapping[str, type[Config]]
+    splits: Collection[str]
+    fixed: Mapping[str, Any]
+    """What is known beside the layers."""
+    weakest: Sequence[Layer] = ()
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return tuple(self.spec.model_fields)
+
+
+def _search_form(registry: Registry, request: RunRequest) -> _Form:
+    if request.algorithm is None:
+        raise ConfigError("no algorithm is given")
+    algorithm = registry.algorithm(request.algorithm)
+
+    def preset(name: str) -> Preset:
+        if name not in algorithm.presets:
+            hint = did_you_mean(name, algorithm.presets)
+            raise UnknownNameError(f"algorithm {algorithm.name!r} has no preset {name!r}.{hint}")
+        return algorithm.presets[name]
+
+    return _Form(
+        spec=RunSpec,
+        title=f"algorithm {algorithm.name!r}",
+        preset_key="preset",
+        presets=lambda: algorithm.presets,
+        preset=preset,
+        default_preset=algorithm.default_preset,
+        default_space=algorithm.default_space,
+        classes={"mutator": algorithm.mutator.load_config(), "trainer": algorithm.trainer.load_config()},
+        splits=algorithm.splits,
+        fixed={"algorithm": registry.qualified("algorithm", request.algorithm)},
+    )
+
+
+def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
+    return _Form(
+        spec=RetrainSpec,
+        title="a retraining",
+        preset_key="recipe",
+        presets=registry.recipes,
+        preset=registry.recipe,
+        default_preset=DEFAULT_RECIPE,
+        default_space=None,
+        classes={"trainer": RetrainConfig},
+        splits=(),
+        fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
+        weakest=[make_layer(origin.title, {"space": origin.options}, tuple(RetrainSpec.model_fields))],
+    )
+
+
+def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]:
+    sections = {name: dict(options or {}) for name, options in request.options.items()}
+    for name, given in (("space", request.space), ("dataset", request.dataset)):
+        if isinstance(given, str):
+            sections[name] = {"name": given, **sections.get(name, {})}
+    plain = {form.preset_key: request.preset, "seed": request.seed, "device": request.device}
+
+    def suggest(name: str) -> str:
+        """Return the option of a section that a user has named without its section."""
+        found: dict[str, type[Config]] = {**form.classes, "dataset": DatasetConfig}
+        with contextlib.suppress(NasregError):
+            space = request.space or form.default_space or ""
+            found["space"] = (find_space(registry, space) if isinstance(space, str) else space).config
+        return next((f"{section}.{name}" for section, config in found.items() if name in config.model_fields), "")
+
+    layers = [
+        config_layer(request.config, form.known, suggest),
+        make_layer("the arguments", {**sections, **plain}, form.known),
+        settings_layer(request.settings, form.known, suggest),
+    ]
+    for layer in layers:
+        for key, value in form.fixed.items():
+            other = layer.values.get(key, value)
+            if key in ("algorithm", "architecture") and other != value and not _is_short_for(other, value):
+                what = f"{key} {other!r}" if isinstance(other, str) else f"another {key}"
+                raise ConfigError(f"{layer.source} is for {what}, not for {form.title}")
+    return layers
+
+
+def _is_short_for(name: Any, qualified: Any) -> bool:
+    return isinstance(name, str) and isinstance(qualified, str) and parse_reference(qualified).title == name
+
+
+def _chosen_space(
+    registry: Registry, given: str | SpaceSource | None, layers: Sequence[Layer], form: _Form
+) -> tuple[SpaceSource, Callable[[str], bool]]:
+    if isinstance(given, SpaceSource):
+        names = ("", given.reference.text, given.reference.title)
+        other = chosen_name(layers, "space", "")
+        if other not in names:
+            raise ConfigError(f"the search space is {given.reference.text!r}: space.name cannot be {other!r}")
+        return given, lambda name: name in names
+    source = find_space(registry, chosen_name(layers, "space", form.default_space or ""))
+    return source, _is_named(source.reference.text, lambda name: registry.qualified("space", name))
+
+
+def _chosen_dataset(
+    registry: Registry, given: str | DatasetSource | None, layers: Sequence[Layer]
+) -> tuple[DatasetSource, Callable[[str], bool]]:
+    if isinstance(given, DatasetSource):
+        return given, lambda name: name in ("", given.reference.text)
+    source = find_dataset(registry, chosen_name(layers, "dataset", DEFAULT_DATASET))
+    return source, _is_named(source.reference.text, lambda name: registry.qualified("dataset", name))
+
+
+def _is_named(chosen: str, qualified: Callable[[str], str]) -> Callable[[str], bool]:
+    """Return whether a name that a layer gives, if it gives one, is that of the chosen space or data set."""
+
+    def check(name: str) -> bool:
+        if name in ("", chosen):
+            return True
+        try:
+            return qualified(name) == chosen
+        except NasregError:  # a weaker layer names what is not installed, and a stronger one overrules it
+            return False
+
+    return check
+
+
+def _preset_layer(form: _Form, name: str, preset: Preset | RecipeEntry, space: SpaceSource) -> Layer:
+    values = preset.model_dump(exclude={"spaces"})
+    given: dict[str, Any] = {
+        key: values.get(key) for key in ("mutator", "trainer", "dataset", "seed") if key in form.known
+    }
+    own = preset.spaces.get(space.reference.text, preset.spaces.get(space.reference.title))
+    return make_layer(f"{form.preset_key} {name!r}", {**given, "space": own}, form.known)
+
+
+class SpaceAndDataset(NamedTuple):
+    """A space and a data set as a user named them, for work that has no algorithm."""
+
+    space: str | None
+    space_options: dict[str, Any]
+    """As given: whoever builds the space checks them."""
+    dataset: DatasetSource | None
+    dataset_config: DatasetConfig | None
+    """Valid options; None where no data set was named."""
+
+
+def resolve_space_and_dataset(
+    registry: Registry, *, space: str | None = None, dataset: str | None = None, settings: Sequence[str] = ()
+) -> SpaceAndDataset:
+    """Resolve a space and a data set, of which either may be missing.
+
+    Args:
+        registry: Where names are looked up.
+        space: Reference to a space.
+        dataset: Reference to a data set, or ``folder:PATH``.
+        settings: ``"KEY=VALUE"``, such as ``"space.cells=20"``; VALUE is YAML.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+        ConfigError: An option belongs to neither a space nor a data set, or to a data set that was not named, or has an
+            invalid value.
+        PluginError: The plugin's config class cannot be loaded.
+    """
+    known = ("space", "dataset")
+    given = {name: {"name": text} for name, text in (("space", space), ("dataset", dataset)) if text is not None}
+    layers = [make_layer("the arguments", given, known), settings_layer(settings, tuple(RunSpec.model_fields))]
+    for key in layers[1].values:
+        if key not in SELECTIONS:
+            raise ConfigError(f"--set {key} has no meaning here: only options of space and dataset have one")
+    space, dataset = chosen_name(layers, "space", "") or None, chosen_name(layers, "dataset", "") or None
+    space_options, _ = merge(layers, "space", lambda name: name in ("", space))
+    options, sources = merge(layers, "dataset", lambda name: name in ("", dataset))
+    if dataset is None:
+        if options:
+            raise ConfigError(f"--set dataset.{next(iter(options))} needs a data set: name one with --dataset")
+        return SpaceAndDataset(space, space_options, None, None)
+    source = find_dataset(registry, dataset)
+    return SpaceAndDataset(space, space_options, source, parse(source.config, options, "dataset", sources))

@@ -1,0 +1,79 @@
+"""The sources of search spaces and data sets: how to build or load one, and the class of its options.
+
+Imports torch only when one is built or loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nasreg.data.config import DatasetConfig
+from nasreg.errors import SpaceError
+from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.base import Config, parse
+from nasreg.specs.run import Ref
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nasreg.data import DatasetBundle
+    from nasreg.specs.data import DataInfo
+
+
+@dataclass(frozen=True)
+class SpaceSource:
+    """A search space that can be built."""
+
+    reference: Ref
+    config: type[Config]
+    """Class of its options."""
+    factory: Callable[[DataInfo, Config], Any]
+    """Builds the module with its choices from valid options."""
+    entry: SpaceEntry | None = None
+    """The registered entry; None for the user's own space."""
+    instance: bool = False
+    """Whether it was given as a module, of which every build is a copy with the same weights."""
+    import_path: str | None = None
+    """Directory that the user's module was imported from; None for any other space."""
+
+    def build(self, info: DataInfo, options: Mapping[str, Any]) -> nn.Module:
+        """Build the module with its choices.
+
+        Args:
+            info: Shape of the images and the classes.
+            options: Options of the space; defaults may be missing.
+
+        Raises:
+            ConfigError: An option does not exist or has an invalid value.
+            SpaceError: The space cannot be built, or the result is no module.
+        """
+        from torch import nn
+
+        module = self.factory(info, parse(self.config, options, "space"))
+        if not isinstance(module, nn.Module):
+            raise SpaceError(f"space {self.reference.text!r} returned a {type(module).__name__}, not an nn.Module")
+        return module
+
+    @property
+    def retrain_options(self) -> Mapping[str, Any]:
+        """Options that make the space build the network that is retrained."""
+        return self.entry.retrain if self.entry else {}
+
+    @property
+    def capabilities(self) -> Mapping[str, str]:
+        """Name of a capability -> option of the space."""
+        return self.entry.capabilities if self.entry else {}
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A data set that can be loaded."""
+
+    reference: Ref
+    config: type[DatasetConfig]
+    """Class of its options."""
+    load: Callable[[DatasetConfig], DatasetBundle]
+    default_preset: str | None = None
+    """Preset that is used with it where none is named."""

@@ -1,0 +1,46 @@
+"""The core's own plugin module: its entries come through the same hooks as those of any plugin. Imports no torch.
+
+The registry loads it by name, since spaces and data sets lie above the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nasreg.data.entries import DATASETS
+from nasreg.hookspecs import hookimpl
+from nasreg.spaces.entries import SPACES
+from nasreg.spaces.genotypes import GENOTYPES
+from nasreg.spaces.recipes import RECIPES
+from nasreg.specs.algorithm import DatasetEntry, GenotypeEntry, RecipeEntry, SpaceEntry
+from nasreg.specs.plugin import PLUGIN_API, PluginInfo
+
+
+@hookimpl
+def nasreg_plugin() -> PluginInfo:
+    """Return the version of the contract, which is always the newest one, and what nasreg is."""
+    return PluginInfo(api=PLUGIN_API, summary="search spaces, data sets and genotypes that come with nasreg")
+
+
+@hookimpl
+def nasreg_spaces() -> Iterable[SpaceEntry]:
+    """Return the built-in search spaces."""
+    return SPACES
+
+
+@hookimpl
+def nasreg_datasets() -> Iterable[DatasetEntry]:
+    """Return the built-in data sets."""
+    return DATASETS
+
+
+@hookimpl
+def nasreg_genotypes() -> Iterable[GenotypeEntry]:
+    """Return the published architectures of the built-in spaces."""
+    return GENOTYPES
+
+
+@hookimpl
+def nasreg_recipes() -> Iterable[RecipeEntry]:
+    """Return the recipes for networks of the built-in spaces."""
+    return RECIPES

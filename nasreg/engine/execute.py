@@ -1,0 +1,263 @@
+"""Executes a resolved run, a search or a retraining, from loading the data to the report. Imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import nn
+
+from nasreg.config.resolve import ResolvedRun
+from nasreg.data import RunData
+from nasreg.engine.resume import check_resumable
+from nasreg.errors import InterruptedRunError
+from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
+from nasreg.networks.profile import profile_network
+from nasreg.registry import Registry
+from nasreg.report import missing_packages, write_report
+from nasreg.runs import files
+from nasreg.runs.callbacks import JsonLines, read_metrics, record
+from nasreg.runs.directory import RunDirectory
+from nasreg.runs.output import RunOutput
+from nasreg.specs import DataInfo
+from nasreg.specs.version import __version__
+from nasreg.trainers.base import BaseTrainer
+from nasreg.trainers.device import resolve_device
+
+INTERRUPTED = InterruptedRunError.exit_code
+
+MAX_COST_BATCH = 64
+COST_SECONDS = 0.02
+"""Minimum time for which a latency is measured at the end of a run; ``nasreg profile`` measures for longer."""
+
+
+class Job(ABC):
+    """The steps of an execution that differ between a search and a retraining.
+
+    Args:
+        run: The resolved run; its device is final.
+        registry: Where names are looked up.
+        data: The data.
+        directory: The run directory, if there is one.
+
+    Attributes:
+        trainer: Does the training.
+        notices: Notices for the user, sent before the training.
+    """
+
+    needs_test_set: ClassVar[bool]
+    """Whether the test set is read."""
+    trainer: BaseTrainer
+
+    def __init__(self, run: ResolvedRun, registry: Registry, data: RunData, directory: RunDirectory | None) -> None:
+        self.run = run
+        self.registry = registry
+        self.data = data
+        self.directory = directory
+        self.notices: list[str] = []
+
+    @property
+    def info(self) -> DataInfo:
+        """Shape of the images and the classes."""
+        return self.data.info
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Return, after the training, the network whose cost is measured."""
+
+    def begin(self, directory: RunDirectory) -> None:  # noqa: B027
+        """Write the files of a new run that other kinds of runs do not have."""
+
+    def end(self, directory: RunDirectory) -> None:  # noqa: B027
+        """Write the result."""
+
+
+J = TypeVar("J", bound=Job)
+
+
+def execute(
+    run: ResolvedRun,
+    job_class: type[J],
+    *,
+    registry: Registry,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[J, list[dict[str, Any]]]:
+    """Execute a resolved run; with a run directory, write everything there, from the first file to the report.
+
+    Args:
+        run: The resolved run.
+        job_class: The kind of run.
+        registry: Where names are looked up.
+        out: Run directory to make, or with ``resume`` to resume.
+        resume: Resume the run in ``out``.
+        callbacks: Called with each event.
+
+    Returns:
+        The finished job, and ``callbacks.record`` of every epoch and trial, in order, also of those before the run was
+        resumed.
+
+    Raises:
+        NasregError: As ``BaseTrainer.fit``, or the run is invalid or cannot be resumed.
+    """
+    # Everything that can be wrong with a request is found before anything is written.
+    device = resolve_device(run.spec.device)
+    spec = run.spec.model_copy(update={"device": str(device)})
+    run = replace(run, spec=spec)
+    directory = None if out is None else RunDirectory(out)
+    changes = None
+    if directory is not None and resume:
+        changes = check_resumable(directory, run)
+    elif directory is not None:
+        directory.check_free()
+    bundle = run.dataset.load(run.dataset_config)
+    data = RunData(bundle, run.dataset_config, spec.seed, device, test=job_class.needs_test_set)
+    job = job_class(run, registry, data, directory)
+    if directory is None:
+        records: list[dict[str, Any]] = []
+        _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
+        return job, records
+    with directory.lock():
+        if changes is None:
+            directory.create(spec, job.trainer.context.space, data.describe())
+            job.begin(directory)
+        else:
+            changes.apply(directory, job.trainer.context.space, data.describe())
+            job.notices += changes.notices
+        with _recording(job, directory, registry, callbacks) as output:
+            _fit(job, output)
+            job.end(directory)
+        directory.set_status("done", error=None, metrics=job.trainer.state.metrics)
+        batch_size = job.trainer.config.batch_size
+        _measure_cost(job, directory, -(-batch_size // job.trainer.config.accumulate))
+        _report(job.trainer, directory)
+    return job, read_metrics(directory.path / files.METRICS)
+
+
+def _fit(job: Job, output: RunOutput) -> None:
+    for notice in job.notices:
+        output.emit(Notice(notice))
+    job.trainer.fit(output)
+
+
+def _remember(records: list[dict[str, Any]], event: Event) -> None:
+    if isinstance(event, EpochEnded | TrialEnded):
+        records.append(record(event))
+
+
+@contextlib.contextmanager
+def _recording(
+    job: Job, directory: RunDirectory, registry: Registry, callbacks: Sequence[Callback]
+) -> Iterator[RunOutput]:
+    """Record how the run in a locked directory proceeds, whatever happens in the block."""
+    environment = _environment(job.run, registry)
+    resumed = (directory.path / files.ENVIRONMENT).exists()
+    if resumed:
+        before = directory.read_json(files.ENVIRONMENT)
+        job.notices += _changed_environment(before, environment)
+    else:
+        directory.write_json(files.ENVIRONMENT, environment)
+    directory.set_status("running", resumed=directory.status["resumed"] + resumed)
+    with JsonLines(directory.path / files.METRICS) as metrics:
+        recorded: list[Callback] = [metrics, partial(_record_memory, directory), *callbacks]
+        try:
+            yield RunOutput(directory, metrics, recorded)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
+            directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
+                _report(job.trainer, directory)
+            raise
+
+
+def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return a notice for what a resumed run depends on and that is no longer the same."""
+    changed = []
+    old, new = before.get("versions", {}), now["versions"]
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            changed.append(f"{name} {new.get(name, 'missing')} (was {old.get(name, 'missing')})")
+    changed += [f"another {name}" for name in ("machine", "threads") if before.get(name) != now[name]]
+    return [f"resumed with {', '.join(changed)}: the result may differ by rounding"] if changed else []
+
+
+def _record_memory(directory: RunDirectory, event: Event) -> None:
+    """Record the peak memory in the status: it belongs to the process, and not to what the seed decides."""
+    if isinstance(event, MemoryMeasured):
+        status = directory.status
+        directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:
+    """Measure the cost of the network and save it; a failure is reported and does not lose the result.
+
+    The network was trained on ``batch_size`` samples at once, so that there is memory for them.
+    """
+    size = max(2, min(batch_size, MAX_COST_BATCH))
+    try:
+        device = str(job.trainer.context.device)
+        found = profile_network(job.network(), job.info, device=device, batch_size=size, rounds=3, seconds=COST_SECONDS)
+        directory.write_json(files.COST, found.model_dump(mode="json"))
+    except Exception as error:  # noqa: BLE001  # it may be the module of a user; the result is complete without
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        job.trainer.emit(Notice(f"the cost of the network could not be measured ({reason})"))
+
+
+def _report(trainer: BaseTrainer, directory: RunDirectory) -> None:
+    """Write the page of a run; a failure is reported and does not hide how the run itself ended."""
+    again = f"write it with: {directory.command('show')}"
+    missing = missing_packages()
+    if missing:
+        packages = " and ".join(missing)
+        trainer.emit(Notice(f'no report: it needs {packages} (pip install "nasreg[report]"); {again}'))
+        return
+    try:
+        write_report(directory.path, metrics=trainer.task.metrics)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # see above
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        trainer.emit(Notice(f"no report was written ({reason}); {again}"))
+
+
+def draw(trainer: BaseTrainer, directory: RunDirectory, drawing: Callable[[], object]) -> None:
+    """Draw a picture of a run if the packages for it are installed; a failure does not lose the result."""
+    if missing_packages():
+        return  # the report says so
+    try:
+        drawing()
+    except Exception as error:  # noqa: BLE001  # the result is complete without a picture
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        trainer.emit(
+            Notice(
+                f"a picture could not be drawn ({reason}): draw it with: {directory.command('show', '-o', 'cells.svg')}"
+            )
+        )
+
+
+def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
+    """Return the environment of a run: versions, machine, threads, command, the user's own code."""
+    plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "nasreg": __version__,
+            **{name: metadata.version(name) for name in ("torch", "torchvision")},
+            **plugins,
+        },
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+        "import_path": run.space.import_path,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }

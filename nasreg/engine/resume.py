@@ -1,0 +1,178 @@
+"""The changes that are allowed when a run is resumed.
+
+An option decides the result (another value is refused), extends the run, or only says how the run is executed; its
+config class declares which (``nasreg.specs.base.ResumeKind``). The data and the search space must be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nasreg.config.layers import settings_layer
+from nasreg.config.resolve import ResolvedRun, load_resolved
+from nasreg.config.sources import DatasetSource, SpaceSource
+from nasreg.errors import RunDirectoryError
+from nasreg.registry import Registry
+from nasreg.runs import files
+from nasreg.runs.directory import RunDirectory
+from nasreg.specs import SearchSpaceSpec
+from nasreg.specs.base import Config, parse
+from nasreg.specs.space import AnyChoiceSpec
+
+_SECTIONS = ("trainer", "mutator", "dataset", "space")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Options of a resumed run that differ from those it was started with."""
+
+    run: ResolvedRun
+    values: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """Option -> its value before and now."""
+    notices: tuple[str, ...] = ()
+
+    def apply(self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any]) -> None:
+        """Check space and data of the run, which is locked, and record the changes in its directory.
+
+        Raises:
+            RunDirectoryError: The space or the data differ.
+        """
+        _check_space(directory, space)
+        if directory.read_json(files.DATA)["fingerprint"] != data["fingerprint"]:
+            raise RunDirectoryError(
+                f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started:"
+                " restore the same images, or start a new run"
+            )
+        if self.values:
+            status = directory.status
+            history = [*status.get("changes", []), {name: list(pair) for name, pair in self.values.items()}]
+            directory.set_status(status["state"], changes=history)
+            directory.write_text(files.RUN, self.run.spec.to_yaml())
+
+
+def resumed_run(
+    registry: Registry,
+    directory: RunDirectory,
+    settings: Sequence[str] = (),
+    device: str | None = None,
+    *,
+    space: SpaceSource | None = None,
+    dataset: DatasetSource | None = None,
+) -> ResolvedRun:
+    """Return the run in a directory with changed options.
+
+    Args:
+        registry: Where names are looked up.
+        directory: The run directory.
+        settings: ``"KEY=VALUE"``, such as ``"trainer.accumulate=2"``.
+        device: Another device.
+        space: The space, if it was a Python object.
+        dataset: The data set, if it was a Python object.
+
+    Raises:
+        ConfigError: An option does not exist or has an invalid value.
+        NasregError: As ``load_resolved``.
+    """
+    spec = directory.spec
+    run = load_resolved(registry, spec, space=space, dataset=dataset, import_path=directory.import_path)
+    layer = settings_layer(settings, tuple(type(spec).model_fields))
+    update: dict[str, Any] = {} if device is None else {"device": device}
+    for key, value in layer.values.items():
+        if key in _SECTIONS:
+            before = spec.model_dump(mode="json")[key]
+            config = _configs(run)[key]
+            options = {
+                name: old for name, old in before.items() if not (key in ("space", "dataset") and name == "name")
+            }
+            parsed = parse(config, {**options, **value}, key, dict.fromkeys(value, layer.source))
+            named = {"name": before["name"]} if "name" in before and key in ("space", "dataset") else {}
+            update[key] = {**named, **parsed.model_dump(mode="json")}
+        else:
+            update[key] = value
+    if not update:
+        return run
+    changed = parse(type(spec), {**spec.model_dump(mode="json"), **update}, "", dict.fromkeys(update, layer.source))
+    return load_resolved(registry, changed, space=run.space, dataset=run.dataset, import_path=directory.import_path)
+
+
+def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
+    """Check that a run can be resumed with these options, and return what they change.
+
+    Raises:
+        RunDirectoryError: The directory is no run, the run has finished and nothing extends it, or an option that
+            decides the result differs.
+    """
+    before, now = directory.spec.model_dump(mode="json"), run.spec.model_dump(mode="json")
+    values = _differences(before, now)
+    refused, extended, rounded = [], [], []
+    for name, (old, new) in values.items():
+        section, _, option = name.partition(".")
+        config = _configs(run).get(section)
+        kind = "execution" if name == "device" else config.resume_kind(option.partition(".")[0]) if config else "result"
+        text = f"{name}={_text(new)} (was {_text(old)})"
+        if kind == "result" or (kind == "extends" and not new > old):
+            refused.append(text)
+        elif kind == "extends":
+            extended.append(text)
+        elif name == "device" or (config and config.changes_bits(option)):
+            rounded.append(text)
+    if refused:
+        raise RunDirectoryError(
+            f"{directory.path} was started with other options, which decide its result: {', '.join(refused)}."
+            " Resume it with the same ones, or start a new run"
+        )
+    if directory.status["state"] == "done" and not extended:
+        result = directory.path / files.ARCHITECTURE
+        more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
+        hint = f"; a larger {' or '.join(more)} extends it" if more else ""
+        raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
+    notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
+    return Changes(run, values, tuple(notices))
+
+
+def _configs(run: ResolvedRun) -> dict[str, type[Config]]:
+    found = {"trainer": type(run.trainer_config), "dataset": type(run.dataset_config), "space": run.space.config}
+    return found | ({"mutator": type(run.mutator_config)} if run.mutator_config is not None else {})
+
+
+def _extending(config: type[Config]) -> list[str]:
+    return [name for name in config.model_fields if config.resume_kind(name) == "extends"]
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the options that differ, by their name as a user writes it, with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if key in _SECTIONS and isinstance(old, Mapping) and isinstance(new, Mapping):
+            for name in sorted({*old, *new}):
+                if old.get(name) != new.get(name):
+                    found[f"{key}.{name}"] = (old.get(name), new.get(name))
+        elif old != new:
+            found[key] = (old, new)
+    return found
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _check_space(directory: RunDirectory, space: SearchSpaceSpec) -> None:
+    """Compare the space with that of the run, order of choices and candidates included: parameters follow it."""
+    before = directory.space
+    if [choice.identity() for choice in before.choices] == [choice.identity() for choice in space.choices]:
+        return
+    old, new = ({choice.key: choice for choice in each.choices} for each in (before, space))
+    differing = [key for key in dict.fromkeys([*old, *new]) if _identity(old.get(key)) != _identity(new.get(key))]
+    what = ", ".join(differing[:3]) or "their order"
+    raise RunDirectoryError(
+        f"the search space has other choices or candidates than when {directory.path} was started ({what}):"
+        " restore its code, or start a new run"
+    )
+
+
+def _identity(choice: AnyChoiceSpec | None) -> object:
+    return choice.identity() if choice is not None else None

@@ -1,0 +1,145 @@
+"""Resuming and repeating runs of either kind. Imports torch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nasreg.config.resolve import ResolvedRun, load_resolved
+from nasreg.engine.resume import resumed_run
+from nasreg.engine.retrain import RetrainResult, run_retrain
+from nasreg.engine.search import SearchResult, run_search
+from nasreg.errors import RunDirectoryError, UnknownNameError, UsageError
+from nasreg.events import Callback
+from nasreg.registry import Registry, default_registry
+from nasreg.runs import files
+from nasreg.runs.directory import RunDirectory
+from nasreg.specs import RetrainSpec
+from nasreg.tasks import get_task
+
+
+def resume(
+    run_dir: str | Path,
+    *,
+    settings: Sequence[str] = (),
+    device: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    registry: Registry | None = None,
+) -> SearchResult | RetrainResult:
+    """Resume an interrupted run, a search or a retraining, as if it had not been interrupted.
+
+    Args:
+        run_dir: The run directory.
+        settings: ``"KEY=VALUE"`` of options that only affect how the run is executed, such as
+            ``"trainer.accumulate=2"``, or that extend it, such as ``"trainer.trials=40"``.
+        device: Another device.
+        callbacks: Called with each event.
+        registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        RunDirectoryError: It is no run, has finished, is in use, was started from Python with an object, or an option
+            that decides its result would change.
+        NasregError: As ``search`` and ``retrain``.
+    """
+    registry = registry or default_registry()
+    directory = RunDirectory(run_dir)
+    try:
+        run = resumed_run(registry, directory, settings, device)
+    except UnknownNameError as error:
+        versions = directory.read_json(files.ENVIRONMENT).get("versions", {})
+        before = ", ".join(f"{name} {version}" for name, version in versions.items())
+        raise UnknownNameError(f"{error} The run was made with: {before}.") from error
+    execute = run_retrain if isinstance(run.spec, RetrainSpec) else run_search
+    return execute(run, registry=registry, out=directory.path, resume=True, callbacks=callbacks)
+
+
+@dataclass(frozen=True)
+class RepeatedResult:
+    """The result of a retraining that was repeated with several seeds."""
+
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...]
+    """Value of the objective on the test set after the last epoch, by seed."""
+    metric: str
+    """Name of that metric, such as ``test_accuracy``."""
+    run_dir: Path
+
+    @property
+    def mean(self) -> float:
+        """Mean of the scores."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation of the scores (n - 1); None for a single seed."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
+
+
+def repeat(
+    run: ResolvedRun,
+    seeds: Sequence[int],
+    out: str | Path,
+    *,
+    registry: Registry | None = None,
+    callbacks: Sequence[Callback] = (),
+    on_result: Callable[[int, RetrainResult], None] | None = None,
+) -> RepeatedResult:
+    """Execute one retraining with several seeds, one after the other, each in a run directory ``seed-N`` of its own.
+
+    Finished runs in ``out`` are not repeated, and interrupted ones are resumed.
+
+    Args:
+        run: The retraining; its own seed does not matter.
+        seeds: The seeds.
+        out: Directory of the runs.
+        registry: Where names are looked up.
+        callbacks: Called with each event of each run.
+        on_result: Called with each seed and its result.
+
+    Raises:
+        RunDirectoryError: ``out`` holds something else.
+        NasregError: As ``retrain``.
+    """
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
+    registry, folder = registry or default_registry(), Path(out).absolute()
+    directory = RunDirectory(folder)
+    request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
+    if not (folder / files.REPEATS).exists():
+        directory.check_free()
+        folder.mkdir(parents=True, exist_ok=True)
+        directory.write_json(files.REPEATS, request)
+    elif directory.read_json(files.REPEATS) != request:
+        raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+    metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
+    for seed in seeds:
+        place = folder / files.seed_directory(seed)
+        begun = (place / files.RUN).exists()
+        if not begun or RunDirectory(place).status["state"] != "done":
+            one = replace(run, spec=run.spec.model_copy(update={"seed": seed}))
+            if begun:
+                one = resumed_run(registry, RunDirectory(place), space=run.space, dataset=run.dataset)
+            result = run_retrain(one, registry=registry, out=place, resume=begun, callbacks=callbacks)
+            if on_result:
+                on_result(seed, result)
+        scores.append(float(RunDirectory(place).status["metrics"][metric]))
+    repeated = RepeatedResult(tuple(seeds), tuple(scores), metric, folder)
+    summary = {"seeds": list(seeds), metric: scores, "mean": repeated.mean, "std": repeated.std}
+    directory.write_json(files.SUMMARY, summary)
+    return repeated
+
+
+def resume_repeats(
+    out: str | Path,
+    *,
+    registry: Registry | None = None,
+    callbacks: Sequence[Callback] = (),
+    on_result: Callable[[int, RetrainResult], None] | None = None,
+) -> RepeatedResult:
+    """Resume what ``repeat`` began; takes and raises as it does."""
+    registry = registry or default_registry()
+    found = RunDirectory(out).read_json(files.REPEATS)
+    run = load_resolved(registry, RetrainSpec.model_validate(found["run"]))
+    return repeat(run, found["seeds"], out, registry=registry, callbacks=callbacks, on_result=on_result)

@@ -1,0 +1,167 @@
+"""Building blocks of differentiable algorithms: softmax weights over candidates, and architectures derived from them.
+
+The relaxation and the derivation of cells are those of DARTS (Liu, Simonyan, Yang, arXiv 1806.09055, sections 2.2 and
+2.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from nasreg.mutators.base import OneShotMutator
+from nasreg.mutators.config import SoftmaxMutatorConfig
+from nasreg.specs.architecture import Architecture, CellDecision, Decision, InputDecision
+from nasreg.specs.space import (
+    NONE,
+    AnyChoiceSpec,
+    CellSpec,
+    InputChoiceSpec,
+    LayerChoiceSpec,
+    SearchSpaceSpec,
+)
+
+
+class SoftmaxMutator(OneShotMutator):
+    """Holds one architecture parameter (alpha) for each candidate and answers with their softmax.
+
+    - A cell has a matrix ``(edges, candidates)``, ``none`` among them. Per node the edges with the largest softmax
+      weight over candidates other than ``none`` are kept, and on each its best candidate other than ``none``.
+    - A layer choice has a vector ``(candidates,)``; the largest is chosen.
+    - An input choice of n inputs has a vector ``(inputs,)``: its softmax, times n for a sum; the n largest are chosen.
+      If any number may be chosen, each input has a sigmoid of its own, and those above one half are chosen. (The paper
+      has no input choices; this is the same relaxation applied to them.)
+
+    Args:
+        space: The search space.
+        config: Options.
+
+    Attributes:
+        alphas: The architecture parameters, one tensor per choice, in the order of ``space.choices``.
+    """
+
+    config: SoftmaxMutatorConfig
+
+    def __init__(self, space: SearchSpaceSpec, config: SoftmaxMutatorConfig) -> None:
+        super().__init__(space, config)
+        self.alphas = nn.ParameterList(
+            nn.Parameter(config.init_std * torch.randn(_alpha_shape(choice))) for choice in space.choices
+        )
+        self._index = {choice.key: number for number, choice in enumerate(space.choices)}
+
+    def alpha(self, key: str) -> nn.Parameter:
+        """Return the alphas of a choice: ``(edges, candidates)`` for a cell, else ``(candidates,)``.
+
+        On edges with fewer candidates than others, the last columns are unused.
+        """
+        alpha: nn.Parameter = self.alphas[self._index[key]]
+        return alpha
+
+    def answer(self, choice: AnyChoiceSpec) -> Tensor | list[Tensor]:
+        """Return the weights of all candidates of a choice."""
+        alpha = self.alpha(choice.key)
+        if isinstance(choice, InputChoiceSpec):
+            weights = torch.sigmoid(alpha) if choice.n_chosen is None else torch.softmax(alpha, -1)
+            if choice.reduction == "mean":
+                return weights / weights.sum()
+            return weights * (choice.n_chosen or 1)
+        if isinstance(choice, CellSpec) and len({len(names) for names in choice.candidates}) > 1:
+            return [torch.softmax(row[: len(names)], -1) for row, names in zip(alpha, choice.candidates, strict=True)]
+        return torch.softmax(alpha, -1)
+
+    @torch.no_grad()
+    def architecture(self) -> Architecture:
+        """Derive the architecture from the alphas."""
+        return self.space.architecture({choice.key: self.decide(choice) for choice in self.space.choices})
+
+    def decide(self, choice: AnyChoiceSpec) -> Decision:
+        """Derive the decision of a choice."""
+        if isinstance(choice, CellSpec):
+            return derive_cell(choice, self.rows(choice))
+        if isinstance(choice, LayerChoiceSpec):
+            return choice.candidates[int(self.alpha(choice.key).argmax())]
+        return self._decide_inputs(choice)
+
+    def _decide_inputs(self, choice: InputChoiceSpec) -> InputDecision:
+        alpha = self.alpha(choice.key).tolist()
+        ranked = sorted(range(len(alpha)), key=lambda number: -alpha[number])
+        n = choice.n_chosen
+        if n is None:
+            n = max(choice.min_chosen, sum(value > 0 for value in alpha))
+        return tuple(choice.candidates[number] for number in sorted(ranked[:n]))
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, list[dict[str, float]]]:
+        """Return the weight of every candidate: for a cell a row for each edge, else one row."""
+        found = {}
+        for choice in self.space.choices:
+            answer = self.answer(choice)
+            names = choice.candidates if isinstance(choice, CellSpec) else [choice.candidates]
+            rows = [answer] if isinstance(answer, Tensor) and answer.dim() == 1 else answer
+            found[choice.key] = [
+                dict(zip(some, row.tolist(), strict=True)) for some, row in zip(names, rows, strict=True)
+            ]
+        return found
+
+    def rows(self, choice: CellSpec) -> list[list[float]]:
+        """Return the softmax weights of a cell: a row for each edge, a number for each of its candidates."""
+        return [row.tolist() for row in self.answer(choice)]
+
+
+def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:
+    """Keep the strongest edges of each node, and on each the strongest operation other than ``none``.
+
+    Args:
+        cell: The cell.
+        weights: Softmax weights per edge, over all of its candidates, ``none`` included.
+
+    Returns:
+        The decision; within a node the stronger edge comes first. Equal ones keep their order.
+    """
+    decision = []
+    for node in range(cell.nodes):
+        best = []
+        for source, edge in enumerate(cell.edges_into(node)):
+            usable = [
+                (weight, name)
+                for name, weight in zip(cell.candidates[edge], weights[edge], strict=True)
+                if name != NONE
+            ]
+            if usable:
+                strongest = max(usable, key=lambda pair: pair[0])
+                best.append((-strongest[0], source, strongest[1]))
+        best.sort(key=lambda item: item[0])
+        decision.append(tuple((name, source) for _, source, name in best[: cell.kept(node)]))
+    return tuple(decision)
+
+
+def count_operation(space: SearchSpaceSpec, architecture: Architecture, operation: str) -> dict[str, tuple[int, int]]:
+    """Return how many of the edges that each cell keeps have an operation, and how many edges it keeps, by its key."""
+    counts = {}
+    for cell in space.choices:
+        if isinstance(cell, CellSpec):
+            kept = [edge for node in cast("CellDecision", architecture.decisions[cell.key]) for edge in node]
+            counts[cell.key] = (sum(name == operation for name, _ in kept), len(kept))
+    return counts
+
+
+def collapse_warnings(space: SearchSpaceSpec, architecture: Architecture, operation: str) -> list[str]:
+    """Return a warning for each normal cell in which more than half of the kept edges have one operation.
+
+    With skip connections this is the collapse that arXiv 1904.12760, section 3.3, describes.
+    """
+    return [
+        f"cell {key!r} collapses: {count} of its {kept} edges are {operation}. Such architectures rarely retrain well;"
+        " fewer epochs or another seed may help"
+        for key, (count, kept) in count_operation(space, architecture, operation).items()
+        if 2 * count > kept and not cast("CellSpec", space[key]).reduction
+    ]
+
+
+def _alpha_shape(choice: AnyChoiceSpec) -> tuple[int, ...]:
+    if isinstance(choice, CellSpec):
+        return (choice.n_edges, max(len(names) for names in choice.candidates))
+    return (len(choice.candidates),)

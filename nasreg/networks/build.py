@@ -1,0 +1,111 @@
+"""Networks of architectures, to be trained and used. Imports torch.
+
+The result is a plain module (``torch.fx.GraphModule``): it is saved, loaded, exported and trained as any other, also
+where nasreg is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from nasreg.config.sources import SpaceSource
+from nasreg.networks.references import ArchitectureRef, describe_space, find_architecture
+from nasreg.nn import extract_space, freeze
+from nasreg.registry import Registry
+from nasreg.specs import NONE, Architecture, CellDecision, CellSpec, DataInfo, SearchSpaceSpec
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network that can be built any number of times."""
+
+    space: SearchSpaceSpec
+    """The search space of its architecture."""
+    architecture: Architecture
+    build: Callable[[], nn.Module]
+    """Builds it with new weights."""
+
+
+def plan_network(
+    source: str | Path | Architecture | ArchitectureRef,
+    info: DataInfo,
+    options: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+) -> NetworkPlan:
+    """Check everything about the network of an architecture before it is built; see ``build_network``."""
+    found = source if isinstance(source, ArchitectureRef) else find_architecture(source, registry=registry)
+    values = {**found.options, **found.space.retrain_options, **(options or {})}
+    space = describe_space(found.space, values, info)
+    architecture = found.resolve(space)
+    return NetworkPlan(
+        space, architecture, lambda: network_of(found.space, info, values, space, architecture.decisions)
+    )
+
+
+def build_network(
+    source: str | Path | Architecture | ArchitectureRef,
+    info: DataInfo,
+    options: Mapping[str, Any] | None = None,
+    *,
+    registry: Registry | None = None,
+) -> nn.Module:
+    """Build the network of an architecture, with new weights.
+
+    Args:
+        source: See ``find_architecture``, which can also be called before.
+        info: Shape of the images and the classes.
+        options: Options of the space: how deep and wide (``cells``, ``channels``), and whatever else it offers.
+        registry: Where names are looked up.
+
+    Returns:
+        A plain module: ``(B, C, H, W)`` images to ``(B, classes)`` logits, unless the options say otherwise.
+
+    Raises:
+        ArchitectureError: The architecture does not belong to the space.
+        ConfigError: An option does not exist or has an invalid value.
+        SpaceError: The images are too small for it, or the space cannot be built.
+        UnknownNameError: There is no such source or space.
+    """
+    return plan_network(source, info, options, registry=registry).build()
+
+
+def network_of(
+    source: SpaceSource,
+    info: DataInfo,
+    options: Mapping[str, Any],
+    space: SearchSpaceSpec,
+    decisions: Mapping[str, Any],
+) -> nn.Module:
+    """Build the network of decisions, as a search does for its trials and ``build_network`` for an architecture.
+
+    Args:
+        source: The space.
+        info: Shape of the images and the classes.
+        options: Options of the space.
+        space: Its choices.
+        decisions: A decision for each choice.
+    """
+    values = dict(options)
+    restrict = source.capabilities.get("edge_candidates")
+    if restrict:  # build the chosen operations only: the supernet would be some ten times as large
+        values[restrict] = _chosen_candidates(space, decisions)
+    model = source.build(info, values)
+    return freeze(model, extract_space(model).architecture(decisions))
+
+
+def _chosen_candidates(space: SearchSpaceSpec, decisions: Mapping[str, Any]) -> dict[str, list[list[str]]]:
+    """Return the one operation on each edge of each cell; ``none`` on edges that are not kept."""
+    chosen: dict[str, list[list[str]]] = {}
+    for cell in space.choices:
+        if isinstance(cell, CellSpec):
+            chosen[cell.key] = [[NONE] for _ in range(cell.n_edges)]
+            for node, kept in enumerate(cast("CellDecision", decisions[cell.key])):
+                for operation, source in kept:
+                    chosen[cell.key][cell.edges_into(node)[source]] = [operation]
+    return chosen

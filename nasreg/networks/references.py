@@ -1,0 +1,207 @@
+"""References to architectures: a run, a file, a published genotype, the text of one, an object. Imports torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nasreg.config.lookup import find_space
+from nasreg.config.sources import SpaceSource
+from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
+from nasreg.nn import extract_space
+from nasreg.registry import Registry, default_registry
+from nasreg.runs import files
+from nasreg.runs.directory import RunDirectory
+from nasreg.specs import (
+    Architecture,
+    CellSpec,
+    DataInfo,
+    SearchSpaceSpec,
+    genotype_architecture,
+    parse_genotype,
+)
+from nasreg.specs.algorithm import SpaceEntry
+
+EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=("0", "1"))
+"""Shape of the images where it does not matter: which architecture a genotype describes does not depend on it."""
+
+
+@dataclass(frozen=True)
+class ArchitectureRef:
+    """An architecture, and the space that it belongs to."""
+
+    title: str
+    """Where it comes from."""
+    space: SpaceSource
+    options: Mapping[str, Any]
+    """Options of the space that it was searched with."""
+    architecture: Architecture | None
+    genotype: str | None
+    """The text of a genotype, from which the architecture follows once the space is known."""
+    run: RunDirectory | None = None
+
+    def resolve(self, space: SearchSpaceSpec) -> Architecture:
+        """Return the architecture.
+
+        Raises:
+            ArchitectureError: It does not belong to the space.
+        """
+        if self.architecture is None:
+            return genotype_architecture(space, self.genotype or "", self.title)
+        space.validate(self.architecture)
+        return self.architecture
+
+
+def find_architecture(
+    source: str | Path | Architecture, *, space: str | None = None, registry: Registry | None = None
+) -> ArchitectureRef:
+    """Find an architecture.
+
+    Args:
+        source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
+            a file of it (``.txt``), or an ``Architecture``.
+        space: Reference to its space, if the source does not say; by default the registered space that it fits.
+        registry: Where names are looked up; by default what is installed.
+
+    Raises:
+        ArchitectureError: It is no architecture, or no genotype.
+        ConfigError: It fits no registered space, or several.
+        RunDirectoryError: It is a run without an architecture, or one over a Python object.
+        UnknownNameError: There is nothing of that name.
+        UsageError: It belongs to another space than ``space``.
+    """
+    registry = registry or default_registry()
+    if isinstance(source, Architecture):
+        return _of_architecture("the architecture", source, space, registry)
+    found = _find(str(source), space, registry)
+    if space is not None and find_space(registry, space).reference != found.space.reference:
+        raise UsageError(
+            f"{found.title} is an architecture of the search space {found.space.reference.text!r}, not of {space!r}"
+        )
+    return found
+
+
+def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
+    if "Genotype(" in text:
+        return _of_genotype("the genotype", text, space, registry)
+    path = Path(text)
+    if not os.path.exists(path):  # Path.exists() raises for a name that is too long
+        if path.suffix == ".json":
+            Architecture.load(path)  # raises, with the reason
+        if len(path.parts) > 1 and not _is_published(text, registry):
+            raise RunDirectoryError(f"there is no run directory or file {path}")
+        return _published(text, registry)
+    if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
+        return _of_run(path, registry)
+    if path.suffix == ".txt":
+        return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space, registry)
+    return _of_architecture(text, Architecture.load(path), space, registry)
+
+
+def _of_run(path: Path, registry: Registry) -> ArchitectureRef:
+    directory = RunDirectory(path if path.is_dir() else path.parent)
+    # genotype.txt in a run says the same as its architecture.json
+    whole = path.is_dir() or path.suffix != ".json"
+    architecture = directory.architecture if whole else Architecture.load(path)
+    selection = directory.spec.space
+    source = find_space(registry, selection.name, directory.import_path)
+    return ArchitectureRef(str(path), source, selection.options, architecture, None, directory)
+
+
+def _is_published(name: str, registry: Registry) -> bool:
+    try:
+        registry.genotype(name)
+    except UnknownNameError:
+        return False
+    return True
+
+
+def _published(name: str, registry: Registry) -> ArchitectureRef:
+    try:
+        entry = registry.genotype(name)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} It is no run directory and no architecture.json either.") from error
+    return _of_genotype(entry.name, entry.genotype, entry.space, registry)
+
+
+def _of_architecture(title: str, architecture: Architecture, space: str | None, registry: Registry) -> ArchitectureRef:
+    source = find_space(registry, space) if space else _fitting(title, registry, _validates(architecture))
+    return ArchitectureRef(title, source, {}, architecture, None)
+
+
+def _validates(architecture: Architecture) -> Callable[[SearchSpaceSpec], bool]:
+    return lambda space: space.fingerprint == architecture.fingerprint
+
+
+def _of_genotype(title: str, text: str, space: str | None, registry: Registry) -> ArchitectureRef:
+    cells = parse_genotype(text, title)
+
+    def fits(spec: SearchSpaceSpec) -> bool:
+        known = {choice.key for choice in spec.choices if isinstance(choice, CellSpec)}
+        return len(known) == len(spec.choices) and set(cells) <= known
+
+    source = find_space(registry, space) if space else _fitting(title, registry, fits)
+    options: dict[str, Any] = {}
+    nodes_option = source.capabilities.get("nodes")
+    if nodes_option is not None:
+        key, cell = next(iter(cells.items()))
+        choice = next((choice for choice in _default_space(source).choices if choice.key == key), None)
+        if isinstance(choice, CellSpec):
+            options[nodes_option] = _node_count(choice, len(cell.edges))
+    return ArchitectureRef(title, source, options, None, text)
+
+
+def _node_count(cell: CellSpec, edges: int) -> int:
+    """Return how many nodes a cell of this kind has that keeps so many edges."""
+    nodes = kept = 0
+    while kept < edges:
+        kept += min(cell.edges_kept, cell.inputs + nodes)
+        nodes += 1
+    return max(nodes, 1)
+
+
+def _fitting(title: str, registry: Registry, fits: Callable[[SearchSpaceSpec], bool]) -> SpaceSource:
+    """Return the one registered space, with its default options, that an architecture fits."""
+    sources = [find_space(registry, name) for name in registry.spaces()]
+    found = [source for source in sources if fits(_default_space(source))]
+    if len(found) != 1:
+        names = ", ".join(source.reference.title for source in found or sources)
+        problem = "fits several search spaces" if found else "fits no search space with its default options"
+        raise ConfigError(f"{title} {problem}: name its space with --space (from Python space=...), one of: {names}")
+    return found[0]
+
+
+_default_spaces: dict[int, tuple[SpaceEntry, SearchSpaceSpec]] = {}
+"""Identity of a registered space -> its entry, which keeps the identity its own, and its default choices."""
+
+
+def _default_space(source: SpaceSource) -> SearchSpaceSpec:
+    """Return the choices of a space with its default options; a registered one is built once in a process."""
+    entry = source.entry
+    if entry is None:
+        return describe_space(source, {})
+    if id(entry) not in _default_spaces:
+        _default_spaces[id(entry)] = entry, describe_space(source, {})
+    return _default_spaces[id(entry)][1]
+
+
+def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataInfo = EXAMPLE_INFO) -> SearchSpaceSpec:
+    """Return the choices of a space.
+
+    Args:
+        source: The space.
+        options: Its options.
+        info: Shape of the images.
+
+    Raises:
+        NasregError: As ``SpaceSource.build``, or the space has no choice.
+    """
+    # Registered spaces are built without memory and time; the user's own code may not be written for that.
+    device = "meta" if source.entry else "cpu"
+    with torch.random.fork_rng(), torch.device(device):
+        return extract_space(source.build(info, options))

@@ -1,0 +1,80 @@
+"""An architecture as text, and the names of its cells and states. Needs no optional package."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from nasreg.specs.architecture import Architecture, CellDecision, Decision
+from nasreg.specs.space import CellSpec, SearchSpaceSpec
+
+
+def describe_architecture(space: SearchSpaceSpec, architecture: Architecture) -> str:
+    """Return the description of an architecture, several lines.
+
+    Args:
+        space: The space of the architecture.
+        architecture: The architecture to describe.
+
+    Returns:
+        A line ``node 0 = sep_conv_3x3(c_{k-2}) + skip_connect(c_{k-1})`` for each node of a cell, and a line
+        ``key = decision`` for each other choice.
+
+    Raises:
+        ArchitectureError: The architecture does not belong to the space.
+    """
+    space.validate(architecture)
+    blocks = [
+        [f"{cell_title(cell)}", *(f"  {line}" for line in _cell_lines(cell, decision))]
+        for cell, decision in cells(space, architecture)
+    ]
+    rows = choice_rows(space, architecture)
+    width = max((len(key) for key, _ in rows), default=0)
+    blocks.append([f"{key:<{width}} = {decision}" for key, decision in rows])
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def cells(space: SearchSpaceSpec, architecture: Architecture) -> list[tuple[CellSpec, CellDecision]]:
+    """Return each cell of a space with its decision."""
+    return [
+        (choice, cast("CellDecision", architecture.decisions[choice.key]))
+        for choice in space.choices
+        if isinstance(choice, CellSpec)
+    ]
+
+
+def choice_rows(space: SearchSpaceSpec, architecture: Architecture) -> list[tuple[str, str]]:
+    """Return the key and the decision, as text, of each choice that is not a cell."""
+    keys = [choice.key for choice in space.choices if not isinstance(choice, CellSpec)]
+    return [(key, _decision_text(architecture.decisions[key])) for key in keys]
+
+
+def _decision_text(decision: Decision) -> str:
+    return (", ".join(map(str, decision)) or "(none)") if isinstance(decision, tuple) else str(decision)
+
+
+def cell_title(cell: CellSpec) -> str:
+    """Return the title of a cell, such as ``normal cell``."""
+    kind, usual = ("reduction cell", "reduce") if cell.reduction else ("normal cell", "normal")
+    return kind if cell.key == usual else f"{kind} {cell.key}"
+
+
+def state_name(cell: CellSpec, state: int) -> str:
+    """Return the name of a state of a cell: ``c_{k-2}``, ``c_{k-1}`` as in the papers, or ``input 0``; ``node 0``."""
+    if state >= cell.inputs:
+        return f"node {state - cell.inputs}"
+    return f"c_{{k-{cell.inputs - state}}}" if cell.inputs == 2 else f"input {state}"
+
+
+def _cell_lines(cell: CellSpec, decision: CellDecision) -> list[str]:
+    terms = [[f"{name}({state_name(cell, source)})" for name, source in kept] for kept in decision]
+    widths = [max(len(row[n]) for row in terms if n < len(row)) for n in range(max(map(len, terms)))]
+    lines = [
+        (
+            state_name(cell, cell.inputs + node),
+            " + ".join(term.ljust(width) for term, width in zip(row, widths, strict=False)),
+        )
+        for node, row in enumerate(terms)
+    ]
+    lines.append(("c_{k}", f"concat({', '.join(state_name(cell, state) for state in cell.concat)})"))
+    longest = max(len(name) for name, _ in lines)
+    return [f"{name:<{longest}} = {text}".rstrip() for name, text in lines]

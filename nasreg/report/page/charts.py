@@ -1,0 +1,282 @@
+"""The charts of the page as matplotlib figures: curves of metrics, weights over epochs, scores of trials, diagnostics.
+
+Sizes are points; the colours are those of ``drawing.colours``, which the page maps to its theme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from nasreg.report.drawing.colours import (
+    ARCH,
+    FAINT,
+    INK,
+    KINDS,
+    PAPER,
+    QUIET,
+    REMOVED,
+    TEST,
+    TRAIN,
+    VALIDATION,
+)
+from nasreg.report.drawing.fonts import BODY, FONT, NOTE, text_width
+from nasreg.report.page.contents import Mark
+from nasreg.specs.formatting import shorten
+from nasreg.specs.metrics import MetricSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOUR_MAP = "viridis"
+MAX_LABELS = 8
+MAX_EPOCHS_WITH_DOTS = 40
+
+
+def _axes(width: float, height: float, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
+    place = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    axes = figure.add_axes(place, facecolor="none")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        axes.spines[side].set_color(FAINT)
+    axes.tick_params(colors=QUIET, labelcolor=QUIET, labelsize=BODY, length=3, width=0.8, labelfontfamily=FONT)
+    return figure, axes
+
+
+def _title(figure: Figure, text: str) -> None:
+    top = 1 - 8 / (72 * figure.get_size_inches()[1])
+    figure.text(
+        0, top, shorten(text, 40), size=BODY + 0.5, family=FONT, weight="bold", color=INK, va="center", parse_math=False
+    )
+
+
+def _integer_ticks(axes: Axes, first: int, last: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(first - 0.5, last + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+
+
+def _legend(figure: Figure, columns: int = 2) -> None:
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(family=FONT, size=BODY)
+    legend = figure.legend(
+        loc="upper right",
+        ncols=columns,
+        frameon=False,
+        labelcolor=INK,
+        prop=font,
+        borderpad=0,
+        borderaxespad=0.2,
+        handlelength=2.4,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _format_ticks(axes: Axes, metric: MetricSpec) -> None:
+    """Print the values of an axis in the unit of a metric."""
+    if metric.unit == "%":
+        from matplotlib.ticker import PercentFormatter
+
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _title_with_unit(metric: MetricSpec) -> str:
+    return metric.title if metric.unit in ("", "%") else f"{metric.title} ({metric.unit})"
+
+
+_CURVES = {"train": (TRAIN, "-"), "arch": (ARCH, ":"), "validation": (VALIDATION, "--"), "test": (TEST, "-.")}
+
+
+def curve_figure(
+    metric: MetricSpec,
+    epochs: Sequence[int],
+    series: Mapping[str, Sequence[float | None]],
+    marks: Sequence[Mark],
+) -> Figure:
+    """Return the chart of a metric over the epochs, a curve for each split.
+
+    Args:
+        metric: The metric.
+        epochs: Numbers of the epochs.
+        series: Split, or the name of the metric where it has none, -> a value for each epoch; None leaves a gap.
+        marks: Starts of stages or trials.
+    """
+    figure, axes = _axes(345, 220, left=46, right=8, top=38, bottom=32)
+    _title(figure, _title_with_unit(metric))
+    for name, values in series.items():
+        _plot(axes, epochs, values, marks, name, *_CURVES.get(name, (INK, "-")))
+    _format_ticks(axes, metric)
+    _finish_epochs(axes, epochs, marks)
+    _legend(figure)
+    return figure
+
+
+_COLOURS = [colour for _, colour, _ in KINDS.values()]
+_DIAGNOSTICS = [(_COLOURS[2], "-"), (_COLOURS[0], "--"), (_COLOURS[1], "-."), (_COLOURS[3], ":"), (_COLOURS[4], "-")]
+
+
+def diagnostics_figure(
+    epochs: Sequence[int], series: Mapping[str, Sequence[float | None]], marks: Sequence[Mark]
+) -> Figure:
+    """Return the chart of some diagnostics over the epochs, five at most.
+
+    Args:
+        epochs: Numbers of the epochs.
+        series: Name of the diagnostic -> a value for each epoch; None leaves a gap.
+        marks: Starts of stages or trials.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    top = 14 + 14 * len(series)
+    figure, axes = _axes(345, 182 + top, left=46, right=8, top=top, bottom=32)
+    for (name, values), style in zip(series.items(), _DIAGNOSTICS, strict=False):
+        _plot(axes, epochs, values, marks, shorten(name, 44), *style)
+    numbers = [value for values in series.values() for value in values if value is not None]
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=all(value == round(value) for value in numbers)))
+    _finish_epochs(axes, epochs, marks)
+    _legend(figure, columns=1)
+    return figure
+
+
+def _plot(
+    axes: Axes,
+    epochs: Sequence[int],
+    values: Sequence[float | None],
+    marks: Sequence[Mark],
+    label: str,
+    colour: str,
+    dashes: str,
+) -> None:
+    """Plot a curve with a gap at each mark, where a stage or a trial begins with another model."""
+    starts = {mark.epoch for mark in marks}
+    x: list[float] = []
+    y: list[float] = []
+    for epoch, value in zip(epochs, values, strict=True):
+        if x and epoch in starts:
+            x.append(epoch - 0.5)
+            y.append(float("nan"))
+        x.append(epoch)
+        y.append(float("nan") if value is None else value)
+    marker = "o" if len(epochs) < MAX_EPOCHS_WITH_DOTS or 2 * len(starts) > len(epochs) else None
+    label = f" {label}" if label.startswith("_") else label  # matplotlib hides labels that start with an underscore
+    axes.plot(x, y, dashes, color=colour, linewidth=1.5, marker=marker, markersize=3, label=label)
+
+
+def _finish_epochs(axes: Axes, epochs: Sequence[int], marks: Sequence[Mark]) -> None:
+    """Add grid, ticks and label of the epochs, and the marks with as many labels as there is room for."""
+    axes.grid(axis="y", color=FAINT, linewidth=0.3)
+    _integer_ticks(axes, epochs[0], epochs[-1])
+    axes.set_xlabel("epoch", size=BODY, color=QUIET, family=FONT)
+    for number, mark in enumerate(marks):
+        if mark.epoch > epochs[0]:
+            axes.axvline(mark.epoch - 0.5, color=QUIET, linewidth=0.7, linestyle=":")
+        if len(marks) <= MAX_LABELS:
+            end = marks[number + 1].epoch if number + 1 < len(marks) else epochs[-1] + 1
+            axes.annotate(
+                mark.label, ((mark.epoch + end - 1) / 2, 1), (0, 3), xycoords=("data", "axes fraction"),
+                textcoords="offset points", size=NOTE, color=QUIET, ha="center", family=FONT,
+            )  # fmt: skip
+
+
+class WeightTable(NamedTuple):
+    """The weights of the candidates of a choice, or of one edge of a cell."""
+
+    title: str
+    candidates: Sequence[str]
+    """All candidates of the space."""
+    chosen: Sequence[str]
+    """The candidates in the architecture found."""
+    rows: Mapping[int, Mapping[str, float | None]]
+    """Epoch -> candidate -> its weight after the epoch, without the candidates that were removed."""
+
+    def shares(self) -> Iterator[tuple[int, str, float]]:
+        """Yield epoch, candidate, and its weight as a multiple of the mean weight then: 1 where all are equal.
+
+        This makes stages comparable: fewer candidates have larger weights.
+        """
+        for epoch, row in self.rows.items():
+            known = {name: value for name, value in row.items() if value is not None}
+            mean = sum(known.values()) / max(len(known), 1)
+            yield from ((epoch, name, value / mean) for name, value in known.items() if mean)
+
+
+def weight_figure(table: WeightTable, marks: Sequence[Mark], min_share: float, max_share: float) -> Figure:
+    """Return a heat map of the shares: a row for each candidate, a column for each epoch, blank where it was removed.
+
+    Args:
+        table: The weights; those of the last epoch are written next to the rows.
+        marks: Starts of stages.
+        min_share: The share of the darkest colour.
+        max_share: The share of the brightest colour.
+    """
+    import numpy as np
+
+    first, last = min(table.rows), max(table.rows)
+    shares = np.full((len(table.candidates), last - first + 1), np.nan)
+    places = {name: number for number, name in enumerate(table.candidates)}
+    for epoch, name, share in table.shares():
+        if name in places:
+            shares[places[name], epoch - first] = share
+    labels = [shorten(name, 24) for name in table.candidates]
+    left, right, top, bottom = (
+        max(76.0, *(text_width(label, BODY, bold=True) for label in labels)) + 8,
+        34.0,
+        18.0,
+        18.0,
+    )
+    height = top + 12 * len(labels) + bottom
+    figure, axes = _axes(left + 170 + right, height, left, right, top, bottom)
+    axes.set_facecolor(REMOVED)
+    extent = (first - 0.5, last + 0.5, len(labels), 0)
+    axes.imshow(shares, COLOUR_MAP, aspect="auto", interpolation="none", extent=extent, vmin=min_share, vmax=max_share)
+    for mark in marks:
+        if mark.epoch > first:
+            axes.axvline(mark.epoch - 0.5, color=PAPER, linewidth=1.2)
+    for side in ("bottom", "left"):
+        axes.spines[side].set_visible(False)
+    _integer_ticks(axes, first, last)
+    axes.set_yticks([])
+    for number, name in enumerate(table.candidates):
+        weight, is_chosen = table.rows[last].get(name), name in table.chosen
+        texts = [(0, -4, "right", labels[number])]
+        if weight is not None:
+            texts.append((1, 4, "left", f"{weight:.3f}"))
+        for x, away, align, text in texts:
+            axes.annotate(
+                text, (x, number + 0.5), (away, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha=align, va="center_baseline", size=BODY, family=FONT, weight="bold" if is_chosen else "normal",
+                color=INK if is_chosen else QUIET, parse_math=False,
+            )  # fmt: skip
+    _title(figure, table.title)
+    return figure
+
+
+def score_figure(scores: Sequence[float | None], metric: MetricSpec) -> Figure:
+    """Return the chart of the scores: a dot for each trial, a line for the best so far.
+
+    Args:
+        scores: The scores in the order of the trials; None where a score was not finite.
+        metric: The metric of the scores.
+    """
+    figure, axes = _axes(420, 210, left=54, right=8, top=30, bottom=32)
+    _title(figure, _title_with_unit(metric))
+    finite = [(number, score) for number, score in enumerate(scores, 1) if score is not None]
+    numbers, values = [number for number, _ in finite], [score for _, score in finite]
+    best = list(accumulate(values, max if metric.higher_is_better else min))
+    axes.plot(numbers, values, "o", color=TRAIN, markersize=4, label="trial")
+    axes.step(numbers, best, where="post", color=VALIDATION, linewidth=1.5, label="best so far")
+    axes.grid(axis="y", color=FAINT, linewidth=0.3)
+    _format_ticks(axes, metric)
+    _integer_ticks(axes, 1, len(scores))
+    axes.set_xlabel("trial", size=BODY, color=QUIET, family=FONT)
+    _legend(figure)
+    return figure

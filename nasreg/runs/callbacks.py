@@ -1,0 +1,213 @@
+"""Callbacks that record a run: JSON Lines and TensorBoard. Imports no torch until TensorBoard is used.
+
+In the records epochs and steps count from 1, as in everything that a user reads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from nasreg.errors import ConfigError, RunDirectoryError
+from nasreg.events import CheckpointSaved, EpochEnded, Event, RunEnded, RunStarted, StageStarted, StepEnded, TrialEnded
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def record(event: EpochEnded | TrialEnded) -> dict[str, Any]:
+    """Return the record of an epoch or a trial, with ``epoch`` or ``trial`` under the key ``event``."""
+    if isinstance(event, EpochEnded):
+        return {"event": "epoch", **_epoch(event)}
+    return {"event": "trial", **_trial(event)}
+
+
+def of_kind(records: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the records of one kind, without the key ``event``."""
+    chosen = [dict(each) for each in records if each.get("event") == kind]
+    for each in chosen:
+        del each["event"]
+    return chosen
+
+
+def _epoch(event: EpochEnded) -> dict[str, Any]:
+    """Return the record of an epoch: number, metrics, seconds, kind of model, diagnostics, strengths and weights."""
+    return {
+        "epoch": event.epoch + 1,
+        **event.metrics,
+        "seconds": event.seconds,
+        "model": event.model,
+        "diagnostics": dict(event.diagnostics),
+        "strengths": {key: list(values) for key, values in event.strengths.items()},
+        # There may be hundreds of weights, and they are only drawn: four digits are enough.
+        "weights": {
+            key: [{name: round(weight, 4) for name, weight in row.items()} for row in rows]
+            for key, rows in event.weights.items()
+        },
+    }
+
+
+def _trial(event: TrialEnded) -> dict[str, Any]:
+    """Return the record of a trial: number, score, metric of the score, parameters, seconds and architecture."""
+    metric = {} if event.metric is None else {"metric": event.metric.model_dump(mode="json")}
+    return {
+        "trial": event.trial + 1,
+        "score": event.score,
+        **metric,
+        "parameters": event.parameters,
+        "seconds": event.seconds,
+        "architecture": event.architecture.model_dump(mode="json"),
+    }
+
+
+class JsonLines:
+    """Writes a line of JSON for each step, epoch, stage and trial. A context manager.
+
+    Args:
+        path: The file to append to.
+
+    Raises:
+        RunDirectoryError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {path}: {error}") from error
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __call__(self, event: Event) -> None:
+        """Write a line for an event that is recorded."""
+        if isinstance(event, StepEnded):
+            self._write(
+                **{"event": "step", "epoch": event.epoch + 1, "step": event.step, "loss": event.loss, **event.metrics}
+            )
+        elif isinstance(event, EpochEnded):
+            self._write(**record(event))
+            self._file.flush()
+        elif isinstance(event, StageStarted):
+            self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
+        elif isinstance(event, TrialEnded):
+            self._write(**record(event))
+
+    def _write(self, **values: Any) -> None:
+        self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")
+
+    def position(self) -> int:
+        """Flush the file to disk and return its size, which a checkpoint stores."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def truncate(self, position: int) -> None:
+        """Drop the lines after a position, which a resumed run writes again.
+
+        Args:
+            position: A size of the file, as ``position`` returned it.
+
+        Raises:
+            RunDirectoryError: The file is shorter than that, so it was changed.
+        """
+        if self._file.tell() < position:
+            raise RunDirectoryError(f"{self._path} lost lines since the last checkpoint: the run cannot be resumed")
+        self._file.truncate(position)
+        self._file.seek(position)
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot represent (infinite or not a number) by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of ``JsonLines``; an incomplete last line, left by a killed process, is skipped.
+
+    Raises:
+        RunDirectoryError: The file cannot be read, or a complete line is not a JSON object.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunDirectoryError(f"cannot read {path}: {error}") from error
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):  # a complete line ends with a newline
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise RunDirectoryError(f"{path}, line {number} is not an object")
+        records.append(record)
+    return records
+
+
+class TensorBoard:
+    """Writes losses, metrics, diagnostics and strengths for TensorBoard, by number of steps.
+
+    Args:
+        log_dir: Folder of the files.
+
+    Raises:
+        ConfigError: The package tensorboard is not installed.
+    """
+
+    def __init__(self, log_dir: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError('TensorBoard files need a package: pip install "nasreg[tensorboard]"') from error
+        self._make = SummaryWriter
+        self._log_dir = log_dir
+        self._writer: SummaryWriter | None = None
+        self._steps = 0
+
+    def __call__(self, event: Event) -> None:
+        """Write the scalars of an event."""
+        if isinstance(event, RunStarted):
+            self._steps = event.steps
+            first = event.first_epoch * event.steps + event.first_step
+            # The steps of an interrupted run after its last checkpoint are written again; this hides the first version.
+            self._writer = self._make(str(self._log_dir), purge_step=first + 1 if first else None)
+        if self._writer is None:
+            return
+        if isinstance(event, StepEnded):
+            step = event.epoch * event.steps + event.step
+            self._writer.add_scalar("step/loss", event.loss, step)
+            for name, value in event.metrics.items():
+                self._writer.add_scalar(f"step/{name}", value, step)
+        elif isinstance(event, EpochEnded):
+            step = (event.epoch + 1) * self._steps
+            values = {f"epoch/{name}": value for name, value in event.metrics.items()}
+            values |= {f"diagnostics/{_tag(name)}": value for name, value in event.diagnostics.items()}
+            for key, strengths in event.strengths.items():
+                values |= {f"strength/{key}/{number}": value for number, value in enumerate(strengths)}
+            for tag, value in values.items():
+                self._writer.add_scalar(tag, value, step)
+        elif isinstance(event, CheckpointSaved):
+            self._writer.flush()
+        elif isinstance(event, RunEnded):
+            self._writer.close()
+
+
+def _tag(name: str) -> str:
+    """Return a name with an underscore in place of each character that TensorBoard does not take."""
+    return re.sub(r"[^\w./-]", "_", name)

@@ -1,0 +1,296 @@
+"""The progress display of a run: ``RichProgress`` on a terminal, ``PlainProgress`` in a pipe or a file.
+
+Both are callbacks (see ``nasreg.events``) and context managers. Imports no torch, and rich only for a terminal.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from nasreg.events import (
+    Callback,
+    EpochEnded,
+    Event,
+    MemoryMeasured,
+    Notice,
+    RunEnded,
+    RunStarted,
+    StageStarted,
+    StepEnded,
+    TrainedModel,
+    TrialEnded,
+)
+from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
+from nasreg.specs.metrics import SCORE, SPLITS, MetricSpec, metric_spec, split_name
+from nasreg.specs.run import RunSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+PLAIN_SECONDS = 30.0
+"""Within an epoch ``PlainProgress`` writes a line at most this often."""
+
+REFRESH_SECONDS = 0.1
+"""``RichProgress`` redraws its bar at most this often."""
+
+
+def progress_for(
+    stream: TextIO,
+    warn: Callable[[str], None] | None = None,
+) -> AbstractContextManager[Callback]:
+    """Return the progress display for a stream.
+
+    Args:
+        stream: The stream to write to.
+        warn: Prints a warning elsewhere; by default they go to the stream, too.
+
+    Returns:
+        A context manager whose value is the callback: ``RichProgress`` for a terminal, otherwise ``PlainProgress``.
+    """
+    if not stream.isatty():
+        return PlainProgress(stream, warn=warn)
+    from rich.console import Console
+
+    return RichProgress(Console(file=stream, highlight=False), warn=warn)
+
+
+class _Progress:
+    """The common part of both displays: the position in the run, the time, and the text of each event.
+
+    Attributes:
+        started: Time at which this process started the run; None before.
+        done: Number of epochs done, with the fraction of the current one.
+        step: The last step of the current epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float], warn: Callable[[str], None] | None) -> None:
+        self.clock = clock
+        self.metrics: Sequence[MetricSpec] = ()
+        self.warn = warn
+        self.started: float | None = None
+        self.first = self.done = 0.0
+        self.epochs = 0
+        self.step: StepEnded | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; kinds that have no text are ignored."""
+        match event:
+            case RunStarted():
+                self.started, self.epochs, self.step = self.clock(), event.epochs, None
+                self.metrics = event.metrics
+                self.first = self.done = event.first_epoch + event.first_step / max(event.steps, 1)
+                for line in _start_lines(event):
+                    self.say(line)
+            case StepEnded():
+                self.done, self.step = event.epoch + event.step / max(event.steps, 1), event
+            case EpochEnded():
+                self.done, self.epochs, self.step = event.epoch + 1.0, event.epochs, None
+                self.say(_epoch_line(event, self.metrics))
+            case StageStarted():
+                self.say(f"stage {event.stage + 1}/{event.stages}: {event.summary}")
+            case TrialEnded():
+                metric = event.metric or SCORE
+                self.say(
+                    f"trial {event.trial + 1}/{event.trials}: {metric.title} {metric.format(event.score)},"
+                    f" {plural(event.parameters, 'parameter')}, {format_duration(event.seconds)}"
+                )
+            case MemoryMeasured():
+                self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
+            case Notice():
+                if self.warn is None:
+                    self.say(f"warning: {event.message}", warning=True)
+                else:
+                    self.hide()
+                    self.warn(event.message)
+            case _:
+                return
+        self.show()
+
+    @abstractmethod
+    def say(self, line: str, *, warning: bool = False) -> None:
+        """Write a permanent line."""
+
+    @abstractmethod
+    def show(self) -> None:
+        """Show the position in the run."""
+
+    def hide(self) -> None:
+        """Hide the position until it is shown again, since something else is printed."""
+
+    def position(self) -> list[str]:
+        """Return the position: ``["epoch 3/50", "step 12/100", "train loss 1.234", "accuracy 45.1%"]``."""
+        if self.step is None:
+            return [f"epoch {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
+        step = self.step
+        values = {"loss": step.loss, **step.metrics}
+        specs = [metric_spec(name, self.metrics) for name in values]
+        texts = [f"{spec.title} {spec.format(value)}" for spec, value in zip(specs, values.values(), strict=True)]
+        epoch = f"epoch {step.epoch + 1}/{self.epochs or '?'}"
+        return [epoch, f"step {step.step}/{step.steps}", f"train {texts[0]}", *texts[1:]]
+
+    def times(self) -> str:
+        """Return ``12 min 33 s elapsed, 1 h 2 min left``, estimated from the steps of this process only."""
+        if self.started is None:
+            return ""
+        elapsed = self.clock() - self.started
+        done = self.done - self.first
+        left = f", {format_duration(elapsed / done * (self.epochs - self.done))} left" if done > 0 else ""
+        return f"{format_duration(elapsed)} elapsed{left}"
+
+
+class PlainProgress(_Progress, AbstractContextManager[Callback]):
+    """Writes plain lines, each flushed at once for ``tee`` and log files: no colours, nothing overwritten.
+
+    Args:
+        stream: The stream to write to.
+        clock: Returns seconds from any point in time.
+        warn: See ``progress_for``.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__(clock, warn)
+        self.stream = stream
+        self._said = clock()
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Do nothing: every line has been written."""
+
+    def say(self, line: str, *, warning: bool = False) -> None:
+        """Write a line."""
+        self.stream.write(f"{line}\n")
+        self.stream.flush()
+        self._said = self.clock()
+
+    def show(self) -> None:
+        """Write the position in the run if nothing has been written for a while."""
+        if self.step is not None and self.clock() - self._said >= PLAIN_SECONDS:
+            self.say(", ".join(filter(None, [*self.position(), self.times()])))
+
+
+class RichProgress(_Progress, AbstractContextManager[Callback]):
+    """Shows a bar over the whole run below the permanent lines; it is removed at the end, however the run ends.
+
+    Args:
+        console: The terminal.
+        clock: Returns seconds from any point in time.
+        warn: See ``progress_for``.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        from rich.live import Live
+
+        super().__init__(clock, warn)
+        self.console = console
+        self._refreshed = -math.inf
+        # Without rich's refresh thread: data loaders fork, and a lock held at that moment would never be released.
+        self._live = Live(get_renderable=self._render, console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> RichProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; kinds that have no text are ignored."""
+        super().__call__(event)
+        if isinstance(event, RunEnded):
+            self.started = None
+            self._live.stop()
+
+    def say(self, line: str, *, warning: bool = False) -> None:
+        """Write a line above the bar."""
+        from rich.text import Text
+
+        self.console.print(Text(line, style="yellow" if warning else ""))
+
+    def show(self) -> None:
+        """Update the bar."""
+        if self.started is None:
+            return
+        self._live.start()
+        if self.clock() - self._refreshed >= REFRESH_SECONDS:
+            self._refreshed = self.clock()
+            self._live.refresh()
+
+    def hide(self) -> None:
+        """Remove the bar."""
+        self._live.stop()
+
+    def _render(self) -> Group:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        bar = Table.grid(padding=(0, 1), expand=True)
+        bar.add_column(ratio=1)
+        bar.add_column(justify="right", no_wrap=True)
+        bar.add_row(ProgressBar(total=max(self.epochs, 1), completed=self.done), self.times())
+        # Two lines, so that both fit on a terminal of 60 columns.
+        return Group(Text("  ".join(self.position()), no_wrap=True, overflow="ellipsis"), bar)
+
+
+def _start_lines(event: RunStarted) -> list[str]:
+    spec = event.spec
+    architectures = f"{format_count(event.space.size())} architectures, " if isinstance(spec, RunSpec) else ""
+    kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
+    named = f", {kind} {chosen}" if chosen is not None else ""
+    lines = [
+        f"{spec.title}{named}, device {event.device}",
+        f"{event.model} of {plural(event.parameters, 'parameter')}, {architectures}"
+        f"{plural(event.epochs, 'epoch')} of {plural(event.steps, 'step')}",
+    ]
+    if event.run_dir is not None:
+        lines.append(f"run directory {event.run_dir}")
+    if event.first_epoch >= event.epochs:
+        lines.append("resuming after the last epoch")
+    elif event.first_epoch or event.first_step:
+        lines.append(f"resuming at epoch {event.first_epoch + 1}, step {event.first_step + 1}")
+    return lines
+
+
+def _epoch_line(event: EpochEnded, metrics: Sequence[MetricSpec]) -> str:
+    parts = [*_metric_texts(event, metrics), format_duration(event.seconds)]
+    if event.diagnostics:
+        parts.append(", ".join(f"{name} {format_plain(value)}" for name, value in event.diagnostics.items()))
+    return f"epoch {event.epoch + 1}/{event.epochs}{_model_note(event.model)}: {'; '.join(parts)}"
+
+
+def _model_note(model: TrainedModel) -> str:
+    """Return the note that metrics are the supernet's; those of a network need none."""
+    return " (supernet)" if model == "supernet" else ""
+
+
+def _metric_texts(event: EpochEnded, metrics: Sequence[MetricSpec]) -> list[str]:
+    """Return a text for each split, such as ``train loss 1.250, accuracy 50.0%``, and for the metrics of no split."""
+    order = {spec.name: number for number, spec in enumerate(metrics)}
+    splits: dict[str | None, list[str]] = {split: [] for split in (*SPLITS, None)}
+    for split, name in sorted(map(split_name, event.metrics), key=lambda each: order.get(each[1], len(order))):
+        spec = metric_spec(name, metrics)
+        value = event.metrics[name if split is None else f"{split}_{name}"]
+        splits[split].append(f"{spec.title} {spec.format(value)}")
+    return [f"{split} {', '.join(texts)}" if split else ", ".join(texts) for split, texts in splits.items() if texts]

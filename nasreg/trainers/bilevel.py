@@ -1,0 +1,158 @@
+"""Bilevel optimisation of weights and architecture parameters, first order (DARTS, arXiv 1806.09055, algorithm 1).
+
+Each step updates the architecture parameters on a batch of the arch split, then the weights on a batch of the train
+split. A building block of differentiable algorithms, which change how either gradient is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nasreg.data.splits import Batch
+from nasreg.mutators.differentiable import SoftmaxMutator
+from nasreg.nn import functional_call_tied
+from nasreg.trainers.base import StepResult, Sums, cosine_rate
+from nasreg.trainers.budget import ParameterBudget
+from nasreg.trainers.config import BilevelTrainerConfig
+from nasreg.trainers.context import SearchContext
+from nasreg.trainers.one_shot import OneShotTrainer
+
+
+class Gradients(NamedTuple):
+    """Gradients of a batch's mean loss."""
+
+    values: list[Tensor]
+    """In the order of the tensors that the loss was differentiated by."""
+    loss: Tensor
+    """The mean loss, a scalar."""
+    statistics: dict[str, Tensor]
+    """Statistics of the batch, from ``Task.statistics``."""
+
+
+class BilevelTrainer(OneShotTrainer):
+    """Alternates a step of the architecture parameters (Adam) and a step of the weights (SGD), first order.
+
+    Args:
+        context: The search.
+        config: Options.
+
+    Attributes:
+        weights: Parameters of the supernet by name; architecture parameters are not among them.
+        alphas: The architecture parameters, which are those of the mutator.
+        budget: The budget of parameters, if there is one.
+    """
+
+    config: BilevelTrainerConfig
+    mutator: SoftmaxMutator
+
+    def __init__(self, context: SearchContext, config: BilevelTrainerConfig) -> None:
+        super().__init__(context, config)
+        self.weights: dict[str, Tensor] = {}
+        self.alphas: list[Tensor] = []
+        self.budget: ParameterBudget | None = None
+
+    def setup(self) -> None:
+        """Build the supernet, the architecture parameters and both optimisers."""
+        super().setup()
+        self.make_optimizers()
+
+    def make_optimizers(self) -> None:
+        """Make both optimisers, and the budget, for the present supernet and mutator."""
+        config = self.config
+        if config.max_parameters is not None:
+            self.budget = ParameterBudget(self.model, self.mutator, config.max_parameters)
+        self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.alphas = list(self.mutator.parameters())
+        self.optimizers = {
+            "weights": torch.optim.SGD(
+                self.weights.values(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            ),
+            "arch": torch.optim.Adam(
+                self.alphas, lr=config.arch_lr, betas=config.arch_betas, weight_decay=config.arch_weight_decay
+            ),
+        }
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the learning rate of the weights: a cosine over the epochs."""
+        rate = cosine_rate(self.config.lr, self.config.lr_min, epoch, self.config.epochs)
+        self.optimizers["weights"].param_groups[0]["lr"] = rate
+
+    def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
+        """Update the architecture parameters, then the weights."""
+        if arch is not None:
+            gradient = self.arch_gradient(train, arch)
+            if self.budget is not None:
+                penalty = self.config.budget_weight * self.budget.penalty()
+                extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
+                gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
+            self.update("arch", self.alphas, gradient, max_norm=self.config.arch_grad_clip)
+        weights = list(self.weights.values())
+        gradients = self.gradients(train, weights)
+        loss = self.check_finite(gradients.loss, "training")
+        self.update("weights", weights, gradients.values, max_norm=self.config.grad_clip)
+        return StepResult(loss, gradients.statistics)
+
+    def arch_gradient(self, train: Batch, arch: Batch) -> list[Tensor]:
+        """Return the gradient by the architecture parameters that one step uses, in the order of ``alphas``.
+
+        Args:
+            train: Batch of the train split, which the first order does not use.
+            arch: Batch of the arch split.
+
+        Raises:
+            TrainingError: The loss on the arch split is not finite.
+        """
+        del train
+        gradients = self.gradients(arch, self.alphas)
+        self.check_finite(gradients.loss, "arch")
+        return gradients.values
+
+    def gradients(self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None) -> Gradients:
+        """Return the gradient of the mean loss by some tensors only.
+
+        Args:
+            batch: Inputs ``(B, C, H, W)`` and targets.
+            by: The tensors to differentiate by; no other gets a gradient, so that no other costs time.
+            weights: Use these instead of the model's own, and leave its BatchNorm statistics unchanged.
+        """
+        total = [torch.zeros_like(tensor) for tensor in by]
+        mean = torch.zeros((), device=batch[0].device)
+        sums = Sums()
+        with self._only(by):
+            for x, y, share in self.pieces(batch):
+                loss, prediction = self.forward(x, y, weights)
+                gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
+                for tensor, gradient in zip(total, gradients, strict=True):
+                    if gradient is not None:
+                        tensor.add_(gradient)
+                mean = mean + loss.detach() * share
+                sums.add(self.task.statistics(prediction.detach(), y))
+        return Gradients(total, mean, sums.values)
+
+    @contextmanager
+    def _only(self, by: Sequence[Tensor]) -> Iterator[None]:
+        """Let no other weight or architecture parameter require a gradient, so that none is stored or computed."""
+        wanted = set(map(id, by))
+        others = [tensor for tensor in (*self.weights.values(), *self.alphas) if id(tensor) not in wanted]
+        for tensor in others:
+            tensor.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for tensor in others:
+                tensor.requires_grad_(True)
+
+    def forward(self, x: Tensor, y: Tensor, weights: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the main prediction; see ``gradients`` for ``weights``."""
+        with self.autocast():
+            if weights is None:
+                output = self.model(x)
+            else:
+                buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+                output = functional_call_tied(self.model, {**weights, **buffers}, x)
+        return self.criterion(output, y)

@@ -1,0 +1,70 @@
+"""The context of a trainer: the resolved spec, the space, the data, the task, the device, and how to build models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import nn
+
+from nasreg.specs.architecture import Architecture
+from nasreg.specs.retrain import RetrainSpec
+from nasreg.specs.run import RunSpec
+from nasreg.specs.space import SearchSpaceSpec
+from nasreg.tasks.base import Task
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
+
+EdgeCandidates = Mapping[str, Sequence[Sequence[str]]]
+"""Key of a cell -> names of the operations possible on each of its edges."""
+
+
+class BuildSupernet(Protocol):
+    """Builds the model with its choices."""
+
+    def __call__(self, **capabilities: Any) -> nn.Module:
+        """Build it.
+
+        Args:
+            **capabilities: Capability of the space that the algorithm requires -> value of its option, in place of the
+                run's own, such as ``depth=11``.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """The context of every trainer."""
+
+    spec: RunSpec | RetrainSpec
+    space: SearchSpaceSpec
+    data: RunData
+    task: Task
+    device: torch.device
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchContext(RunContext):
+    """The context of the trainer of a search."""
+
+    spec: RunSpec
+    build_supernet: BuildSupernet
+    build_network: Callable[[Architecture], nn.Module]
+    """Builds the network of an architecture with new weights, in the form in which the space is retrained."""
+    make_mutator: Callable[[SearchSpaceSpec], Any]
+    """Makes the algorithm's mutator for a space."""
+    capabilities: Mapping[str, Any]
+    """Capability of the space -> value of its option in this run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainContext(RunContext):
+    """The context of a retraining."""
+
+    spec: RetrainSpec
+    build_network: Callable[[], nn.Module]
+    """Builds the network, with its auxiliary head if there is to be one."""
+    save_network: Callable[[str, nn.Module, Mapping[str, float]], None] | None
+    """Saves the weights of a network and its metrics in a file of the run; None without a run directory."""

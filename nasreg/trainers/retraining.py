@@ -1,0 +1,160 @@
+"""Trains the network of an architecture: SGD, drop-path, auxiliary head, label smoothing, an average of the weights.
+
+The procedure is that of Liu, Simonyan, Yang (arXiv 1806.09055, section 3.2 and the authors' program) and of Chen, Xie,
+Wu, Tian (arXiv 1904.12760), which differ in numbers only. It works with any network: drop-path applies to every
+``StochasticDepth`` in it, an auxiliary head is a second output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.ops import StochasticDepth
+
+from nasreg.data.splits import Batch
+from nasreg.events import EpochEnded, Event, RunEnded
+from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
+from nasreg.trainers.base import BaseTrainer, StepResult, cosine_rate
+from nasreg.trainers.config import RetrainConfig
+from nasreg.trainers.context import RetrainContext
+
+
+class RetrainTrainer(BaseTrainer):
+    """Trains one network from scratch, and measures it on the test set after each epoch.
+
+    Args:
+        context: The retraining.
+        config: Options.
+    """
+
+    context: RetrainContext
+    config: RetrainConfig
+
+    def __init__(self, context: RetrainContext, config: RetrainConfig) -> None:
+        super().__init__(context, config)
+        self.average: AveragedModel | None = None
+        self.best: float | None = None
+        """Best value of the objective so far, on the validation split if there is one, else on the test set."""
+
+    @property
+    def epochs(self) -> int:
+        """All epochs."""
+        return self.config.epochs
+
+    def setup(self) -> None:
+        """Build the network, its average and the optimiser."""
+        config = self.config
+        self.model = self.context.build_network().to(self.context.device)
+        if config.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        if config.ema:
+            # Statistics of BatchNorm are averaged with the weights that they belong to.
+            average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
+        self.optimizers = {
+            "weights": torch.optim.SGD(
+                self.model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+            )
+        }
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set learning rate and drop-path."""
+        self.optimizers["weights"].param_groups[0]["lr"] = learning_rate(self.config, epoch)
+        for module in self.model.modules():
+            if isinstance(module, StochasticDepth):
+                module.p = self.config.drop_path * epoch / self.config.epochs
+
+    def needs_arch_batch(self, epoch: int) -> bool:
+        """Return False: there are no architecture parameters."""
+        del epoch
+        return False
+
+    def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
+        """Update the weights, and their average."""
+        del arch
+        inputs, targets = train
+        if self.config.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        result = self.descend((inputs, targets), max_norm=self.config.grad_clip)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return result
+
+    def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss, smoothed and with that of the auxiliary head, and the main prediction."""
+        prediction, auxiliary = self.task.outputs(output)
+        smoothing = self.config.label_smoothing
+        loss = self.task.loss(prediction, target, label_smoothing=smoothing)
+        for other in auxiliary:
+            extra = self.task.loss(other.to(prediction.dtype), target, label_smoothing=smoothing)
+            loss = loss + self.config.auxiliary_weight * extra
+        return loss, prediction
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is measured and saved: the average of the weights, or the network itself."""
+        return self.model if self.average is None else self.average.module
+
+    def measure(self) -> dict[str, float]:
+        """Return all metrics on the validation split, if there is one, and on the test set."""
+        found: dict[str, float] = {}
+        for split in ("validation", "test"):
+            if len(self.context.data.splits[split]):
+                found |= self.measure_split(self.result, split, detailed=True)
+        self.model.train()
+        return found
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Save the weights, and those of the best epoch."""
+        del epoch
+        save = self.context.save_network
+        if save is None:
+            return
+        save(LAST_WEIGHTS, self.result, metrics)
+        objective = self.task.objective
+        value = metrics.get(f"validation_{objective.name}", metrics[f"test_{objective.name}"])
+        better = self.best is None or (value > self.best if objective.higher_is_better else value < self.best)
+        if better:
+            self.best = value
+            save(BEST_WEIGHTS, self.result, metrics)
+
+    def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
+        """Send ``EpochEnded``."""
+        self.emit(
+            EpochEnded(
+                epoch=self.state.epoch,
+                epochs=self.epochs,
+                seconds=seconds,
+                metrics=metrics,
+                architecture=self.context.spec.architecture,
+            )
+        )
+
+    def final_event(self) -> Event:
+        """Return the event that reports the metrics of the last epoch."""
+        return RunEnded(self.context.spec.architecture, self.run_path, self.state.metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the average and the best value of the objective."""
+        average = None if self.average is None else self.average.state_dict()
+        return {**super().state_dict(), "average": average, "best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.best = state["best"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def learning_rate(config: RetrainConfig, epoch: int) -> float:
+    """Return the learning rate of an epoch."""
+    if config.schedule == "exponential":
+        return config.lr * config.lr_decay**epoch
+    if config.schedule == "linear":
+        return config.lr_min + (config.lr - config.lr_min) * (1 - epoch / config.epochs)
+    return cosine_rate(config.lr, config.lr_min, epoch, config.epochs)

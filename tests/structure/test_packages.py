@@ -1,0 +1,79 @@
+"""The structure of the code: nothing loose at the top, and a core that knows no algorithm."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nasreg.registry.known_packages import known_packages
+
+CORE = Path(__file__).parents[2] / "nasreg"
+LOOSE = {"__init__.py", "__main__.py", "errors.py", "events.py", "hookspecs.py", "py.typed"}
+# "random" is a word of its own: of Python's module, and of generators in a checkpoint.
+ALGORITHMS = sorted({*known_packages()["algorithm"], "spos", "proxyless", "fairdarts", "morphism"} - {"random"})
+NAMES = re.compile("|".join(re.escape(name).replace(r"\-", "[-_]?") for name in ALGORITHMS), re.IGNORECASE)
+FILES = sorted(path for path in CORE.rglob("*.py") if path.relative_to(CORE).parts[0] != "spaces")
+
+
+def test_nothing_else_lies_loose_at_the_top():
+    assert {path.name for path in CORE.iterdir() if path.is_file()} == LOOSE
+
+
+@pytest.mark.parametrize(
+    "package", sorted(path.parent for path in CORE.glob("*/__init__.py")), ids=lambda path: path.name
+)
+def test_every_package_says_what_it_is_for(package):
+    assert ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+
+
+def words(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield every identifier and every text of a module, except docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, documented):
+            for number, statement in enumerate(node.body):
+                is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+                # the first statement, or a text after an assignment, which documents it
+                if is_text and (number == 0 or isinstance(node.body[number - 1], ast.Assign | ast.AnnAssign)):
+                    docstrings.add(id(statement.value))
+    for node in ast.walk(tree):
+        for _, value in ast.iter_fields(node):
+            if isinstance(value, str) and id(node) not in docstrings:
+                yield getattr(node, "lineno", 0), value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORE)))
+def test_the_core_knows_no_algorithm(path):
+    """Citations in docstrings are welcome; names in code are not."""
+    found = [(line, text) for line, text in words(ast.parse(path.read_text())) if NAMES.search(text)]
+    assert not found
+
+
+def test_the_check_finds_names():
+    tree = ast.parse('"""As in DARTS."""\nx = 1\n"""Of DARTS."""\nif space == "darts":\n    pdarts_stage = 1\n')
+    assert [text for _, text in words(tree) if NAMES.search(text)] == ["darts", "pdarts_stage"]
+
+
+PUBLIC = re.search(
+    r"The public modules are (.*?): every name", (CORE.parent / "docs/contract.md").read_text(), re.DOTALL
+)
+PLUGINS = sorted((CORE.parent / "plugins").glob("*/nasreg_*/*.py"))
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_our_plugins_use_public_names_only(path):
+    """What third parties may rely on is enough for our own."""
+    assert PUBLIC is not None
+    public = set(re.findall(r"`([\w.]+)`", PUBLIC[1]))
+    own = path.parent.name
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for module in modules:
+            if module and module.partition(".")[0].startswith("nasreg"):
+                assert module in public or module.partition(".")[0] == own, f"{module} is not public"
