@@ -3,7 +3,7 @@
     python benchmarks/against_random.py OUT --dataset digits --retrain dataset.limit=200
 
 searches once, samples architectures of the same space, trains all of them with the same seeds, and prints a table of
-their accuracies on the test set. It only calls ``nasreg`` as anybody would. What is finished in OUT is not done again.
+their accuracies on the test set. It only calls the command ``nasreg``. What is finished in OUT is not repeated.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from nasreg.runs import RunDirectory
+from nasreg.runs.directory import RunDirectory
 
 
 def main() -> None:
@@ -28,34 +29,47 @@ def main() -> None:
     parser.add_argument("--dataset", default="digits", help="name, or folder:PATH; it needs a test set")
     parser.add_argument("--search", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the search")
     parser.add_argument("--retrain", nargs="*", default=[], metavar="KEY=VALUE", help="settings of each training")
-    parser.add_argument("--preset", default="demo", help="of the search and of the trainings")
+    parser.add_argument("--preset", default="demo", help="preset of the search, and recipe of the trainings")
     parser.add_argument("--random", type=int, default=5, help="number of random architectures")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each architecture")
     options = parser.parse_args()
-    common = ["--dataset", options.dataset, "--preset", options.preset]
+    common = ["--dataset", options.dataset]
     search = RunDirectory(options.out / "search")
-    run(search.path, ["run", options.algorithm, *common, *settings(options.search)])
+    run(search.path, ["run", options.algorithm, *common, "--preset", options.preset, *settings(options.search)])
     spec = search.spec
     sizes = ("cells", "channels")  # the retraining has its own
-    shape = [f"space.{name}={json.dumps(value)}" for name, value in spec.space.options.items() if name not in sizes]
-    rng = random.Random(0)  # not for secrets
+    own = [f"space.{name}={json.dumps(value)}" for name, value in spec.space.options.items() if name not in sizes]
+    retraining = {
+        pair.partition("=")[0]: pair for pair in [*own, *options.retrain]
+    }  # those of the user take precedence
+    rng = random.Random(0)
     sources = {"searched": search.architecture}
     sources |= {f"random {number + 1}": search.space.sample(rng) for number in range(options.random)}
     accuracies: dict[str, float] = {}
-    print(f"{'':12}{'test accuracy':>15}{'of each seed':>24}{'weights':>12}{'seconds':>10}")
+    print(f"{'':12}{'test accuracy':>15}{'of each seed':>24}{'parameters':>12}{'seconds':>10}")
     for name, architecture in sources.items():
         file = options.out / f"{name.replace(' ', '-')}.json"
         file.write_text(architecture.to_json())
         found, seconds = [], 0.0
         for seed in range(options.seeds):
             out = file.with_suffix("") / f"seed-{seed}"
-            words = ["retrain", str(file), "--space", spec.space.name, "--seed", str(seed), *common]
-            seconds += run(out, [*words, *settings([*shape, *options.retrain])])
+            argv = [
+                "retrain",
+                str(file),
+                "--space",
+                spec.space.name,
+                "--seed",
+                str(seed),
+                "--recipe",
+                options.preset,
+                *common,
+            ]
+            seconds += run(out, [*argv, *settings(retraining.values())])
             found.append(RunDirectory(out).status["metrics"]["test_accuracy"])
         accuracies[name] = statistics.fmean(found)
-        weights = json.loads((out / "cost.json").read_text())["parameters"]
+        parameters = json.loads((out / "cost.json").read_text())["parameters"]
         each = " ".join(f"{value:.1%}" for value in found)
-        print(f"{name:12}{accuracies[name]:15.1%}{each:>24}{weights:12,}{seconds:10.0f}", flush=True)
+        print(f"{name:12}{accuracies[name]:15.1%}{each:>24}{parameters:12,}{seconds:10.0f}", flush=True)
     others = [value for name, value in accuracies.items() if name != "searched"]
     spread = f", standard deviation {statistics.stdev(others):.1%}" if len(others) > 1 else ""
     print(
@@ -63,19 +77,19 @@ def main() -> None:
     )
 
 
-def settings(pairs: list[str]) -> list[str]:
-    """Make words of the command line of them."""
-    return [word for pair in pairs for word in ("--set", pair)]
+def settings(pairs: Iterable[str]) -> list[str]:
+    """Return them as arguments of the command line."""
+    return [argument for pair in pairs for argument in ("--set", pair)]
 
 
-def run(out: Path, words: list[str]) -> float:
+def run(out: Path, argv: list[str]) -> float:
     """Run a command that makes a run directory, unless it is there; return its seconds."""
     began = time.perf_counter()
     if not (out / "run.yaml").exists():
-        command = [sys.executable, "-m", "nasreg", *words, "--out", str(out)]
+        command = [sys.executable, "-m", "nasreg", *argv, "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(f"{' '.join(words)} failed: {done.stderr}")
+            sys.exit(f"{' '.join(argv)} failed: {done.stderr}")
     return time.perf_counter() - began
 
 

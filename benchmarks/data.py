@@ -26,16 +26,17 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from nasreg.data import SearchData, digits, folder, from_torch
+from nasreg.data import RunData, digits, folder, from_torch
 from nasreg.data.config import DatasetConfig, DigitsConfig, FolderConfig
-from nasreg.device import resolve_device
+from nasreg.mutators import SoftmaxMutatorConfig
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
-from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+from nasreg.trainers.device import resolve_device
+from nasreg_darts.config import DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
-from search_tasks import search_task
+from search_contexts import search_context
 
 SIDE = 32
 CLASSES = 10
@@ -64,16 +65,16 @@ class Loader:
 
     title: str
     augmented: bool
-    data: SearchData
+    data: RunData
     rates: list[float] = field(default_factory=list)
 
     def measure(self, batch_size: int, epoch: int) -> None:
         """Read an epoch as a search does."""
-        weights, alphas = (self.data.parts[name] for name in ("weights", "alphas"))
-        steps = weights.steps(batch_size)
+        train, arch = (self.data.splits[name] for name in ("train", "arch"))
+        steps = train.steps(batch_size)
         seen, last = 0, torch.zeros(())
         began = time.perf_counter()
-        passes = (part.batches(batch_size=batch_size, epoch=epoch, steps=steps) for part in (weights, alphas))
+        passes = (split.batches(batch_size=batch_size, epoch=epoch, steps=steps) for split in (train, arch))
         for both in zip(*passes, strict=True):
             seen += sum(len(labels) for _, labels in both)
             last = both[1][0]
@@ -119,7 +120,8 @@ def loaders(path: Path, n: int, workers: int, device: torch.device) -> list[Load
     for augmented, options in ((False, PLAIN), (True, AUGMENTED)):
 
         def add(title: str, dataset: Any, config: DatasetConfig, augmented: bool = augmented) -> None:
-            found.append(Loader(title, augmented, SearchData(dataset, config, 0, device)))
+            data = RunData(dataset, config.with_splits({"arch"}, "the search"), 0, device)
+            found.append(Loader(title, augmented, data))
 
         read = partial(FolderConfig, path=str(path), image_size=SIDE, **options)
         held = read(in_memory="yes")
@@ -137,8 +139,10 @@ def loaders(path: Path, n: int, workers: int, device: torch.device) -> list[Load
 def search_step(info: DataInfo, options: dict[str, int], batch_size: int, device: torch.device) -> Step:
     """Make a supernet of the DARTS space, and batches for it."""
     network = partial(build, info, DartsSpaceConfig(**options))
-    task = search_task("darts", lambda **_: network(), lambda space: DartsMutator(space, DartsMutatorConfig()), device)
-    trainer = DartsTrainer(task, DartsTrainerConfig(batch_size=batch_size))
+    context = search_context(
+        "darts", lambda **_: network(), lambda space: DartsMutator(space, SoftmaxMutatorConfig()), device
+    )
+    trainer = DartsTrainer(context, DartsTrainerConfig(batch_size=batch_size))
     trainer.setup()
     trainer.start_epoch(0)
     trainer.model.train()
@@ -167,7 +171,7 @@ def show(found: list[Loader], steps: dict[str, Step]) -> None:
 
 
 def shape_of(info: DataInfo) -> str:
-    """Return the shape of an image in words."""
+    """Return the shape of an image as text."""
     return f"{info.channels}x{info.height}x{info.width}"
 
 

@@ -45,7 +45,6 @@ from golden_files import (
 from nasreg.errors import NasregError, UsageError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from nasreg.specs import Architecture, CellDecision, CellSpec, SearchSpaceSpec
@@ -175,12 +174,12 @@ def _read_search_step(arrays: Arrays) -> SearchStep:
     shape = arrays.get("alpha_normal", (None, len(DARTS_OPERATIONS))).shape
     options = {**size.options, "nodes": cell_nodes(shape[0], "alpha_normal")}
 
+    from nasreg.config.lookup import find_space
     from nasreg.nn import extract_space
     from nasreg.registry import default_registry
-    from nasreg.resolve import space_component
 
     def build(**_: Any) -> nn.Module:
-        model: nn.Module = space_component(default_registry(), "darts").build(size.info, options)
+        model: nn.Module = find_space(default_registry(), "darts").build(size.info, options)
         return model.double()
 
     supernet = build()
@@ -222,19 +221,19 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
         concat = cast("CellSpec", step.space[key]).concat
         yield Check(f"genotype.{key}_concat", _differing(concat, step.genotype[f"{key}_concat"]), 0)
     yield check("train_logits", trainer.model(train[0]))
-    gradients, loss, _ = trainer.gradients(train, list(trainer.weights.values()))
-    yield check("train_loss", loss)
-    yield check("grad_norm_before_clip", torch.stack([each.norm() for each in gradients]).norm())
-    yield check("valid_loss", trainer.gradients(valid, trainer.alphas)[1])
+    gradients = trainer.gradients(train, list(trainer.weights.values()))
+    yield check("train_loss", gradients.loss)
+    yield check("grad_norm_before_clip", torch.stack([each.norm() for each in gradients.values]).norm())
+    yield check("valid_loss", trainer.gradients(valid, trainer.alphas).loss)
     unrolled = trainer.unrolled_weights(train)
-    yield check("unrolled_valid_loss", trainer.gradients(valid, trainer.alphas, unrolled)[1])
+    yield check("unrolled_valid_loss", trainer.gradients(valid, trainer.alphas, unrolled).loss)
     second = {**options, "second_order": True}
     for name, settings, tolerance in (
         ("first_order", options, TOLERANCE),
         ("second_order_exact", {**second, "hessian_product": "exact"}, TOLERANCE),
         ("second_order_fd", {**second, "hessian_product": "finite_difference"}, FINITE_DIFFERENCE_TOLERANCE),
     ):
-        for key, gradient in zip(KEYS, _trainer(step, settings).alpha_gradient(train, valid), strict=True):
+        for key, gradient in zip(KEYS, _trainer(step, settings).arch_gradient(train, valid), strict=True):
             yield check(f"{name}_{key}", gradient, tolerance)
     trainer.train_step(train, valid)
     for key in KEYS:
@@ -251,16 +250,17 @@ def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
     """Return a trainer at the start of the step."""
     import torch
 
-    from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+    from nasreg.mutators import SoftmaxMutatorConfig
+    from nasreg_darts.config import DartsTrainerConfig
     from nasreg_darts.mutator import DartsMutator
     from nasreg_darts.trainer import DartsTrainer
-    from search_tasks import search_task
+    from search_contexts import search_context
 
     def mutator(space: SearchSpaceSpec) -> DartsMutator:
-        return DartsMutator(space, DartsMutatorConfig()).double()
+        return DartsMutator(space, SoftmaxMutatorConfig()).double()
 
-    task = search_task("darts", step.build, mutator, torch.device("cpu"))
-    trainer = DartsTrainer(task, DartsTrainerConfig(**options))
+    context = search_context("darts", step.build, mutator, torch.device("cpu"))
+    trainer = DartsTrainer(context, DartsTrainerConfig(**options))
     trainer.setup()
     trainer.start_epoch(0)
     with torch.no_grad():
@@ -345,10 +345,11 @@ def _dropping(content: Dropping) -> Iterator[Check]:
             yield Check(f"{place}.kept_{key}", _differing(left_over, getattr(last, f"kept_{key}")), 0)
         mutator = _stage_mutator(last, place)
         genotypes = {"genotype_unrestricted": (None, case.genotype_unrestricted)} | {
-            f"genotype_by_max_skips[{most}]": (most, genotype) for most, genotype in case.genotype_by_max_skips.items()
+            f"genotype_by_max_skips[{limit}]": (limit, genotype)
+            for limit, genotype in case.genotype_by_max_skips.items()
         }
-        for name, (most, genotype) in genotypes.items():
-            architecture = mutator.restricted(most)
+        for name, (limit, genotype) in genotypes.items():
+            architecture = mutator.restricted(limit)
             for key in KEYS:
                 theirs = [list(edge) for edge in getattr(genotype, key)]
                 yield Check(f"cases[{number}].{name}.{key}", _differing(_edges(architecture, key), theirs), 0)
@@ -407,6 +408,7 @@ def _counting(content: Mapping[str, Counts]) -> Iterator[Check]:
     from torch.utils.flop_counter import FlopCounterMode
 
     import nasreg
+    from nasreg.nn.parameters import parameter_count
     from nasreg.specs import DataInfo
 
     networks = {}
@@ -424,18 +426,14 @@ def _counting(content: Mapping[str, Counts]) -> Iterator[Check]:
             network = nasreg.build_network(found[1], info, options).eval()
             with FlopCounterMode(display=False) as counter:
                 network(torch.empty(1, 3, side, side))
-        total, head, flops = _parameters(network), 0, counter.get_total_flops()
+        total, head, flops = parameter_count(network), 0, counter.get_total_flops()
         if options["auxiliary"]:
-            head = _parameters(network.get_submodule("auxiliary_head"))
+            head = parameter_count(network.get_submodule("auxiliary_head"))
             flops -= sum(counter.get_flop_counts()["DartsNetwork.auxiliary_head"].values())
         ours = {"params_total": total, "params_without_aux": total - head, "macs": flops // 2}
         for name, value in ours.items():
             theirs = getattr(content[case], name)
             yield Check(f"{case}: {name}", abs(value - theirs) / theirs, 0)
-
-
-def _parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 if __name__ == "__main__":

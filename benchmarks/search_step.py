@@ -21,18 +21,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nasreg.device import keeping_freed_memory
+from nasreg.mutators import SoftmaxMutatorConfig
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
-from nasreg.trainers import Batch
-from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+from nasreg.trainers import Batch, BilevelTrainer, Gradients
+from nasreg.trainers.device import keeping_freed_memory
+from nasreg_darts.config import DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
-from nasreg_darts.trainer import BilevelTrainer, DartsTrainer
+from nasreg_darts.trainer import DartsTrainer
 from nasreg_pdarts.config import PdartsMutatorConfig, PdartsTrainerConfig
 from nasreg_pdarts.mutator import PdartsMutator
 from nasreg_pdarts.trainer import PdartsTrainer
-from search_tasks import search_task
+from search_contexts import search_context
 
 EPOCHS = 25
 
@@ -56,13 +57,11 @@ PAPER_PDARTS = Size(5, 16, 96, 32)
 class _Textbook(BilevelTrainer):
     """Takes all gradients in each pass, as a backward() of the loss does."""
 
-    def gradients(
-        self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
+    def gradients(self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None) -> Gradients:
         """Return those asked for."""
         everything = [*by, *({*self.weights.values(), *self.alphas} - {*by})]
-        found, loss, correct = super().gradients(batch, everything, weights)
-        return found[: len(by)], loss, correct
+        found = super().gradients(batch, everything, weights)
+        return found._replace(values=found.values[: len(by)])
 
 
 class TextbookDarts(_Textbook, DartsTrainer):
@@ -86,25 +85,23 @@ def make_trainer(size: Size, device: torch.device, *, textbook: bool, stage: int
     info = DataInfo(channels=3, height=size.side, width=size.side, classes=tuple("0123456789"))
     config = DartsSpaceConfig(cells=size.cells, channels=size.channels)
 
-    def model(*, retrain: bool = False, added_depth: int = 0, edge_candidates: Any = None) -> torch.nn.Module:
-        del retrain
-        changed = {"cells": size.cells + added_depth, "edge_candidates": edge_candidates}
-        return build(info, config.model_copy(update=changed))
+    def model(*, depth: int = size.cells, edge_candidates: Any = None) -> torch.nn.Module:
+        return build(info, config.model_copy(update={"cells": depth, "edge_candidates": edge_candidates}))
 
     torch.manual_seed(0)
     one = stage is None
     mutator: Callable[[Any], Any] = (
-        (lambda space: DartsMutator(space, DartsMutatorConfig()))
+        (lambda space: DartsMutator(space, SoftmaxMutatorConfig()))
         if one
         else (lambda space: PdartsMutator(space, PdartsMutatorConfig()))
     )
-    task = search_task("darts" if one else "pdarts", model, mutator, device)
+    context = search_context("darts" if one else "pdarts", model, mutator, device, depth=size.cells)
     options = {"execution": "plain" if textbook else "optimized", "epochs": EPOCHS, **options}
     trainer: Any
     if one:
-        trainer = (TextbookDarts if textbook else DartsTrainer)(task, DartsTrainerConfig(**options))
+        trainer = (TextbookDarts if textbook else DartsTrainer)(context, DartsTrainerConfig(**options))
     else:
-        trainer = (TextbookPdarts if textbook else PdartsTrainer)(task, PdartsTrainerConfig(**options))
+        trainer = (TextbookPdarts if textbook else PdartsTrainer)(context, PdartsTrainerConfig(**options))
     trainer.setup()
     trainer.start_epoch((stage or 0) * EPOCHS)
     trainer.model.train()

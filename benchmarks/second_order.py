@@ -30,17 +30,18 @@ import torch
 from torch import Tensor
 
 import nasreg
-from nasreg.data import SearchData, digits, folder
+from nasreg.data import RunData, digits, folder
 from nasreg.data.config import DigitsConfig, FolderConfig
+from nasreg.mutators import SoftmaxMutatorConfig
 from nasreg.nn import set_execution
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
 from nasreg.trainers import Batch
-from nasreg_darts.config import DartsMutatorConfig, DartsTrainerConfig
+from nasreg_darts.config import DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
-from search_tasks import search_task
+from search_contexts import search_context
 
 PRESETS = nasreg.get_algorithm("darts").presets
 CPU = torch.device("cpu")
@@ -49,26 +50,28 @@ CPU = torch.device("cpu")
 def make_trainer(info: DataInfo, space: DartsSpaceConfig, **options: Any) -> DartsTrainer:
     """Make a trainer of the second order, at the start of a search."""
     network = partial(build, info, space)
-    task = search_task("darts", lambda **_: network(), lambda found: DartsMutator(found, DartsMutatorConfig()), CPU)
-    trainer = DartsTrainer(task, DartsTrainerConfig(**{**options, "second_order": True}))
+    context = search_context(
+        "darts", lambda **_: network(), lambda found: DartsMutator(found, SoftmaxMutatorConfig()), CPU
+    )
+    trainer = DartsTrainer(context, DartsTrainerConfig(**{**options, "second_order": True}))
     torch.manual_seed(0)
     trainer.setup()
     trainer.model.train()
     return trainer
 
 
-def train(trainer: DartsTrainer, data: SearchData, epoch: int) -> None:
+def train(trainer: DartsTrainer, data: RunData, epoch: int) -> None:
     """Train for an epoch."""
     trainer.start_epoch(epoch)
     for pair in batches(trainer, data, epoch, None):
         trainer.train_step(*pair)
 
 
-def batches(trainer: DartsTrainer, data: SearchData, epoch: int, steps: int | None) -> list[tuple[Batch, Batch]]:
+def batches(trainer: DartsTrainer, data: RunData, epoch: int, steps: int | None) -> list[tuple[Batch, Batch]]:
     """Return the pairs of batches that an epoch begins with; all of them, where no number is given."""
-    size = trainer.options.batch_size
-    steps = data.parts["weights"].steps(size) if steps is None else steps
-    passes = (data.parts[name].batches(batch_size=size, epoch=epoch, steps=steps) for name in ("weights", "alphas"))
+    size = trainer.config.batch_size
+    steps = data.splits["train"].steps(size) if steps is None else steps
+    passes = (data.splits[name].batches(batch_size=size, epoch=epoch, steps=steps) for name in ("train", "arch"))
     return list(zip(*passes, strict=True))
 
 
@@ -91,7 +94,7 @@ class Products:
         self.trainer.start_epoch(epoch)
 
     def _configure(self, **options: Any) -> None:
-        self.trainer.options = self.trainer.options.model_copy(update=options)
+        self.trainer.config = self.trainer.config.model_copy(update=options)
         set_execution(self.trainer.model, self.trainer.execution())
 
     def _batch(self, batch: Batch) -> Batch:
@@ -100,7 +103,7 @@ class Products:
     def first_order(self, pair: tuple[Batch, Batch]) -> Tensor:
         """Return the gradient of the first order by the alphas."""
         self._configure(second_order=False)
-        found = self.trainer.alpha_gradient(*map(self._batch, pair))
+        found = self.trainer.arch_gradient(*map(self._batch, pair))
         self._configure(second_order=True)
         return _flat(found)
 
@@ -110,7 +113,7 @@ class Products:
         training, validation = map(self._batch, pair)
         weights = self.trainer.unrolled_weights(training)
         alphas = self.trainer.alphas
-        both, _, _ = self.trainer.gradients(validation, [*alphas, *weights.values()], weights)
+        both = self.trainer.gradients(validation, [*alphas, *weights.values()], weights).values
         return _flat(both[: len(alphas)]), both[len(alphas) :]
 
     def product(self, pair: tuple[Batch, Batch], vector: Sequence[Tensor], step: float | None) -> Tensor:
@@ -179,13 +182,13 @@ def show(points: Mapping[int, Sequence[Tables]]) -> None:
             print(f"{row:44}" + "".join(f"{mean:10.3g}" for mean in means))
 
 
-def load(path: Path | None, side: int, options: Mapping[str, Any]) -> SearchData:
+def load(path: Path | None, side: int, options: Mapping[str, Any]) -> RunData:
     """Read the images: those of a folder, or the digits."""
     if path is None:
-        config = DigitsConfig(**options)
-        return SearchData(digits.load(config), config, 0, CPU)
-    own = FolderConfig(path=str(path), image_size=side, **options)
-    return SearchData(folder.load(own), own, 0, CPU)
+        config = DigitsConfig(**options).with_splits({"arch"}, "the search")
+        return RunData(digits.load(config), config, 0, CPU)
+    own = FolderConfig(path=str(path), image_size=side, **options).with_splits({"arch"}, "the search")
+    return RunData(folder.load(own), own, 0, CPU)
 
 
 def main() -> None:
@@ -219,7 +222,7 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads; images {data.info.channels}x{data.info.height}"
         f"x{data.info.width}, {space.cells} cells, C={space.channels}, {space.nodes} nodes, batches of"
-        f" {search.options.batch_size}, learning rate {search.options.weights_lr:g};"
+        f" {search.config.batch_size}, learning rate {search.config.lr:g};"
         f" means over {options.pairs} pairs of batches"
     )
     points: dict[int, list[Tables]] = {}

@@ -27,10 +27,10 @@ COMMANDS = {
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def seconds(words: list[str]) -> float:
+def seconds(argv: list[str]) -> float:
     """Return how long a Python process takes."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+    subprocess.run([sys.executable, *argv], check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     return time.perf_counter() - began
 
 
@@ -39,12 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="times that each command is measured")
     rounds = parser.parse_args().rounds
-    for words in COMMANDS.values():
-        seconds(words)
+    for argv in COMMANDS.values():
+        seconds(argv)
     taken: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
-        for name, words in COMMANDS.items():
-            taken[name].append(seconds(words))
+        for name, argv in COMMANDS.items():
+            taken[name].append(seconds(argv))
     print(f"{f'of {rounds} rounds':32}{'median':>10}{'ratio':>8}{'shortest':>12}{'ratio':>8}")
     base = taken[BASE]
     for name, times in taken.items():

@@ -10,8 +10,8 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def run(name: str, *words: str) -> str:
-    done = subprocess.run([sys.executable, BENCHMARKS / name, *words], capture_output=True, text=True, check=False)
+def run(name: str, *argv: str) -> str:
+    done = subprocess.run([sys.executable, BENCHMARKS / name, *argv], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -24,6 +24,7 @@ def split(lines: list[str]) -> list[list[str]]:
     return [re.split(r" {2,}", line) for line in lines]
 
 
+@pytest.mark.slow
 def test_startup_compares_each_command_with_the_imports():
     heading, base, *rows = run("startup.py", "--rounds", "1").splitlines()
     assert heading.split() == ["of", "1", "rounds", "median", "ratio", "shortest", "ratio"]
@@ -39,6 +40,46 @@ def test_startup_compares_each_command_with_the_imports():
         median, ratio, shortest, least = numbers(row)
         assert median == shortest > 0, row  # of one round
         assert ratio == least > 0, row
+
+
+@pytest.mark.slow
+def test_registry_compares_no_plugins_with_many():
+    about, heading, *rows = run("registry.py", "--plugins", "2", "--algorithms", "2", "--rounds", "1").splitlines()
+    assert about == "2 plugins of 2 algorithms, median of 1, in ms"
+    assert heading.split() == ["empty", "full", "ratio"]
+    found = split(rows)
+    assert [row[0] for row in found] == [
+        "nasreg --help",
+        "nasreg list",
+        "nasreg list --json",
+        "nasreg describe darts --kind space",
+        "nasreg plugins",
+        "first look-up, with all loading",
+        "list_algorithms()",
+        "get_space(), get_algorithm()",
+    ]
+    assert all(float(number) > 0 for row in found for number in row[1:3])
+
+
+@pytest.mark.slow
+def test_against_random_compares_what_a_search_found_with_a_random_architecture(tmp_path):
+    small = ["dataset.limit=60", "trainer.epochs=1", "space.channels=2"]
+    argv = [str(tmp_path), "--random", "1", "--search", *small, "space.cells=2", "space.nodes=1"]
+    heading, *rows, summary = run("against_random.py", *argv, "--retrain", *small, "space.cells=3").splitlines()
+    assert heading.split() == ["test", "accuracy", "of", "each", "seed", "parameters", "seconds"]
+    searched, other = split(rows)
+    assert (searched[0], other[0]) == ("searched", "random 1")
+    for row in (searched, other):
+        assert row[1] == row[2]
+        assert row[1].endswith("%")
+    assert summary == f"mean of 1 random: {other[1]}; searched: {searched[1]}"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "search",
+        "searched",
+        "searched.json",
+        "random-1",
+        "random-1.json",
+    }
 
 
 @pytest.mark.slow
@@ -63,8 +104,8 @@ def test_data_compares_each_loader_with_the_step():
 
 @pytest.mark.slow
 def test_search_step_compares_the_ways_of_a_case():
-    words = ["--cases", "difference", "--sizes", "tiny", "--ways", "textbook", "checkpointed", "--rounds", "1"]
-    about, heading, *rows = run("search_step.py", *words).splitlines()
+    argv = ["--cases", "difference", "--sizes", "tiny", "--ways", "textbook", "checkpointed", "--rounds", "1"]
+    about, heading, *rows = run("search_step.py", *argv).splitlines()
     assert about.endswith("cpu; median of 1 steps")
     assert heading.split() == ["way", "seconds", "faster", "peak", "MiB", "share", "images/s", "loss"]
     textbook, checkpointed = split(rows)

@@ -110,8 +110,11 @@ def check_agrees(done: Done, content: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDEN)
-def test_nasreg_agrees_with_the_authors(name):
-    check_agrees(run(GOLDEN[name]), load(GOLDEN[name]))
+def test_nasreg_agrees_with_the_authors(name, tmp_path):
+    content = load(GOLDEN[name])
+    if name == "eval_networks.json":  # tests/networks counts all of them
+        content = dict(list(content.items())[:2])
+    check_agrees(run(write(tmp_path / name, content)), content)
 
 
 def test_all_forms_are_here():
@@ -119,7 +122,6 @@ def test_all_forms_are_here():
 
 
 OTHER = {
-    "search step": lambda: textbook.search_step(c=6, cells=4, classes=5, side=12, batch=4, seed=3),
     "retrain step": lambda: textbook.retrain_step(
         c=2, cells=5, classes=4, sides=(36, 36), batch=3, auxiliary=True, seed=1
     ),
@@ -200,7 +202,6 @@ NUMBERS = ["train_logits", "valid_loss", "first_order_normal", "second_order_exa
 NUMBERS += ["unrolled_valid_loss", "alpha_after_adam_normal", "grad_norm_before_clip", "train_loss"]
 NUMBERS += ["weight_after_sum/classifier.bias", "weight_after_norm/cells.1._ops.3._ops.4.op.6.weight"]
 WRONG = [
-    ("search", one_number("first_order_reduce"), {"first_order_reduce"}),
     pytest.param(
         "search",
         altered(genotype_edge, *map(one_number, NUMBERS)),
