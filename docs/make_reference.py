@@ -14,6 +14,7 @@ import typer
 from nasreg import errors, events, hookspecs
 from nasreg.cli import build_app
 from nasreg.registry import CORE, Registry
+from nasreg.specs.algorithm import Kind
 from nasreg.specs.schema import SCHEMAS, json_schema
 
 DOCS = Path(__file__).parent
@@ -37,12 +38,21 @@ def _reference() -> Iterator[str]:
         yield f"### nasreg {name}{arguments}\n\n{command.help}\n"
         yield from _parameters(command)
     registry = Registry()
-    for kind, title in (("algorithm", "Algorithms"), ("space", "Search spaces"), ("dataset", "Data sets")):
+    kinds: dict[Kind, str] = {"algorithm": "Algorithms", "space": "Search spaces", "dataset": "Data sets"}
+    for kind, title in kinds.items():
         yield f"## {title}\n"
-        for name in getattr(registry, f"{kind}s")():
-            described = registry.describe(name, kind)[kind]  # type: ignore[call-overload, index]
+        for name in registry.names(kind):
+            described = registry.describe(name, kind)[kind]
             if described["distribution"] in OURS:
                 yield from _entry(described)
+    others: dict[Kind, str] = {"recipe": "Recipes", "genotype": "Published genotypes"}
+    for kind, title in others.items():
+        yield f"## {title}\n"
+        for name in registry.names(kind):
+            described = registry.describe(name, kind)[kind]
+            if described["distribution"] in OURS:
+                yield f"- `{name}` ({described['distribution']}): {described['summary']}"
+        yield ""
     yield "## Hooks\n\nA plugin module may define these functions, marked with `@nasreg.hookspecs.hookimpl`.\n"
     for name, hook in inspect.getmembers(hookspecs, inspect.isfunction):
         if name.startswith("nasreg_"):
@@ -80,6 +90,9 @@ def _entry(described: dict[str, Any]) -> Iterator[str]:
     if described.get("paper"):
         yield f"{described['paper']}"
     yield ""
+    for field in ("requires", "splits", "capabilities"):
+        if described.get(field):
+            yield f"- {field}: {', '.join(f'`{name}`' for name in described[field])}"
     for name, preset in described.get("presets", {}).items():
         default = " (default)" if name == described["default_preset"] else ""
         yield f"- preset `{name}`{default}: {preset['summary']}"

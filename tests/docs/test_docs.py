@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
+from nasreg.cli import main
 from nasreg.registry import default_registry
 from nasreg.specs import json_schema
 from plugin_venv import ROOT, PluginVenv, build
@@ -73,6 +76,33 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
+def nasreg_commands(text: str) -> list[list[str]] | None:
+    """Return the arguments of each line of a block that runs nasreg only, without anything of the shell."""
+    lines = [shlex.split(line, comments=True) for line in text.replace("\\\n", " ").splitlines()]
+    plain = all(line[0] == "nasreg" and not {"||", "&&", "|", ">"} & set(line) for line in lines if line)
+    return [line[1:] for line in lines if line] if plain else None
+
+
+def run_nasreg(argv: list[str], printed: Path) -> int:
+    """Run a command in a forked process, which has torch already, and return its exit code."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn when a process with threads forks
+        child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with printed.open("w", encoding="utf-8") as file:
+        sys.stdin, sys.stdout, sys.stderr = open(os.devnull, encoding="utf-8"), file, file  # noqa: SIM115
+        default_registry.cache_clear()  # what Python blocks registered was in another process
+        code = 1
+        try:
+            code = main(argv)
+        finally:
+            file.flush()
+            os._exit(code)
+
+
 @pytest.fixture
 def own_registry():
     """What a document registers is forgotten after it."""
@@ -87,17 +117,23 @@ def own_registry():
 def test_blocks_run(document, tmp_path, monkeypatch):
     """In order, in one folder; the Python blocks of a document share their names."""
     monkeypatch.chdir(tmp_path)
-    variables = environment()
+    variables, own_venv = environment(), False
     if "pip install" in "".join(text for _, text in blocks(document) if "-m venv" not in text):
         venv = PluginVenv(tmp_path / "venv")  # what a document installs harms no other
         venv.install(build(ROOT, tmp_path))
-        variables = venv.environment()
+        variables, own_venv = venv.environment(), True
     names = {"__name__": "__main__"}
     for number, (language, text) in enumerate(blocks(document)):
         if "-m venv" in text:
             continue  # README's first two commands set up an environment: the last test and .ci/run run them
         if language == "python":
             exec(compile(text, f"{name(document)}, block {number}", "exec"), names)  # noqa: S102  # our own documents
+        elif language == "bash" and not own_venv and (commands := nasreg_commands(text)) is not None:
+            for argv in commands:
+                printed = tmp_path / "printed.txt"
+                assert run_nasreg(argv, printed) == 0, (
+                    f"block {number}: nasreg {shlex.join(argv)}\n{printed.read_text()}"
+                )
         elif language == "bash":
             words = ["bash", "-euo", "pipefail", "-c", text]
             done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
@@ -116,7 +152,7 @@ def test_contributing_names_the_commands_of_ci():
 @pytest.mark.slow
 def test_readmes_first_command_sets_up_and_searches_to_the_end(tmp_path):
     """In a copy of the project, with pip taking torch and the like from the present environment."""
-    ignore = shutil.ignore_patterns(".*", "runs", "build", "dist", "__pycache__")
+    ignore = shutil.ignore_patterns(".*", "build", "dist", "__pycache__")
     shutil.copytree(ROOT, tmp_path / "nasreg", ignore=ignore)
     command = blocks(ROOT / "README.md")[0].text
     shared = {"PYTHONPATH": next(path for path in sys.path if path.endswith("site-packages"))}
