@@ -1,4 +1,4 @@
-"""The pydantic models that everything else speaks in. Nothing in here imports torch.
+"""The pydantic models that all other packages share. Nothing in here imports torch.
 
 Each name is loaded when it is first used: building all the models would take most of the time of a look-up.
 """
