@@ -211,8 +211,7 @@ def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:
         found = profile_network(job.network(), job.info, device=device, batch_size=size, rounds=3, seconds=COST_SECONDS)
         directory.write_json(files.COST, found.model_dump(mode="json"))
     except Exception as error:  # noqa: BLE001  # it may be the module of a user; the result is complete without
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        job.trainer.emit(Notice(f"the cost of the network could not be measured ({reason})"))
+        job.trainer.emit(Notice(f"the cost of the network could not be measured ({_one_line(error)})"))
 
 
 def _report(trainer: BaseTrainer, directory: RunDirectory) -> None:
@@ -226,8 +225,7 @@ def _report(trainer: BaseTrainer, directory: RunDirectory) -> None:
     try:
         write_report(directory.path, metrics=trainer.task.metrics)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # see above
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        trainer.emit(Notice(f"no report was written ({reason}); {again}"))
+        trainer.emit(Notice(f"no report was written ({_one_line(error)}); {again}"))
 
 
 def draw(trainer: BaseTrainer, directory: RunDirectory, drawing: Callable[[], object]) -> None:
@@ -237,12 +235,12 @@ def draw(trainer: BaseTrainer, directory: RunDirectory, drawing: Callable[[], ob
     try:
         drawing()
     except Exception as error:  # noqa: BLE001  # the result is complete without a picture
-        reason = " ".join(f"{type(error).__name__} {error}".split())
-        trainer.emit(
-            Notice(
-                f"a picture could not be drawn ({reason}): draw it with: {directory.command('show', '-o', 'cells.svg')}"
-            )
-        )
+        again = directory.command("show", "-o", "cells.svg")
+        trainer.emit(Notice(f"a picture could not be drawn ({_one_line(error)}): draw it with: {again}"))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())
 
 
 def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
