@@ -249,7 +249,7 @@ class SearchJob(Job):
 
     def _build_network(self, architecture: Architecture) -> nn.Module:
         options = {**self.run.spec.space.options, **self.run.space.retrain_options}
-        return network_of(self.run.space, self.info, options, self.space, architecture.decisions)
+        return network_of(self.run.space, self.info, options, architecture.decisions)
 
     def network(self) -> nn.Module:
         """Return the network of the architecture found."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
 from nasreg.config.sources import SpaceSource
 from nasreg.networks.references import ArchitectureRef, describe_space, find_architecture
-from nasreg.nn import extract_space, freeze
+from nasreg.nn import deferred_candidates, extract_space, freeze
 from nasreg.registry import Registry
-from nasreg.specs import NONE, Architecture, CellDecision, CellSpec, DataInfo, SearchSpaceSpec
+from nasreg.specs import Architecture, DataInfo, SearchSpaceSpec
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ def plan_network(
     values = {**found.options, **found.space.retrain_options, **(options or {})}
     space = describe_space(found.space, values, info)
     architecture = found.resolve(space)
-    return NetworkPlan(
-        space, architecture, lambda: network_of(found.space, info, values, space, architecture.decisions)
-    )
+    return NetworkPlan(space, architecture, lambda: network_of(found.space, info, values, architecture.decisions))
 
 
 def build_network(
@@ -79,7 +77,6 @@ def network_of(
     source: SpaceSource,
     info: DataInfo,
     options: Mapping[str, Any],
-    space: SearchSpaceSpec,
     decisions: Mapping[str, Any],
 ) -> nn.Module:
     """Build the network of decisions, as a search does for its trials and ``build_network`` for an architecture.
@@ -88,24 +85,8 @@ def network_of(
         source: The space.
         info: Shape of the images and the classes.
         options: Options of the space.
-        space: Its choices.
         decisions: A decision for each choice.
     """
-    values = dict(options)
-    restrict = source.capabilities.get("edge_candidates")
-    if restrict:  # build the chosen operations only: the supernet would be some ten times as large
-        values[restrict] = _chosen_candidates(space, decisions)
-    model = source.build(info, values)
-    return freeze(model, extract_space(model).architecture(decisions))
-
-
-def _chosen_candidates(space: SearchSpaceSpec, decisions: Mapping[str, Any]) -> dict[str, list[list[str]]]:
-    """Return the one operation on each edge of each cell; ``none`` on edges that are not kept."""
-    chosen: dict[str, list[list[str]]] = {}
-    for cell in space.choices:
-        if isinstance(cell, CellSpec):
-            chosen[cell.key] = [[NONE] for _ in range(cell.n_edges)]
-            for node, kept in enumerate(cast("CellDecision", decisions[cell.key])):
-                for operation, source in kept:
-                    chosen[cell.key][cell.edges_into(node)[source]] = [operation]
-    return chosen
+    with deferred_candidates():  # the supernet would be some ten times as large
+        model = source.build(info, options)
+        return freeze(model, extract_space(model).architecture(decisions), in_place=True)

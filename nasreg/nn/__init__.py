@@ -1,6 +1,7 @@
 """Choices to write into any ``nn.Module``, the search space they span, and the plain network of an architecture."""
 
 from nasreg.nn.answers import Answer, CellWeights, Weights
+from nasreg.nn.candidates import ModuleFactory, deferred_candidates
 from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
 from nasreg.nn.execution import Execution, fast_double_backward, skip_grad_for
@@ -22,10 +23,12 @@ __all__ = [
     "Execution",
     "InputChoice",
     "LayerChoice",
+    "ModuleFactory",
     "Scope",
     "TransformHandle",
     "Weights",
     "candidate_sites",
+    "deferred_candidates",
     "extract_space",
     "fast_double_backward",
     "freeze",

@@ -12,7 +12,8 @@ from torch.func import functional_call
 
 from nasreg.errors import SpaceError
 from nasreg.nn.answers import CellWeights, cell_weights, named_weights
-from nasreg.nn.choices import Choice, add_all, checked, join_path, module_dict
+from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew
+from nasreg.nn.choices import Choice, add_all, checked, join_path
 from nasreg.nn.execution import PLAIN, Execution, match_layout, new_mixture, shared_input, to_fast_layout
 from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
 from nasreg.nn.sites import CandidateSite, EdgeSite
@@ -78,25 +79,26 @@ class Cell(Choice):
             self._make_edge(candidates, edge_names, source, node)
             for edge_names, (source, node) in zip(names, ends, strict=True)
         )
+        check_made_anew(f"Cell {key!r}", (module for edge in self.edges for module in edge.children()))
         self.edge_transforms = nn.ModuleDict()
         self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
 
     def _make_edge(
         self, candidates: Mapping[str, EdgeFactory | None], names: Sequence[str], source: int, node: int
-    ) -> nn.ModuleDict:
-        modules = {}
+    ) -> CandidateDict:
+        factories: dict[str, ModuleFactory] = {}
         for name in names:
             factory = candidates.get(name)
             if name == NONE:
                 continue
             if factory is None:
                 raise SpaceError(f"Cell {self.key!r}: there is no factory for candidate {name!r}")
-            modules[name] = factory(source, node)
-        return module_dict(modules, f"Cell {self.key!r}") if modules else nn.ModuleDict()
+            factories[name] = partial(factory, source, node)
+        return CandidateDict(f"Cell {self.key!r}", factories)
 
-    def modules_of(self, edge: int) -> nn.ModuleDict:
+    def modules_of(self, edge: int) -> CandidateDict:
         """Return the candidates of an edge by name, without ``none``."""
-        return cast("nn.ModuleDict", self.edges[edge])
+        return cast("CandidateDict", self.edges[edge])
 
     def transform_of(self, edge: int) -> nn.Module | None:
         """Return the transform of an edge (see ``nasreg.nn.transform_edges``), or None."""
@@ -193,7 +195,8 @@ class Cell(Choice):
         """Return the shape of an edge's output; it is computed on torch's meta device, without data."""
         key = (edge, transformed, x.shape)
         if key not in self._output_shapes:
-            candidate = next(iter(self.modules_of(edge).values()))
+            modules = self.modules_of(edge)
+            candidate = modules[modules.names[0]]
             transform = self.transform_of(edge) if transformed else None
             module = candidate if transform is None else _Transformed(transform, candidate)
             tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
@@ -230,7 +233,7 @@ class Cell(Choice):
                 name = f"node{node}_from{source}"
                 if hasattr(root, name):  # NASNet's cells may read one state twice
                     name = f"{name}_{operation}"
-                root.add_module(name, self.modules_of(edge)[operation])
+                root.add_module(name, self.modules_of(edge).built(operation))
                 if transform is None:
                     parts.append(graph.call_module(name, (states[source],)))
                 else:  # takes the operation as an argument
@@ -240,13 +243,15 @@ class Cell(Choice):
             if not parts:
                 parts = [graph.call_function(torch.zeros_like, (states[self._source_of_same_shape(node)],))]
             states.append(add_all(graph, parts))
+        check_made_anew(self.label, (module for edge in self.edges for module in edge.children()))  # while deferred
         graph.output(graph.call_function(torch.cat, ([states[state] for state in cell.concat], 1)))
         return fx.GraphModule(root, graph)
 
     def _source_of_same_shape(self, node: int) -> int:
         """Return a state with the shape of a node: one that the identity may connect with it."""
         for source, edge in enumerate(self._spec.edges_into(node)):
-            if any(type(module) is nn.Identity for module in self.modules_of(edge).values()):
+            modules = self.modules_of(edge)
+            if any(type(modules.built(name)) is nn.Identity for name in modules):
                 return source
         raise SpaceError(
             f"{self.label}: only 'none' is chosen for node {node}, and without nn.Identity among its candidates the"

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from nasreg.errors import ConfigError, SpaceError, UndecidedError
 from nasreg.nn.answers import Answer, named_weights
+from nasreg.nn.candidates import CandidateDict, ModuleFactory
 from nasreg.nn.checkpointing import checkpointed
 from nasreg.nn.execution import Execution, match_layout, new_mixture, shared_input, to_fast_layout
 from nasreg.nn.mixture import Mixture, Part, call_candidate
@@ -103,21 +104,28 @@ class LayerChoice(Choice):
     """A choice of exactly one of several modules with the same inputs and the same output shape.
 
     Args:
-        candidates: The modules, as a list (named "0", "1", ...) or by name.
+        candidates: The modules, as a list (named "0", "1", ...) or by name. A factory, which takes no arguments and
+            returns a new module, saves the time and memory of those that are not chosen; see ``deferred_candidates``.
         key: Name of the decision; see ``Choice``.
 
     Raises:
-        SpaceError: There is no candidate, or a name is empty or contains a dot.
+        SpaceError: There is no candidate, a name is empty or contains a dot, or a factory returns no new module.
 
     Example:
-        ``LayerChoice({"conv3": nn.Conv2d(8, 8, 3, padding=1), "conv5": nn.Conv2d(8, 8, 5, padding=2)}, key="conv")``
+        ``LayerChoice({f"conv{k}": partial(nn.Conv2d, 8, 8, k, padding="same") for k in (3, 5)}, key="conv")``
     """
 
-    def __init__(self, candidates: Mapping[str, nn.Module] | Iterable[nn.Module], key: str | None = None) -> None:
+    def __init__(
+        self,
+        candidates: Mapping[str, nn.Module | ModuleFactory] | Iterable[nn.Module | ModuleFactory],
+        key: str | None = None,
+    ) -> None:
         super().__init__(key)
         if not isinstance(candidates, Mapping):
-            candidates = {str(number): module for number, module in enumerate(candidates)}
-        self.candidates = module_dict(candidates, f"LayerChoice {key!r}")
+            candidates = {str(number): candidate for number, candidate in enumerate(candidates)}
+        self.candidates = CandidateDict(f"LayerChoice {key!r}", candidates)
+        if not candidates:
+            raise SpaceError(f"LayerChoice {key!r} has no candidates")
 
     def compute(self, answer: Any, *args: Any, **kwargs: Any) -> Any:
         """Compute the chosen candidate, or the weighted sum of those that have a weight.
@@ -149,7 +157,7 @@ class LayerChoice(Choice):
 
     def materialize(self, decision: str) -> nn.Module:
         """Return the chosen candidate itself."""
-        return self.candidates[decision]
+        return self.candidates.built(decision)
 
     def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
         """Yield the site of each candidate, and the dictionary that holds it."""
@@ -189,22 +197,6 @@ def set_execution(model: nn.Module, execution: Execution) -> None:
     for position, choice in enumerate(reversed(choices)):
         checkpoint = execution.checkpoint and position % UNCHECKPOINTED_EVERY != 0
         choice.execution = replace(execution, checkpoint=checkpoint)
-
-
-def module_dict(modules: Mapping[str, nn.Module], label: str) -> nn.ModuleDict:
-    """Return a ``ModuleDict``, with errors that name the choice.
-
-    Raises:
-        SpaceError: There is no module, a name is invalid, or a value is not a module.
-    """
-    for name, module in modules.items():
-        if not name or "." in name or hasattr(nn.ModuleDict, name):
-            raise SpaceError(f"{label}: torch cannot hold a module named {name!r}; choose another name, without dots")
-        if not isinstance(module, nn.Module):
-            raise SpaceError(f"{label}: candidate {name!r} is a {type(module).__name__}, not an nn.Module")
-    if not modules:
-        raise SpaceError(f"{label} has no candidates")
-    return nn.ModuleDict(modules)
 
 
 def add_all(graph: fx.Graph, nodes: Sequence[fx.Node]) -> fx.Node:

@@ -7,8 +7,10 @@ from typing import NamedTuple
 from torch import nn
 
 from nasreg.errors import SpaceError
-from nasreg.nn.choices import Choice, Scope, checked
+from nasreg.nn.choices import Choice, Scope, checked, join_path
 from nasreg.specs.space import SearchSpaceSpec
+
+NESTED = "nested choices are not supported; write the combinations as candidates of one choice"
 
 
 class NamedChoice(NamedTuple):
@@ -43,8 +45,7 @@ def _walk(module: nn.Module, path: str, scopes: tuple[str, ...], found: list[Nam
         for inner_path, inner in module.named_modules():
             if isinstance(inner, Choice) and inner is not module:
                 raise SpaceError(
-                    f"choice {key!r} has another choice in a candidate ({path}.{inner_path}): nested choices are not"
-                    " supported; write the combinations as candidates of one choice"
+                    f"choice {key!r} has another choice in a candidate ({join_path(path, inner_path)}): {NESTED}"
                 )
         found.append(NamedChoice(key, path, module, scopes))
         return
@@ -52,7 +53,7 @@ def _walk(module: nn.Module, path: str, scopes: tuple[str, ...], found: list[Nam
         scopes = (*scopes, module.key)
     for name, child in module._modules.items():  # named_children() skips a child that has two names
         if child is not None:
-            _walk(child, f"{path}.{name}" if path else name, scopes, found)
+            _walk(child, join_path(path, name), scopes, found)
 
 
 def extract_space(model: nn.Module) -> SearchSpaceSpec:

@@ -3,50 +3,59 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 from torch import fx, nn
 
+from nasreg.errors import SpaceError
 from nasreg.nn.choices import Choice, Scope
-from nasreg.nn.extract import extract_space, named_choices
+from nasreg.nn.extract import NESTED, extract_space, named_choices
 from nasreg.specs.architecture import Architecture
 
 
-def freeze(model: nn.Module, architecture: Architecture) -> nn.Module:
+def freeze(model: nn.Module, architecture: Architecture, *, in_place: bool = False) -> nn.Module:
     """Return the network that an architecture describes, with the weights of the model.
 
     Every choice is replaced by the chosen candidates, all others are dropped, and modules of nasreg's own classes
-    become ``torch.fx.GraphModule``s, so that the network can be saved and used where nasreg is not installed. The model
-    is not changed. For new weights, build the model anew and freeze that.
+    become ``torch.fx.GraphModule``s, so that the network can be saved and used where nasreg is not installed. For new
+    weights, build the model anew and freeze that.
 
     Args:
         model: A model with choices.
         architecture: An architecture of the model's search space.
+        in_place: Take the model apart instead of a copy of it, which saves time and memory; it cannot be used
+            afterwards. Candidates that ``deferred_candidates`` left out are built now, if they are chosen.
 
     Raises:
         ArchitectureError: The architecture belongs to another search space.
+        SpaceError: A candidate that is built now has a choice in it, or is no new module.
     """
     extract_space(model).validate(architecture)
-    model = copy.deepcopy(model)
-    chosen: dict[Choice, nn.Module] = {}
-    for key, _, choice, _ in named_choices(model):
-        if choice not in chosen:
-            chosen[choice] = choice.materialize(architecture.decisions[key])
-    return _plain(model, chosen, {})
+    if not in_place:
+        model = copy.deepcopy(model)
+    decisions: dict[nn.Module, Any] = {
+        choice: architecture.decisions[key] for key, _, choice, _ in named_choices(model)
+    }
+    return _plain(model, decisions, {})
 
 
-def _plain(module: nn.Module, chosen: dict[Choice, nn.Module], done: dict[nn.Module, nn.Module]) -> nn.Module:
+def _plain(module: nn.Module, decisions: Mapping[nn.Module, Any], done: dict[nn.Module, nn.Module]) -> nn.Module:
     """Replace choices, scopes and other classes of nasreg from the leaves up; a shared module stays shared."""
     if module in done:
         return done[module]
     plain = module
     if isinstance(module, Choice):
-        plain = _plain(chosen[module], chosen, done)  # candidates may contain classes of nasreg, too
+        if module not in decisions:
+            raise SpaceError(f"{module.label} is in a candidate of another choice: {NESTED}")
+        # candidates may contain classes of nasreg, too
+        plain = _plain(module.materialize(decisions[module]), decisions, done)
     elif isinstance(module, Scope):
-        plain = _plain(module.module, chosen, done)
+        plain = _plain(module.module, decisions, done)
     else:
         for name, child in module._modules.items():  # named_children() skips a child that has two names
             if child is not None:
-                module.add_module(name, _plain(child, chosen, done))
+                module.add_module(name, _plain(child, decisions, done))
         if _is_ours(type(module)):
             plain = fx.GraphModule(module, _trace(module), type(module).__name__)
     _remove_our_hooks(plain)
@@ -70,4 +79,5 @@ def _trace(module: nn.Module) -> fx.Graph:
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
             return not _is_ours(type(m))
 
-    return Tracer().trace(module)
+    # Recording Python's math functions of tensors takes most of the time, and no class of ours has such a one.
+    return Tracer(autowrap_modules=()).trace(module)

@@ -5,11 +5,14 @@ Each block chooses the kernel size of its convolution, and which of the earlier 
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from nasreg.nn import InputChoice, LayerChoice
 from nasreg.spaces.config import ChainSpaceConfig
+from nasreg.spaces.operations import relu_conv_bn
 from nasreg.specs.data import DataInfo
 
 
@@ -25,9 +28,7 @@ class ChainNetwork(nn.Module):
         self.skips = nn.ModuleList()
         for block in range(config.blocks):
             convolutions = {
-                f"conv{size}x{size}": nn.Sequential(
-                    nn.ReLU(), nn.Conv2d(width, width, size, padding=size // 2, bias=False), nn.BatchNorm2d(width)
-                )
+                f"conv{size}x{size}": partial(relu_conv_bn, width, width, size, padding=size // 2, affine=True)
                 for size in config.kernels
             }
             self.convs.append(LayerChoice(convolutions, key=f"conv{block}"))

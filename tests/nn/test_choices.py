@@ -48,6 +48,9 @@ def linear(n=3):
     return nn.Linear(n, n)
 
 
+SHARED = linear()
+
+
 class Mixed(nn.Module):
     """One of everything, with a repeated cell."""
 
@@ -200,7 +203,11 @@ def test_nested_choices_are_refused():
         (lambda: LayerChoice([]), "no candidates"),
         (lambda: LayerChoice({"a.b": linear()}), "torch cannot hold a module named 'a.b'"),
         (lambda: LayerChoice({"pop": linear()}), "torch cannot hold a module named 'pop'"),
-        (lambda: LayerChoice([len]), "not an nn.Module"),
+        (lambda: LayerChoice([3]), "'0' is a int, not an nn.Module or its factory"),
+        (lambda: LayerChoice({"a": lambda: "conv"}), "factory of 'a' returned a str, not an nn.Module"),
+        (lambda: LayerChoice(dict.fromkeys("ab", lambda: SHARED)), "same Linear twice"),
+        (lambda: Cell({"a": lambda s, n: 3}, key="c"), "Cell 'c': the factory of 'a' returned a int"),
+        (lambda: Cell({"a": lambda s, n: SHARED}), "same Linear twice"),
         (lambda: InputChoice(), "either n_candidates or choose_from"),
         (lambda: InputChoice(2, n_chosen=3), "chooses 3 of only 2"),
         (lambda: InputChoice(0), "candidates"),
