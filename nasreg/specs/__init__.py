@@ -37,13 +37,14 @@ if TYPE_CHECKING:
         ChoiceSpec,
         InputChoiceSpec,
         LayerChoiceSpec,
+        RepeatSpec,
         SearchSpaceSpec,
+        ValueChoiceSpec,
     )
 
 _HOMES = {
     "algorithm": (
         "AlgorithmSpec",
-        "AnyChoiceSpec",
         "Component",
         "DatasetEntry",
         "GenotypeEntry",
@@ -70,7 +71,9 @@ _HOMES = {
         "ChoiceSpec",
         "InputChoiceSpec",
         "LayerChoiceSpec",
+        "RepeatSpec",
         "SearchSpaceSpec",
+        "ValueChoiceSpec",
     ),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
@@ -101,6 +104,7 @@ __all__ = [
     "Preset",
     "RecipeEntry",
     "RenamedEntry",
+    "RepeatSpec",
     "RetrainSpec",
     "RunSpec",
     "SearchSpaceSpec",
@@ -108,6 +112,7 @@ __all__ = [
     "SpaceEntry",
     "Spec",
     "TrainerSpec",
+    "ValueChoiceSpec",
     "genotype_architecture",
     "genotype_text",
     "json_schema",

@@ -35,7 +35,20 @@ its architecture parameters, ``validation`` is held out to score on."""
 Family = Literal["one-shot", "multi-trial"]
 """One supernet with shared weights, or one training a trial."""
 
-Primitive = Literal["layer", "input", "input/sum", "input/mean", "input/concat", "input/none", "cell"]
+Primitive = Literal[
+    "layer",
+    "input",
+    "input/sum",
+    "input/mean",
+    "input/concat",
+    "input/none",
+    "value",
+    "repeat",
+    "cell",
+    "cell/slots",
+    "cell/loose-ends",
+]
+"""The kinds of choices. ``input`` stands for all that begin with ``input/``; each kind of cell stands for itself."""
 
 
 class Component(Spec):
@@ -144,7 +157,7 @@ class AlgorithmSpec(_Entry):
             )
         for choice in space.choices:
             kind = choice.primitive
-            if kind not in self.primitives and kind.partition("/")[0] not in self.primitives:
+            if kind not in self.primitives and not (kind.startswith("input/") and "input" in self.primitives):
                 raise IncompatibleError(
                     f"algorithm {self.name!r} cannot handle choice {choice.key!r} (kind {kind});"
                     f" it handles: {', '.join(sorted(self.primitives))}"

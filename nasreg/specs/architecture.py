@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StrictFloat, StrictInt, ValidationError
 
 from nasreg.errors import ArchitectureError
 from nasreg.specs.base import Spec
 
-Edge = tuple[str, int]
+Edge = tuple[str, StrictInt]
 """One kept edge of a cell: the operation on it and the number of the state it comes from."""
 
 CellDecision = tuple[tuple[Edge, ...], ...]
@@ -19,7 +19,8 @@ CellDecision = tuple[tuple[Edge, ...], ...]
 InputDecision = tuple[str, ...]
 """The names of the chosen inputs."""
 
-Decision = str | InputDecision | CellDecision
+Decision = str | StrictInt | StrictFloat | InputDecision | CellDecision
+"""A decision of any kind of choice. Text and numbers keep their types: 1, 1.0 and "1" differ, and True is refused."""
 
 
 class Architecture(Spec):
@@ -32,8 +33,8 @@ class Architecture(Spec):
     format: Literal[1] = Field(default=1, description="version of this file format")
     fingerprint: str = Field(description="fingerprint of the search space that the decisions belong to")
     decisions: dict[str, Decision] = Field(
-        description="key of a choice -> candidate name (layer), names of the inputs (input), "
-        "or per node a list of [operation, source state] (cell)"
+        description="key of a choice -> candidate name (layer), names of the inputs (input), the value "
+        "(value), the depth (repeat), or per node a list of [operation, source state] (cell)"
     )
 
     def to_json(self) -> str:

@@ -1,0 +1,210 @@
+"""The choices of which one option is taken, or some of several inputs. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictFloat, StrictInt, StringConstraints, model_validator
+
+from nasreg.specs.architecture import Decision, InputDecision
+from nasreg.specs.base import Spec
+
+NONE = "none"
+"""The candidate of a cell that cuts the edge. It takes part in a relaxation but is never chosen."""
+
+SKIP = "skip_connect"
+"""The candidate of a cell that passes its input on; reports count it, since searches collapse into it."""
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_./-]+$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Reduction = Literal["sum", "mean", "concat", "none"]
+
+
+class ChoiceSpecBase(Spec):
+    """Base of all choices."""
+
+    key: Key = Field(description="name of the decision; choices with the same key share it")
+    paths: tuple[str, ...] = Field(
+        default=(), description="modules that ask for this decision; not part of the identity"
+    )
+
+    def identity(self) -> dict[str, object]:
+        """Return the part that the fingerprint covers: everything except the place of the choice in the model."""
+        return self.model_dump(mode="json", exclude={"paths"})
+
+
+class LayerChoiceSpec(ChoiceSpecBase):
+    """Exactly one of the candidate modules."""
+
+    kind: Literal["layer"] = "layer"
+    candidates: tuple[Name, ...] = Field(min_length=1, description="names of the candidate modules")
+
+    @model_validator(mode="after")
+    def _unique(self) -> LayerChoiceSpec:
+        check_unique(self.key, self.candidates)
+        return self
+
+    @property
+    def primitive(self) -> str:
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
+        return "layer"
+
+    def size(self) -> int:
+        """Return the number of possible decisions."""
+        return len(self.candidates)
+
+    def sample(self, rng: random.Random) -> str:
+        """Draw a decision uniformly."""
+        return rng.choice(self.candidates)
+
+    def problem(self, decision: Decision) -> str | None:
+        """Return why a decision is invalid, or None."""
+        if isinstance(decision, str) and decision in self.candidates:
+            return None
+        return f"{decision!r} is not one of {', '.join(self.candidates)}"
+
+
+class InputChoiceSpec(ChoiceSpecBase):
+    """Some of the inputs: exactly ``n_chosen`` of them, or any number where that is None."""
+
+    kind: Literal["input"] = "input"
+    candidates: tuple[Name, ...] = Field(min_length=1, description="names of the inputs")
+    n_chosen: int | None = Field(default=1, ge=1, description="how many are chosen; null for any number")
+    reduction: Reduction = Field(default="sum", description="how the chosen inputs are joined")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InputChoiceSpec:
+        check_unique(self.key, self.candidates)
+        if self.n_chosen is not None and self.n_chosen > len(self.candidates):
+            raise ValueError(f"choice {self.key!r} chooses {self.n_chosen} of only {len(self.candidates)} inputs")
+        return self
+
+    @property
+    def primitive(self) -> str:
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it: ``input/`` and the reduction."""
+        return f"input/{self.reduction}"
+
+    @property
+    def min_chosen(self) -> int:
+        """The smallest number of chosen inputs; there is no concatenation of nothing."""
+        return self.n_chosen if self.n_chosen is not None else int(self.reduction == "concat")
+
+    def size(self) -> int:
+        """Return the number of possible decisions."""
+        n = len(self.candidates)
+        return math.comb(n, self.n_chosen) if self.n_chosen is not None else 2**n - self.min_chosen
+
+    def sample(self, rng: random.Random) -> InputDecision:
+        """Draw a decision uniformly."""
+        if self.n_chosen is not None:
+            chosen = set(rng.sample(self.candidates, self.n_chosen))
+        else:
+            bits = rng.randrange(self.min_chosen, 2 ** len(self.candidates))
+            chosen = {name for number, name in enumerate(self.candidates) if bits >> number & 1}
+        return tuple(name for name in self.candidates if name in chosen)
+
+    def problem(self, decision: Decision) -> str | None:
+        """Return why a decision is invalid, or None."""
+        if not isinstance(decision, tuple) or not all(isinstance(name, str) for name in decision):
+            return f"{decision!r} is not a list of input names"
+        if unknown := [name for name in decision if name not in self.candidates]:
+            return f"{unknown[0]!r} is not one of {', '.join(self.candidates)}"
+        if len(set(decision)) != len(decision):
+            return f"{list(decision)!r} names an input twice"
+        if self.n_chosen is not None and len(decision) != self.n_chosen:
+            return f"{self.n_chosen} inputs must be chosen, not {len(decision)}"
+        if len(decision) < self.min_chosen:
+            return "at least one input must be chosen, since they are concatenated"
+        return None
+
+
+class ValueChoiceSpec(ChoiceSpecBase):
+    """Exactly one of some values, such as a width, a rate or the name of an activation.
+
+    A value keeps its type: 1, 1.0 and "1" are different decisions, and True is none.
+    """
+
+    kind: Literal["value"] = "value"
+    values: tuple[StrictInt | StrictFloat | Name, ...] = Field(min_length=1, description="the values, in their order")
+
+    @model_validator(mode="after")
+    def _unique(self) -> ValueChoiceSpec:
+        check_unique(self.key, self.names)
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"choice {self.key!r} has two equal values: {', '.join(self.names)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The values as text."""
+        return tuple(map(str, self.values))
+
+    @property
+    def primitive(self) -> str:
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
+        return "value"
+
+    def size(self) -> int:
+        """Return the number of possible decisions."""
+        return len(self.values)
+
+    def sample(self, rng: random.Random) -> int | float | str:
+        """Draw a decision uniformly."""
+        return rng.choice(self.values)
+
+    def problem(self, decision: Decision) -> str | None:
+        """Return why a decision is invalid, or None."""
+        if any(type(decision) is type(value) and decision == value for value in self.values):
+            return None
+        return f"{decision!r} is not one of {', '.join(map(repr, self.values))}"
+
+
+class RepeatSpec(ChoiceSpecBase):
+    """The number of blocks of a stack that are computed, from the first on."""
+
+    kind: Literal["repeat"] = "repeat"
+    depths: tuple[Annotated[StrictInt, Field(ge=0)], ...] = Field(
+        min_length=1, description="the possible numbers of blocks, increasing"
+    )
+
+    @model_validator(mode="after")
+    def _increasing(self) -> RepeatSpec:
+        if list(self.depths) != sorted(set(self.depths)):
+            raise ValueError(f"choice {self.key!r}: depths {list(self.depths)} must increase")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The depths as text."""
+        return tuple(map(str, self.depths))
+
+    @property
+    def primitive(self) -> str:
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
+        return "repeat"
+
+    def size(self) -> int:
+        """Return the number of possible decisions."""
+        return len(self.depths)
+
+    def sample(self, rng: random.Random) -> int:
+        """Draw a decision uniformly."""
+        return rng.choice(self.depths)
+
+    def problem(self, decision: Decision) -> str | None:
+        """Return why a decision is invalid, or None."""
+        if type(decision) is int and decision in self.depths:
+            return None
+        return f"{decision!r} is not one of the depths {', '.join(self.names)}"
+
+
+def check_unique(key: str, names: tuple[str, ...]) -> None:
+    """Check that no name occurs twice.
+
+    Raises:
+        ValueError: One does.
+    """
+    if len(set(names)) != len(names):
+        raise ValueError(f"choice {key!r} has two candidates of one name: {', '.join(names)}")
