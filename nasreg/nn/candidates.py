@@ -33,6 +33,11 @@ def deferred_candidates() -> Iterator[None]:
         _deferred.reset(token)
 
 
+def is_deferred() -> bool:
+    """Return whether factories are left uncalled at present."""
+    return _deferred.get()
+
+
 class CandidateDict(nn.ModuleDict):
     """Candidates by name.
 
@@ -58,7 +63,7 @@ class CandidateDict(nn.ModuleDict):
                 self[name] = given
             elif callable(given):
                 self._factories[name] = given
-                if not _deferred.get():
+                if not is_deferred():
                     made.append(self.built(name))
             else:
                 kind = type(given).__name__

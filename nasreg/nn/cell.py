@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,12 +12,12 @@ from torch.func import functional_call
 
 from nasreg.errors import SpaceError
 from nasreg.nn.answers import CellWeights, cell_weights, named_weights
-from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew
+from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
 from nasreg.nn.choices import Choice, add_all, checked, join_path
 from nasreg.nn.execution import PLAIN, Execution, match_layout, new_mixture, shared_input, to_fast_layout
 from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
 from nasreg.nn.sites import CandidateSite, EdgeSite
-from nasreg.specs.architecture import CellDecision
+from nasreg.specs.architecture import CellDecision, Edge
 from nasreg.specs.space import NONE, CellSpec
 
 EdgeFactory = Callable[[int, int], nn.Module]
@@ -27,27 +27,44 @@ Weighted = Sequence[tuple[str, Tensor | None]]
 """Candidates by name, each with its weight (None for 1)."""
 
 
+class WeightedEdge(NamedTuple):
+    """An edge to compute: its number, the state it starts from, its candidates, and its own weight (None for 1)."""
+
+    edge: int
+    source: int
+    candidates: Weighted
+    weight: Tensor | None
+
+
 class Cell(Choice):
     """A cell whose nodes each sum some of the earlier states, with one operation on each edge.
 
-    States are numbered: the inputs first, then the nodes; node i may read every earlier state. The output concatenates
-    the nodes. The candidate named ``"none"`` cuts the edge: it needs no factory and counts as zeros.
+    States are numbered: the inputs first, then the nodes; node i may read every earlier state. The output joins the
+    nodes. The candidate named ``"none"`` cuts the edge: it needs no factory and counts as zeros.
 
     Args:
-        candidates: Name of an operation -> ``factory(source, node)`` that makes its module. The outputs of all
-            operations into one node must have one shape.
+        candidates: Name of an operation -> ``factory(source, node)`` that makes its module, a new one at each call. The
+            outputs of all operations into one node must have one shape.
         inputs: Number of input states.
         nodes: Number of nodes.
         edges_kept: Number of incoming edges that a node keeps in an architecture (all, if it has fewer).
-        concat: States that are concatenated to the output along dimension 1; all nodes by default.
+        concat: States that are joined to the output; all nodes by default.
+        join: ``concat`` joins them along dimension 1, ``sum`` adds them.
+        loose_ends: Join only those that no node reads (as in NASNet and ENAS); with ``concat`` the others count as
+            zeros, so that the shape stays the same. Answers are then decisions, or weights for some candidates by name.
+        repeat_sources: Give each node ``edges_kept`` slots that each choose an operation and any earlier state, also
+            one that another slot reads (as in NASNet and ENAS). Each slot has an edge of its own from each state.
+        none_selectable: Let architectures choose ``none`` (as in NAS-Bench-201), not only weigh it during a search.
+            Where a node may have no other operation, one of its candidates must be ``nn.Identity``, whose input has the
+            shape of the node.
         reduction: Whether the edges from the inputs halve height and width. It describes the cell for pictures and
             reports; the factories set the strides.
         edge_candidates: Names of the operations possible on each edge, if they differ; edges are ordered node by node,
-            then source by source.
+            then slot by slot with ``repeat_sources``, then source by source.
         key: Name of the decision; cells with the same key share it, as all normal cells of DARTS do.
 
     Raises:
-        SpaceError: The arguments contradict each other.
+        SpaceError: The arguments contradict each other, or a factory returns no new module.
     """
 
     def __init__(
@@ -58,13 +75,18 @@ class Cell(Choice):
         nodes: int = 4,
         edges_kept: int = 2,
         concat: Sequence[int] | None = None,
+        join: Literal["concat", "sum"] = "concat",
+        loose_ends: bool = False,
+        repeat_sources: bool = False,
+        none_selectable: bool = False,
         reduction: bool = False,
         edge_candidates: Sequence[Sequence[str]] | None = None,
         key: str | None = None,
     ) -> None:
         super().__init__(key)
-        ends = [(source, node) for node in range(nodes) for source in range(inputs + node)]
-        names = tuple(map(tuple, edge_candidates)) if edge_candidates is not None else (tuple(candidates),) * len(ends)
+        slots = edges_kept if repeat_sources else 1
+        n_edges = sum(slots * (inputs + node) for node in range(nodes))
+        names = tuple(map(tuple, edge_candidates)) if edge_candidates is not None else (tuple(candidates),) * n_edges
         self._spec = checked(
             CellSpec,
             key=key or "cell",
@@ -72,16 +94,32 @@ class Cell(Choice):
             nodes=nodes,
             candidates=names,
             edges_kept=edges_kept,
+            repeat_sources=repeat_sources,
+            none_selectable=none_selectable,
             concat=tuple(concat if concat is not None else range(inputs, inputs + nodes)),
+            join=join,
+            loose_ends=loose_ends,
             reduction=reduction,
         )
         self.edges = nn.ModuleList(
             self._make_edge(candidates, edge_names, source, node)
-            for edge_names, (source, node) in zip(names, ends, strict=True)
+            for edge_names, (node, _, source) in zip(names, self._spec.edge_ends, strict=True)
         )
         check_made_anew(f"Cell {key!r}", (module for edge in self.edges for module in edge.children()))
         self.edge_transforms = nn.ModuleDict()
         self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
+        if none_selectable and not is_deferred():
+            self._check_zeros()
+
+    def _check_zeros(self) -> None:
+        """Check that the shape of each node is known for which only ``none`` may be chosen."""
+        cell = self._spec
+        for node in range(cell.nodes):
+            cut = [
+                [NONE in cell.candidates[edge] for edge in cell.slot_edges(node, s)] for s in range(cell.slots(node))
+            ]
+            if all(map(any, cut)) if cell.repeat_sources else sum(cut[0]) >= cell.kept(node):
+                self._source_of_same_shape(node)
 
     def _make_edge(
         self, candidates: Mapping[str, EdgeFactory | None], names: Sequence[str], source: int, node: int
@@ -113,7 +151,7 @@ class Cell(Choice):
             inputs: The input states, each ``(B, C, H, W)``.
 
         Returns:
-            ``(B, nodes * C, H', W')``, where each node is ``(B, C, H', W')``.
+            ``(B, nodes * C, H', W')``, where each node is ``(B, C, H', W')``; ``(B, C, H', W')`` with ``join="sum"``.
 
         Raises:
             SpaceError: Inputs or answer do not fit, outputs of candidates differ in shape, or a candidate alters its
@@ -123,32 +161,70 @@ class Cell(Choice):
         if len(inputs) != cell.inputs:
             raise SpaceError(f"{self.label} takes {cell.inputs} inputs, got {len(inputs)}")
         weights = cell_weights(self.label, cell.n_edges, answer)
+        joined = self._output_states(answer, weights)
         execution = PLAIN if weights is None else self.execution
         states = [shared_input(execution, to_fast_layout(execution, x)) for x in inputs]
         for node in range(cell.nodes):
-            edges = _chosen(answer[node]) if weights is None else self._weighted(node, weights)
+            edges = self._chosen(node, answer[node]) if weights is None else self._weighted(node, weights)
             states.append(shared_input(execution, self._node(node, states, edges, execution)))
-        output = torch.cat([states[state].x for state in cell.concat], 1)
+        output = self._join([state.x for state in states], joined)
         return match_layout(execution, output, inputs[0])
 
-    def _weighted(self, node: int, weights: CellWeights) -> Iterator[tuple[int, Weighted, Tensor | None]]:
-        """Yield source, weighted candidates and weight of each edge into a node that has a candidate."""
-        for source, edge in enumerate(self._spec.edges_into(node)):
+    def _output_states(self, answer: Any, weights: CellWeights | None) -> tuple[int, ...]:
+        """Return the states that make the output."""
+        cell = self._spec
+        if weights is None or not cell.loose_ends:
+            return cell.output_states(answer) if weights is None else cell.concat
+        if any(isinstance(each, Tensor) for each in weights.candidates):
+            raise SpaceError(
+                f"{self.label} joins only the states that no node reads, and with weights of all candidates every state"
+                " is read: it takes a decision, or weights of some candidates by name"
+            )
+        read = {
+            source
+            for (_, _, source), each in zip(cell.edge_ends, weights.candidates, strict=True)
+            if set(each) - {NONE}
+        }
+        return tuple(state for state in cell.concat if state not in read)
+
+    def _join(self, states: Sequence[Tensor], joined: Sequence[int]) -> Tensor:
+        """Join states to the output."""
+        cell = self._spec
+        if cell.join == "concat":
+            return torch.cat([states[s] if s in joined else torch.zeros_like(states[s]) for s in cell.concat], 1)
+        total = states[joined[0]]
+        for state in joined[1:]:
+            if states[state].shape != total.shape:
+                raise SpaceError(
+                    f"{self.label} cannot sum states of different shapes: state {joined[0]} has {tuple(total.shape)}"
+                    f" and state {state} has {tuple(states[state].shape)}"
+                )
+            total = total + states[state]
+        return total
+
+    def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
+        """Yield each edge that a decision keeps for a node, with its operation."""
+        for slot, (operation, source) in enumerate(kept):
+            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, [(operation, None)], None)
+
+    def _weighted(self, node: int, weights: CellWeights) -> Iterator[WeightedEdge]:
+        """Yield each edge into a node that has a weighted candidate."""
+        for edge, source in self._edges_into(node):
             candidates = named_weights(self.label, self._spec.candidates[edge], weights.candidates[edge])
             if candidates:
-                yield source, candidates, None if weights.edges is None else weights.edges[edge]
+                yield WeightedEdge(edge, source, candidates, None if weights.edges is None else weights.edges[edge])
+
+    def _edges_into(self, node: int) -> list[tuple[int, int]]:
+        """Return number and source of each edge into a node."""
+        n_sources = self._spec.inputs + node
+        return [(edge, number % n_sources) for number, edge in enumerate(self._spec.edges_into(node))]
 
     def _node(
-        self,
-        node: int,
-        states: Sequence[SharedInput],
-        edges: Iterator[tuple[int, Weighted, Tensor | None]],
-        execution: Execution,
+        self, node: int, states: Sequence[SharedInput], edges: Iterator[WeightedEdge], execution: Execution
     ) -> Tensor:
         """Compute a node, given the weighted candidates of its incoming edges."""
         mixture = new_mixture(execution, self.label)
-        for source, candidates, edge_weight in edges:
-            edge = self._spec.edges_into(node)[source]
+        for edge, source, candidates, edge_weight in edges:
             transform = self.transform_of(edge)
             if transform is None or not self.modules_of(edge):
                 self._add_edge(mixture, edge, (source, node), states[source], candidates, edge_weight)
@@ -186,9 +262,10 @@ class Cell(Choice):
 
     def _zeros(self, node: int, states: Sequence[SharedInput]) -> Tensor:
         """Return the value of a node that no candidate enters."""
-        for edge, state in zip(self._spec.edges_into(node), states, strict=False):
+        for edge, source in self._edges_into(node):
             if self.modules_of(edge):
-                return state.x.new_zeros(self._output_shape(edge, state.x, transformed=True))
+                x = states[source].x
+                return x.new_zeros(self._output_shape(edge, x, transformed=True))
         raise SpaceError(f"{self.label}: no edge into node {node} has a candidate")
 
     def _output_shape(self, edge: int, x: Tensor, *, transformed: bool) -> torch.Size:
@@ -210,7 +287,10 @@ class Cell(Choice):
         return checked(CellSpec, **{**self._spec.model_dump(), "key": key, "paths": paths})
 
     def materialize(self, decision: CellDecision) -> nn.Module:
-        """Return a module with the chosen operations only; ``node2_from0`` is the one from state 0 to node 2.
+        """Return a module with the chosen operations only.
+
+        ``node2_from0`` is the operation from state 0 to node 2; with ``repeat_sources`` ``node2_slot1_from0`` is the
+        one in its second slot.
 
         Raises:
             SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known.
@@ -220,8 +300,8 @@ class Cell(Choice):
         states = [graph.placeholder(f"input{number}") for number in range(cell.inputs)]
         for node, kept in enumerate(decision):
             parts = []
-            for operation, source in kept:
-                edge = cell.edges_into(node)[source]
+            for slot, (operation, source) in enumerate(kept):
+                edge = cell.edge_number(node, slot, source)
                 transform = self.transform_of(edge)
                 if operation == NONE and transform is not None:
                     raise SpaceError(
@@ -230,9 +310,7 @@ class Cell(Choice):
                     )
                 if operation == NONE:
                     continue
-                name = f"node{node}_from{source}"
-                if hasattr(root, name):  # NASNet's cells may read one state twice
-                    name = f"{name}_{operation}"
+                name = f"node{node}_slot{slot}_from{source}" if cell.repeat_sources else f"node{node}_from{source}"
                 root.add_module(name, self.modules_of(edge).built(operation))
                 if transform is None:
                     parts.append(graph.call_module(name, (states[source],)))
@@ -244,18 +322,24 @@ class Cell(Choice):
                 parts = [graph.call_function(torch.zeros_like, (states[self._source_of_same_shape(node)],))]
             states.append(add_all(graph, parts))
         check_made_anew(self.label, (module for edge in self.edges for module in edge.children()))  # while deferred
-        graph.output(graph.call_function(torch.cat, ([states[state] for state in cell.concat], 1)))
+        joined = cell.output_states(decision)
+        if cell.join == "sum":
+            graph.output(add_all(graph, [states[state] for state in joined]))
+        else:
+            for state in set(cell.concat) - set(joined):
+                states[state] = graph.call_function(torch.zeros_like, (states[state],))
+            graph.output(graph.call_function(torch.cat, ([states[state] for state in cell.concat], 1)))
         return fx.GraphModule(root, graph)
 
     def _source_of_same_shape(self, node: int) -> int:
         """Return a state with the shape of a node: one that the identity may connect with it."""
-        for source, edge in enumerate(self._spec.edges_into(node)):
+        for edge, source in self._edges_into(node):
             modules = self.modules_of(edge)
             if any(type(modules.built(name)) is nn.Identity for name in modules):
                 return source
         raise SpaceError(
-            f"{self.label}: only 'none' is chosen for node {node}, and without nn.Identity among its candidates the"
-            " shape of its zeros is not known: choose another operation"
+            f"{self.label}: only 'none' may be chosen for node {node}, and without nn.Identity among its candidates the"
+            " shape of its zeros is not known"
         )
 
     def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
@@ -264,7 +348,8 @@ class Cell(Choice):
             modules = self.modules_of(site.edge)
             for name in modules:
                 at = join_path(path, "edges", str(site.edge), name)
-                yield CandidateSite(key, path, at, name, site.source, site.node, site.edge, site.reduction), modules
+                ends = (site.source, site.node, site.edge, site.slot)
+                yield CandidateSite(key, path, at, name, *ends, site.reduction), modules
 
     def edge_sites(self, key: str, path: str) -> Iterator[EdgeSite]:
         """Yield the site of each edge that has a candidate beside ``none``.
@@ -273,10 +358,9 @@ class Cell(Choice):
             key: Full key of the cell.
             path: Name of the cell among the modules of the model.
         """
-        for node in range(self._spec.nodes):
-            for source, edge in enumerate(self._spec.edges_into(node)):
-                if self.modules_of(edge):
-                    yield EdgeSite(key, path, source, node, edge, self._spec.reduction)
+        for edge, (node, slot, source) in enumerate(self._spec.edge_ends):
+            if self.modules_of(edge):
+                yield EdgeSite(key, path, source, node, edge, slot, self._spec.reduction)
 
 
 class _Transformed(nn.Module):
@@ -289,9 +373,3 @@ class _Transformed(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.transform(x, self.candidate)
-
-
-def _chosen(kept: Sequence[tuple[str, int]]) -> Iterator[tuple[int, Weighted, None]]:
-    """Yield source and operation of each edge that a decision keeps."""
-    for operation, source in kept:
-        yield source, [(operation, None)], None

@@ -14,7 +14,8 @@ class EdgeSite:
         choice_path: Name of the choice among the modules of the model.
         source: State that the edge starts from.
         node: Node that it leads to, from 0.
-        edge: Number of the edge; edges are ordered node by node, then source by source.
+        edge: Number of the edge; edges are ordered node by node, then slot by slot, then source by source.
+        slot: In a cell with ``repeat_sources``, the slot of the node that the edge belongs to; 0 in any other.
         reduction: Whether the cell is a reduction cell.
     """
 
@@ -23,6 +24,7 @@ class EdgeSite:
     source: int
     node: int
     edge: int
+    slot: int
     reduction: bool
 
 
@@ -38,6 +40,7 @@ class CandidateSite:
         source: For a cell, the state that its edge starts from.
         node: For a cell, the node that its edge leads to, from 0.
         edge: For a cell, the number of its edge.
+        slot: For a cell, the slot that its edge belongs to; see ``EdgeSite``.
         reduction: For a cell, whether it is a reduction cell.
     """
 
@@ -48,4 +51,5 @@ class CandidateSite:
     source: int | None = None
     node: int | None = None
     edge: int | None = None
+    slot: int | None = None
     reduction: bool = False

@@ -128,21 +128,6 @@ def test_a_node_that_nothing_enters_is_zeros_of_the_right_shape(execution, strid
     assert cell(*torch.randn(2, 3, 4, 6, 5)).abs().sum() == 0  # node 1 takes node 0
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
-def test_decisions_with_none_and_with_one_state_twice(execution):
-    torch.manual_seed(0)
-    cell, x = make_cell(), torch.randn(2, 3, 4, 6, 5)
-    cell.execution = execution
-    decision = ((("none", 0), ("none", 1)), (("sep_conv_3x3", 0), ("dil_conv_3x3", 0)))
-    cell.bind(lambda: decision)
-    output = cell(*x)
-    torch.testing.assert_close(cell.materialize(decision)(*x), output)
-    sep, dil = (cell.edges[2][name](x[0]) for name in ("sep_conv_3x3", "dil_conv_3x3"))
-    torch.testing.assert_close(output, torch.cat([torch.zeros_like(sep), sep + dil], 1))
-    with pytest.raises(SpaceError, match=r"only 'none' is chosen for node 0, and without nn\.Identity"):
-        make_cell(stride=2).materialize(decision)
-
-
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
