@@ -4,28 +4,39 @@ from nasreg.nn.answers import Answer, CellWeights, Weights
 from nasreg.nn.candidates import ModuleFactory, deferred_candidates
 from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
+from nasreg.nn.elastic import BatchNorm2d, Conv2d, LayerNorm, Linear
 from nasreg.nn.execution import Execution, fast_double_backward, skip_grad_for
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
 from nasreg.nn.functional import functional_call_tied
 from nasreg.nn.input_choice import InputChoice
 from nasreg.nn.parameters import parameter_count
+from nasreg.nn.repeat import Repeat
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.nn.transforms import TransformHandle, candidate_sites, transform_candidates, transform_edges
+from nasreg.nn.value_choice import Value, ValueChoice, ValueExpression
 
 __all__ = [
     "Answer",
+    "BatchNorm2d",
     "CandidateSite",
     "Cell",
     "CellWeights",
     "Choice",
+    "Conv2d",
     "EdgeSite",
     "Execution",
     "InputChoice",
     "LayerChoice",
+    "LayerNorm",
+    "Linear",
     "ModuleFactory",
+    "Repeat",
     "Scope",
     "TransformHandle",
+    "Value",
+    "ValueChoice",
+    "ValueExpression",
     "Weights",
     "candidate_sites",
     "deferred_candidates",

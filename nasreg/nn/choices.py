@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -23,7 +23,8 @@ from nasreg.nn.execution import Execution, match_layout, new_mixture, shared_inp
 from nasreg.nn.mixture import Mixture, Part, call_candidate
 from nasreg.nn.sites import CandidateSite
 from nasreg.specs.base import Spec, parse
-from nasreg.specs.space import CellSpec, InputChoiceSpec, LayerChoiceSpec
+from nasreg.specs.choices import LayerChoiceSpec, RepeatSpec, ValueChoiceSpec
+from nasreg.specs.space import AnyChoiceSpec
 
 S = TypeVar("S", bound=Spec)
 
@@ -36,7 +37,16 @@ class Choice(nn.Module, ABC):
 
     Args:
         key: Name of the decision. Choices with the same key share it. By default it is the module's path in the model.
+
+    Attributes:
+        has_candidates: Whether it computes candidates, which activation checkpointing may do again.
+        keeps_first_key: Whether it has the key of the first place in which modules hold it, also in other scopes.
+        may_nest: Whether other choices may be inside of it.
     """
+
+    has_candidates: ClassVar[bool] = True
+    keeps_first_key: ClassVar[bool] = False
+    may_nest: ClassVar[bool] = False
 
     def __init__(self, key: str | None = None) -> None:
         super().__init__()
@@ -83,7 +93,7 @@ class Choice(nn.Module, ABC):
         return {**self.__dict__, "_source": None}
 
     @abstractmethod
-    def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec | InputChoiceSpec | CellSpec:
+    def spec(self, key: str, paths: tuple[str, ...]) -> AnyChoiceSpec:
         """Return the description of this choice under its full key."""
 
     @abstractmethod
@@ -193,7 +203,7 @@ def set_execution(model: nn.Module, execution: Execution) -> None:
     activations: the backward pass starts with the last choice, when memory is at its peak anyway, and the others save
     the time of computing them again.
     """
-    choices = [module for module in model.modules() if isinstance(module, Choice)]
+    choices = [module for module in model.modules() if isinstance(module, Choice) and module.has_candidates]
     for position, choice in enumerate(reversed(choices)):
         checkpoint = execution.checkpoint and position % UNCHECKPOINTED_EVERY != 0
         choice.execution = replace(execution, checkpoint=checkpoint)
@@ -210,6 +220,19 @@ def add_all(graph: fx.Graph, nodes: Sequence[fx.Node]) -> fx.Node:
 def join_path(*names: str) -> str:
     """Return a module path of the names that are not empty."""
     return ".".join(name for name in names if name)
+
+
+def decided(label: str, spec: ValueChoiceSpec | RepeatSpec, answer: Any) -> Any:
+    """Return an answer that must be a decision.
+
+    Raises:
+        SpaceError: It is no decision of the choice.
+    """
+    if isinstance(answer, Tensor | Mapping):
+        raise SpaceError(f"{label} got weights: it takes a decision, one of {', '.join(spec.names)}")
+    if problem := spec.problem(answer):
+        raise SpaceError(f"{label}: {problem}")
+    return answer
 
 
 def checked(model: type[S], **values: Any) -> S:

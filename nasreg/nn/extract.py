@@ -10,7 +10,10 @@ from nasreg.errors import SpaceError
 from nasreg.nn.choices import Choice, Scope, checked, join_path
 from nasreg.specs.space import SearchSpaceSpec
 
-NESTED = "nested choices are not supported; write the combinations as candidates of one choice"
+NESTED = (
+    "nested choices are not supported, except in the blocks of a Repeat; write the combinations as candidates of one"
+    " choice"
+)
 
 
 class NamedChoice(NamedTuple):
@@ -29,31 +32,37 @@ def named_choices(model: nn.Module) -> list[NamedChoice]:
         SpaceError: A choice is nested in a candidate of another, or one module would have two keys.
     """
     found: list[NamedChoice] = []
-    _walk(model, "", (), found)
-    keys: dict[int, str] = {}
-    for key, path, choice, _ in found:
-        if keys.setdefault(id(choice), key) != key:
-            raise SpaceError(
-                f"the choice at {path} is reached under two keys, {keys[id(choice)]!r} and {key!r}: copy it"
-            )
+    _walk(model, "", (), found, {})
     return found
 
 
-def _walk(module: nn.Module, path: str, scopes: tuple[str, ...], found: list[NamedChoice]) -> None:
+def _walk(
+    module: nn.Module, path: str, scopes: tuple[str, ...], found: list[NamedChoice], first: dict[Choice, NamedChoice]
+) -> None:
     if isinstance(module, Choice):
-        key = "/".join([*scopes, module.key or path or "choice"])
-        for inner_path, inner in module.named_modules():
-            if isinstance(inner, Choice) and inner is not module:
-                raise SpaceError(
-                    f"choice {key!r} has another choice in a candidate ({join_path(path, inner_path)}): {NESTED}"
-                )
-        found.append(NamedChoice(key, path, module, scopes))
-        return
+        item = NamedChoice("/".join([*scopes, module.key or path or "choice"]), path, module, scopes)
+        known = first.setdefault(module, item)
+        if module.keeps_first_key:
+            item = known._replace(path=path)
+        if known.key != item.key:
+            raise SpaceError(f"the choice at {path} is reached under two keys, {known.key!r} and {item.key!r}: copy it")
+        found.append(item)
+        if not module.may_nest:
+            _check_not_nested(item)
+            return
     if isinstance(module, Scope):
         scopes = (*scopes, module.key)
     for name, child in module._modules.items():  # named_children() skips a child that has two names
         if child is not None:
-            _walk(child, join_path(path, name), scopes, found)
+            _walk(child, join_path(path, name), scopes, found, first)
+
+
+def _check_not_nested(item: NamedChoice) -> None:
+    for path, inner in item.choice.named_modules():
+        if isinstance(inner, Choice) and inner is not item.choice:
+            raise SpaceError(
+                f"choice {item.key!r} has another choice in a candidate ({join_path(item.path, path)}): {NESTED}"
+            )
 
 
 def extract_space(model: nn.Module) -> SearchSpaceSpec:
@@ -68,16 +77,16 @@ def extract_space(model: nn.Module) -> SearchSpaceSpec:
     for item in named_choices(model):
         paths.setdefault(item.key, []).append(item.path)
         known = first.setdefault(item.key, item)
-        if known.choice.spec(item.key, ()) != item.choice.spec(item.key, ()):
+        if known.choice is not item.choice and known.choice.spec(item.key, ()) != item.choice.spec(item.key, ()):
             raise SpaceError(
-                f"two choices share the key {item.key!r} but not their candidates: {known.path} and {item.path}"
+                f"two choices share the key {item.key!r} but not what there is to choose: {known.path} and {item.path}"
             )
         for depth in range(len(item.scopes)):
             groups.setdefault("/".join(item.scopes[: depth + 1]), {})[item.key] = None
     if not first:
         raise SpaceError(
             f"{type(model).__name__} has no choice in it: there is nothing to search."
-            " Write a LayerChoice, InputChoice or Cell of nasreg.nn into it"
+            " Write a LayerChoice, InputChoice, ValueChoice, Repeat or Cell of nasreg.nn into it"
         )
     choices = tuple(item.choice.spec(key, tuple(paths[key])) for key, item in first.items())
     return checked(SearchSpaceSpec, choices=choices, groups={name: tuple(keys) for name, keys in groups.items()})

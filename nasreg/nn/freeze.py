@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import fx, nn
 
 from nasreg.errors import SpaceError
 from nasreg.nn.choices import Choice, Scope
+from nasreg.nn.elastic import ElasticLayer
 from nasreg.nn.extract import NESTED, extract_space, named_choices
+from nasreg.nn.value_choice import ValueExpression, constant
 from nasreg.specs.architecture import Architecture
 
 
@@ -34,9 +37,10 @@ def freeze(model: nn.Module, architecture: Architecture, *, in_place: bool = Fal
     extract_space(model).validate(architecture)
     if not in_place:
         model = copy.deepcopy(model)
-    decisions: dict[nn.Module, Any] = {
-        choice: architecture.decisions[key] for key, _, choice, _ in named_choices(model)
-    }
+    decisions: dict[nn.Module, Any] = {}
+    for key, _, choice, _ in named_choices(model):
+        decisions[choice] = decision = architecture.decisions[key]
+        choice.bind(partial(_same, decision))  # elastic layers ask for it
     return _plain(model, decisions, {})
 
 
@@ -50,6 +54,10 @@ def _plain(module: nn.Module, decisions: Mapping[nn.Module, Any], done: dict[nn.
             raise SpaceError(f"{module.label} is in a candidate of another choice: {NESTED}")
         # candidates may contain classes of nasreg, too
         plain = _plain(module.materialize(decisions[module]), decisions, done)
+    elif isinstance(module, ElasticLayer):
+        plain = module.frozen()
+    elif isinstance(module, ValueExpression):
+        plain = constant(module())
     elif isinstance(module, Scope):
         plain = _plain(module.module, decisions, done)
     else:
@@ -61,6 +69,10 @@ def _plain(module: nn.Module, decisions: Mapping[nn.Module, Any], done: dict[nn.
     _remove_our_hooks(plain)
     done[module] = plain
     return plain
+
+
+def _same(decision: Any) -> Any:
+    return decision
 
 
 def _is_ours(kind: type) -> bool:
@@ -80,4 +92,4 @@ def _trace(module: nn.Module) -> fx.Graph:
             return not _is_ours(type(m))
 
     # Recording Python's math functions of tensors takes most of the time, and no class of ours has such a one.
-    return Tracer(autowrap_modules=()).trace(module)
+    return Tracer(autowrap_modules=()).trace(module)  # type: ignore[arg-type]  # torch declares exactly one module

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from nasreg import nn as elastic
 from nasreg.nn import (
     Cell,
     Execution,
     InputChoice,
     LayerChoice,
+    Repeat,
     Scope,
+    ValueChoice,
     extract_space,
     freeze,
     named_choices,
@@ -24,7 +27,7 @@ from nasreg.nn import (
 )
 from nasreg.spaces import chain, darts
 from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig
-from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec
+from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, ValueChoiceSpec
 
 EXECUTIONS = (Execution(optimized=False), Execution(), Execution(min_fused_numel=0, checkpoint=True))
 INFO = DataInfo(channels=2, height=8, width=8, classes=("a", "b"))
@@ -61,6 +64,74 @@ class AllKinds(nn.Module):
         return self.head(sum(cell(x) for cell in self.cells).mean((2, 3)))
 
 
+class Stacks(nn.Module):
+    """Values, elastic layers, and stacks of blocks with all the other kinds of choices in them."""
+
+    def __init__(self):
+        super().__init__()
+        width, kernel = ValueChoice([4, 6, 2], key="width"), ValueChoice([3, 1, 5], key="kernel")
+
+        def op(name):
+            if name == "skip":
+                return nn.Identity()
+            return nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4))
+
+        def cell(**options):
+            makers = {"none": None, **{name: lambda s, n, name=name: op(name) for name in ("conv", "skip")}}
+            return Cell(makers, inputs=1, nodes=2, join="sum", **options)
+
+        def block(index):
+            return nn.Sequential(
+                LayerChoice({"conv": lambda: op("conv"), "tanh": nn.Tanh}),
+                Both(),
+                cell(repeat_sources=True, loose_ends=True) if index else cell(none_selectable=True, edges_kept=1),
+                elastic.Conv2d(4, 2 * width, kernel, padding=kernel // 2, groups=2),
+                elastic.BatchNorm2d(2 * width),
+                nn.ReLU(),
+                elastic.Conv2d(2 * width, 4, 1),
+            )
+
+        self.stem = nn.Conv2d(2, 4, 1)
+        self.shared = Repeat(block, [0, 1, 2], key="depth")
+        self.scoped = Scope("second", Repeat([Scope("inner", block(1)), nn.Tanh()], [1, 2], key="depth"))
+        self.scale = ValueChoice([0.5, 2], key="scale")
+        self.norm, self.head = elastic.LayerNorm(width), elastic.Linear(width, 2)
+        self.last = elastic.Conv2d(4, width, 1)
+
+    def forward(self, x):
+        x = self.last(self.scoped(self.shared(self.stem(x)))) * self.scale()
+        return self.head(self.norm(x.mean((2, 3))))
+
+
+class Both(nn.Module):
+    """A choice of inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.inputs = InputChoice(2, n_chosen=None, reduction="mean")
+
+    def forward(self, x):
+        return self.inputs([x, x.flip(1)])
+
+
+class Extreme(random.Random):
+    """Draws the first of all options, or the last."""
+
+    def __init__(self, *, last):
+        super().__init__(0)
+        self.last = last
+
+    def randrange(self, start, stop=None, step=1):
+        options = range(start) if stop is None else range(start, stop, step)
+        return options[-1 if self.last else 0]
+
+    def choice(self, seq):
+        return seq[-1 if self.last else 0]
+
+    def sample(self, population, k, *, counts=None):
+        return list(population)[-k:] if self.last else list(population)[:k]
+
+
 SPACES = {
     "darts": lambda: darts.build(INFO, DartsSpaceConfig(cells=2, channels=2, nodes=2)),
     "darts, retrain": lambda: darts.build(INFO, DartsSpaceConfig(cells=2, channels=2, nodes=2, phase="retrain")),
@@ -68,17 +139,20 @@ SPACES = {
     "all kinds, sum": AllKinds,
     "all kinds, mean": lambda: AllKinds("mean"),
     "all kinds, concat": lambda: AllKinds("concat"),
+    "stacks": Stacks,
 }
 
 
 def one_weights(spec, decision):
     """Return weights that mean a decision: only what is chosen has one."""
     one = torch.ones((), dtype=torch.float64)
+    if isinstance(spec, ValueChoiceSpec | RepeatSpec):
+        return decision  # they take no weights
     if isinstance(spec, CellSpec):
         weights = [{} for _ in range(spec.n_edges)]
         for node, kept in enumerate(decision):
-            for operation, source in kept:
-                weights[spec.edges_into(node)[source]][operation] = one
+            for slot, (operation, source) in enumerate(kept):
+                weights[spec.edge_number(node, slot, source)][operation] = one
         return weights
     if isinstance(spec, InputChoiceSpec):
         share = max(1, len(decision)) if spec.reduction == "mean" else 1
@@ -100,14 +174,18 @@ def decided(model, architecture, *, weighted, execution):
 @pytest.mark.slow
 @pytest.mark.parametrize("title", SPACES)
 @settings(max_examples=3)
-@given(seed=st.integers(0, 10**6), mode=st.sampled_from(["train", "eval"]))
-def test_frozen_network_and_supernet_agree(title, seed, mode):
+@given(
+    seed=st.integers(0, 10**6),
+    mode=st.sampled_from(["train", "eval"]),
+    rng=st.sampled_from([random.Random(0), random.Random(1), Extreme(last=False), Extreme(last=True)]),
+)
+def test_frozen_network_and_supernet_agree(title, seed, mode, rng):
     torch.manual_seed(seed)
     model = SPACES[title]().double().train(mode == "train")
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
-    architecture = extract_space(model).sample(random.Random(seed))
+    architecture = extract_space(model).sample(rng)
     x = torch.randn(3, 2, 8, 8, dtype=torch.float64)
     frozen = freeze(model, architecture)
     assert not any(type(module).__module__.startswith("nasreg") for module in frozen.modules())
