@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
     from nasreg.specs.base import Config, Spec
     from nasreg.specs.data import DataInfo
+    from nasreg.specs.domains import Step
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
     from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
     from nasreg.specs.retrain import RetrainSpec
@@ -58,6 +59,7 @@ _HOMES = {
     "architecture": ("Architecture", "CellDecision", "Decision", "Edge", "InputDecision"),
     "base": ("Config", "Spec"),
     "data": ("DataInfo",),
+    "domains": ("Step",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
     "plugin": ("OLDEST_PLUGIN_API", "PLUGIN_API", "PluginInfo"),
     "retrain": ("RetrainSpec",),
@@ -111,6 +113,7 @@ __all__ = [
     "Selection",
     "SpaceEntry",
     "Spec",
+    "Step",
     "TrainerSpec",
     "ValueChoiceSpec",
     "genotype_architecture",

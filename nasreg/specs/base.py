@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.config import JsonDict
@@ -19,6 +19,25 @@ class Spec(BaseModel):
     """Base of all specs: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+class CachingSpec(Spec):
+    """A spec with ``cached_property``. A copy starts without what was computed, since it may get other fields."""
+
+    def __copy__(self) -> Self:
+        return _without_caches(super().__copy__())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return _without_caches(super().__deepcopy__(memo))
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def _without_caches(spec: S) -> S:
+    for name in spec.__dict__.keys() - type(spec).model_fields.keys():
+        del spec.__dict__[name]
+    return spec
 
 
 ResumeKind = Literal["result", "extends", "execution"]

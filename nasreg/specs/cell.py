@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from nasreg.specs.architecture import CellDecision, Decision, Edge
+from nasreg.specs.architecture import CellDecision, Decision
 from nasreg.specs.choices import NONE, ChoiceSpecBase, Name, check_unique
+from nasreg.specs.domains import Domain, Product
+from nasreg.specs.subsets import Concatenation, Subset
 
 
 class CellSpec(ChoiceSpecBase):
@@ -132,42 +132,21 @@ class CellSpec(ChoiceSpecBase):
         read = {source for kept in decision for name, source in kept if name != NONE} if self.loose_ends else ()
         return tuple(state for state in self.concat if state not in read)
 
-    def _ways(self, edges: Iterable[int], kept: int) -> int:
-        """Count the decisions that keep ``kept`` of ``edges``: the elementary symmetric polynomial of the op counts."""
-        ways = [1] + [0] * kept
-        for edge in edges:
-            for k in range(kept, 0, -1):
-                ways[k] += ways[k - 1] * len(self.selectable(edge))
-        return ways[kept]
-
-    def size(self) -> int:
-        """Return the number of possible decisions."""
-        return math.prod(
-            self._ways(self.slot_edges(node, slot), 1 if self.repeat_sources else self.kept(node))
-            for node in range(self.nodes)
-            for slot in range(self.slots(node))
+    @cached_property
+    def domain(self) -> Domain[Any]:
+        """The set of the possible decisions: for each node a subset of its edges, or one edge for each of its slots."""
+        return Product(
+            [self._node_domain(node) for node in range(self.nodes)], [f"node {node}, " for node in range(self.nodes)]
         )
 
-    def sample(self, rng: random.Random) -> CellDecision:
-        """Draw a decision uniformly (also where edges have different numbers of candidates)."""
-        return tuple(
-            tuple(
-                edge
-                for slot in range(self.slots(node))
-                for edge in self._sample(
-                    self.slot_edges(node, slot), 1 if self.repeat_sources else self.kept(node), rng
-                )
-            )
-            for node in range(self.nodes)
-        )
-
-    def _sample(self, edges: range, left: int, rng: random.Random) -> Iterator[Edge]:
-        for source, edge in enumerate(edges):
-            rest = edges[source + 1 :]
-            taking = len(self.selectable(edge)) * self._ways(rest, left - 1) if left else 0
-            if taking and rng.randrange(taking + self._ways(rest, left)) < taking:
-                yield rng.choice(self.selectable(edge)), source
-                left -= 1
+    def _node_domain(self, node: int) -> Domain[Any]:
+        states = tuple(map(str, range(self.inputs + node)))
+        groups = []
+        for slot in range(self.slots(node)):
+            labels = [self.selectable(edge) for edge in self.slot_edges(node, slot)]
+            items = [tuple((name, source) for name in names) for source, names in enumerate(labels)]
+            groups.append(Subset(items, labels, self.kept(node) // self.slots(node), states, "source", slot))
+        return Concatenation(groups) if self.repeat_sources else groups[0]
 
     def problem(self, decision: Decision) -> str | None:
         """Return why a decision is invalid, or None. The edges of a node may be in any order in the default form."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import random
-from typing import Annotated, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, StrictFloat, StrictInt, StringConstraints, model_validator
 
-from nasreg.specs.architecture import Decision, InputDecision
-from nasreg.specs.base import Spec
+from nasreg.specs.architecture import Decision
+from nasreg.specs.base import CachingSpec
+from nasreg.specs.domains import Domain, OneOf, Step
+from nasreg.specs.subsets import AnySubset, Subset
 
 NONE = "none"
 """The candidate of a cell that cuts the edge. It takes part in a relaxation but is never chosen."""
@@ -22,17 +26,77 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Reduction = Literal["sum", "mean", "concat", "none"]
 
 
-class ChoiceSpecBase(Spec):
-    """Base of all choices."""
+class ChoiceSpecBase(CachingSpec, ABC):
+    """Base of all choices. Each method takes and returns decisions that are valid: see ``problem``."""
 
     key: Key = Field(description="name of the decision; choices with the same key share it")
     paths: tuple[str, ...] = Field(
         default=(), description="modules that ask for this decision; not part of the identity"
     )
 
+    @property
+    @abstractmethod
+    def primitive(self) -> str:
+        """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
+
+    @property
+    @abstractmethod
+    def domain(self) -> Domain[Any]:
+        """The set of the possible decisions."""
+
+    @abstractmethod
+    def problem(self, decision: Decision) -> str | None:
+        """Return why a decision is invalid, or None."""
+
     def identity(self) -> dict[str, object]:
         """Return the part that the fingerprint covers: everything except the place of the choice in the model."""
         return self.model_dump(mode="json", exclude={"paths"})
+
+    def size(self) -> int:
+        """Return the number of possible decisions."""
+        return self.domain.size
+
+    def sample(self, rng: random.Random) -> Decision:
+        """Draw a decision uniformly."""
+        return cast("Decision", self.domain.sample(rng))
+
+    def canonical(self, decision: Decision) -> Decision:
+        """Return a decision with inputs, or edges of a node, in ascending order where their order means nothing."""
+        return cast("Decision", self.domain.canonical(decision))
+
+    def mutate(self, decision: Decision, rng: random.Random) -> Decision:
+        """Draw a neighbour: first, uniformly, the elementary decision that changes. See ``SearchSpaceSpec.mutate``.
+
+        Raises:
+            ArchitectureError: There is only one decision.
+        """
+        return cast("Decision", self.domain.mutate(self.canonical(decision), rng))
+
+    def neighbours(self, decision: Decision) -> Iterator[Decision]:
+        """Yield every decision that one elementary change gives. See ``SearchSpaceSpec.neighbours``."""
+        return self.domain.neighbours(self.canonical(decision))
+
+    def crossover(self, one: Decision, other: Decision, rng: random.Random) -> Decision:
+        """Draw one of two decisions; in a cell for each node."""
+        return cast("Decision", self.domain.crossover(self.canonical(one), self.canonical(other), rng))
+
+    @property
+    def encoding_size(self) -> int:
+        """The length of an encoding."""
+        return self.domain.encoding_size
+
+    def encode(self, decision: Decision) -> tuple[float, ...]:
+        """Return the encoding of a decision. See ``SearchSpaceSpec.encode``."""
+        return tuple(self.domain.encode(decision))
+
+    def distance(self, one: Decision, other: Decision) -> int:
+        """Return the number of elementary decisions that differ. See ``SearchSpaceSpec.distance``."""
+        return self.domain.distance(one, other)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in which a controller takes the decision."""
+        return self.domain.steps(self.key)
 
 
 class LayerChoiceSpec(ChoiceSpecBase):
@@ -51,13 +115,10 @@ class LayerChoiceSpec(ChoiceSpecBase):
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "layer"
 
-    def size(self) -> int:
-        """Return the number of possible decisions."""
-        return len(self.candidates)
-
-    def sample(self, rng: random.Random) -> str:
-        """Draw a decision uniformly."""
-        return rng.choice(self.candidates)
+    @cached_property
+    def domain(self) -> Domain[Any]:
+        """The set of the possible decisions."""
+        return OneOf(self.candidates, self.candidates, "layer")
 
     def problem(self, decision: Decision) -> str | None:
         """Return why a decision is invalid, or None."""
@@ -91,19 +152,13 @@ class InputChoiceSpec(ChoiceSpecBase):
         """The smallest number of chosen inputs; there is no concatenation of nothing."""
         return self.n_chosen if self.n_chosen is not None else int(self.reduction == "concat")
 
-    def size(self) -> int:
-        """Return the number of possible decisions."""
-        n = len(self.candidates)
-        return math.comb(n, self.n_chosen) if self.n_chosen is not None else 2**n - self.min_chosen
-
-    def sample(self, rng: random.Random) -> InputDecision:
-        """Draw a decision uniformly."""
-        if self.n_chosen is not None:
-            chosen = set(rng.sample(self.candidates, self.n_chosen))
-        else:
-            bits = rng.randrange(self.min_chosen, 2 ** len(self.candidates))
-            chosen = {name for number, name in enumerate(self.candidates) if bits >> number & 1}
-        return tuple(name for name in self.candidates if name in chosen)
+    @cached_property
+    def domain(self) -> Domain[Any]:
+        """The set of the possible decisions."""
+        if self.n_chosen is None:
+            return AnySubset(self.candidates, self.min_chosen)
+        items = [(name,) for name in self.candidates]
+        return Subset(items, [("",)] * len(items), self.n_chosen, self.candidates, "input")
 
     def problem(self, decision: Decision) -> str | None:
         """Return why a decision is invalid, or None."""
@@ -146,13 +201,10 @@ class ValueChoiceSpec(ChoiceSpecBase):
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "value"
 
-    def size(self) -> int:
-        """Return the number of possible decisions."""
-        return len(self.values)
-
-    def sample(self, rng: random.Random) -> int | float | str:
-        """Draw a decision uniformly."""
-        return rng.choice(self.values)
+    @cached_property
+    def domain(self) -> Domain[Any]:
+        """The set of the possible decisions."""
+        return OneOf(self.values, self.names, "value")
 
     def problem(self, decision: Decision) -> str | None:
         """Return why a decision is invalid, or None."""
@@ -185,13 +237,10 @@ class RepeatSpec(ChoiceSpecBase):
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "repeat"
 
-    def size(self) -> int:
-        """Return the number of possible decisions."""
-        return len(self.depths)
-
-    def sample(self, rng: random.Random) -> int:
-        """Draw a decision uniformly."""
-        return rng.choice(self.depths)
+    @cached_property
+    def domain(self) -> Domain[Any]:
+        """The set of the possible decisions."""
+        return OneOf(self.depths, self.names, "depth")
 
     def problem(self, decision: Decision) -> str | None:
         """Return why a decision is invalid, or None."""

@@ -1,10 +1,13 @@
-"""Hypothesis strategies for search spaces, used by all property tests."""
+"""Hypothesis strategies for search spaces of all kinds of choices, used by all property tests."""
 
 from __future__ import annotations
 
+import itertools
+import math
+
 from hypothesis import strategies as st
 
-from nasreg.specs import NONE, CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+from nasreg.specs import NONE, CellSpec, InputChoiceSpec, LayerChoiceSpec, RepeatSpec, SearchSpaceSpec, ValueChoiceSpec
 
 names = st.text("abcdefgh_123", min_size=1, max_size=6)
 keys = st.text("abcxyz/._-09", min_size=1, max_size=8)
@@ -28,30 +31,110 @@ def input_choices(draw, key=None):
 
 
 @st.composite
-def cells(draw, key=None, max_nodes=4):
-    inputs, nodes = draw(st.integers(1, 3)), draw(st.integers(1, max_nodes))
-    edges = sum(inputs + node for node in range(nodes))
-    usable = st.lists(names.filter(lambda name: name != NONE), min_size=1, max_size=4, unique=True)
+def value_choices(draw, key=None):
+    values = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | names
+    listed = draw(st.lists(values, min_size=1, max_size=5, unique_by=(lambda value: value, str)))
+    return ValueChoiceSpec(key=key or draw(keys), values=tuple(listed))
+
+
+@st.composite
+def repeats(draw, key=None):
+    depths = draw(st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True))
+    return RepeatSpec(key=key or draw(keys), depths=tuple(sorted(depths)))
+
+
+@st.composite
+def cells(draw, key=None, max_nodes=4, max_candidates=4, forms=(False, True)):
+    """Draw a cell; ``forms`` are the possible values of ``repeat_sources``."""
+    inputs, nodes, kept = draw(st.integers(1, 3)), draw(st.integers(1, max_nodes)), draw(st.integers(1, 3))
+    slots = draw(st.sampled_from(forms))
+    none_selectable = draw(st.booleans())
+    operations = st.lists(names.filter(lambda name: name != NONE), min_size=1, max_size=max_candidates, unique=True)
     candidates = []
-    for _ in range(edges):
-        listed = draw(usable)
-        candidates.append(tuple([NONE, *listed] if draw(st.booleans()) else listed))
+    for node in range(nodes):
+        for _ in range(kept if slots else 1):
+            sources = inputs + node
+            # Where a node can do without an edge, its only candidate may be none, which may not be selectable.
+            spare = sources - (1 if slots else min(kept, sources))
+            for _ in range(sources):
+                listed = draw(operations)
+                if draw(st.booleans()):
+                    listed = [NONE, *listed[: 0 if spare and draw(st.booleans()) else None]]
+                    spare -= len(listed) == 1
+                candidates.append(tuple(listed))
     states = inputs + nodes
+    loose_ends = draw(st.booleans())
     concat = draw(st.lists(st.integers(0, states - 1), min_size=1, max_size=states, unique=True))
+    if loose_ends and states - 1 not in concat:
+        concat.append(states - 1)
     return CellSpec(
         key=key or draw(keys),
         inputs=inputs,
         nodes=nodes,
         candidates=tuple(candidates),
-        edges_kept=draw(st.integers(1, 3)),
+        edges_kept=kept,
+        repeat_sources=slots,
+        none_selectable=none_selectable,
         concat=tuple(concat),
+        join=draw(st.sampled_from(["concat", "sum"])),
+        loose_ends=loose_ends,
         reduction=draw(st.booleans()),
     )
 
 
+def choices(key=None, **cell):
+    """Draw a choice of any kind."""
+    return st.one_of(layer_choices(key), input_choices(key), value_choices(key), repeats(key), cells(key, **cell))
+
+
 @st.composite
-def spaces(draw):
-    chosen = draw(st.lists(keys, min_size=1, max_size=4, unique=True))
-    return SearchSpaceSpec(
-        choices=tuple(draw(st.one_of(layer_choices(key), input_choices(key), cells(key))) for key in chosen)
+def spaces(draw, max_choices=4, **cell):
+    chosen = draw(st.lists(keys, min_size=1, max_size=max_choices, unique=True))
+    return SearchSpaceSpec(choices=tuple(draw(choices(key, **cell)) for key in chosen))
+
+
+def small_spaces(max_size=250):
+    """Draw spaces whose architectures can be enumerated."""
+    return spaces(max_choices=2, max_nodes=2, max_candidates=2).filter(
+        lambda space: math.prod(choice.size() for choice in space.choices) <= max_size
     )
+
+
+def every_decision(choice):
+    """Return every decision of a choice, straight from what its fields mean."""
+    if isinstance(choice, LayerChoiceSpec):
+        return list(choice.candidates)
+    if isinstance(choice, ValueChoiceSpec):
+        return list(choice.values)
+    if isinstance(choice, RepeatSpec):
+        return list(choice.depths)
+    if isinstance(choice, InputChoiceSpec):
+        n = len(choice.candidates)
+        sizes = [choice.n_chosen] if choice.n_chosen is not None else range(choice.min_chosen, n + 1)
+        return [chosen for size in sizes for chosen in itertools.combinations(choice.candidates, size)]
+    nodes = [list(_every_node(choice, node)) for node in range(choice.nodes)]
+    return list(itertools.product(*nodes))
+
+
+def _every_node(cell, node):
+    def edges(slot):
+        return [
+            (name, source)
+            for source in range(cell.inputs + node)
+            for name in cell.candidates[cell.edge_number(node, slot, source)]
+            if name != NONE or cell.none_selectable
+        ]
+
+    if cell.repeat_sources:
+        yield from itertools.product(*(edges(slot) for slot in range(cell.edges_kept)))
+        return
+    for kept in itertools.combinations(edges(0), min(cell.edges_kept, cell.inputs + node)):
+        if len({source for _, source in kept}) == len(kept):
+            yield kept
+
+
+def every_architecture(space):
+    """Return every architecture of a space."""
+    decisions = itertools.product(*map(every_decision, space.choices))
+    keys = [choice.key for choice in space.choices]
+    return [space.architecture(dict(zip(keys, chosen, strict=True))) for chosen in decisions]
