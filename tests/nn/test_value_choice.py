@@ -13,8 +13,20 @@ from torch import nn
 
 import nasreg.nn as snn
 from nasreg.errors import SpaceError, UndecidedError
-from nasreg.nn import LayerChoice, Repeat, Scope, ValueChoice, deferred_candidates, extract_space, freeze, named_choices
-from nasreg.specs import ValueChoiceSpec
+from nasreg.mutators import OneShotMutator
+from nasreg.nn import (
+    LayerChoice,
+    Repeat,
+    Scope,
+    ValueChoice,
+    candidate_sites,
+    deferred_candidates,
+    extract_space,
+    freeze,
+    named_choices,
+    transform_candidates,
+)
+from nasreg.specs import Config, ValueChoiceSpec
 
 
 def decide(model, decisions):
@@ -329,6 +341,42 @@ def test_frozen_stacks_agree_with_the_supernet(seed, mode):
     assert {name: tensor.shape for name, tensor in built.state_dict().items()} == {
         name: tensor.shape for name, tensor in expected.items()
     }
+
+
+def test_a_mutator_decides_the_choices_in_stacks():
+    class Fixed(OneShotMutator):
+        def __init__(self, space, fixed):
+            super().__init__(space, Config())
+            self.fixed = fixed
+
+        def answer(self, choice):
+            return self.fixed.decisions[choice.key]
+
+        def architecture(self):
+            return self.fixed
+
+    model, x = Depths().eval(), torch.randn(2, 2, 4, 4)
+    space = extract_space(model)
+    architecture = space.sample(random.Random(1))
+    mutator = Fixed(space, architecture)
+    mutator.attach(model)
+    torch.testing.assert_close(model(x), freeze(model, architecture)(x))
+    mutator.detach(model)
+    with pytest.raises(UndecidedError):
+        model(x)
+
+
+def test_candidates_in_stacks_are_transformed():
+    model, x = Depths().eval(), torch.randn(2, 2, 4, 4)
+    sites = [site.path for site, _ in candidate_sites(model)]
+    assert len(sites) == 2 * 5
+    assert sites[:2] == ["a.blocks.0.0.candidates.conv1", "a.blocks.0.0.candidates.conv3"]
+    architecture = extract_space(model).sample(random.Random(0))
+    before = freeze(model, architecture)(x)
+    handle = transform_candidates(model, lambda site, module: nn.Sequential(module, nn.Sigmoid()))
+    assert not torch.equal(freeze(model, architecture)(x), before)
+    handle.remove()
+    assert torch.equal(freeze(model, architecture)(x), before)
 
 
 @pytest.mark.parametrize(("answer", "says"), [(torch.ones(2), "got weights"), (2, "2 is not one of the depths 1, 3")])
