@@ -21,7 +21,8 @@ def deferred_candidates() -> Iterator[None]:
     """Build models inside this context without the candidates that are given as factories.
 
     ``freeze(model, architecture, in_place=True)`` then builds those that are chosen, and no others. The search space of
-    such a model is that of the whole model, but it cannot be called.
+    such a model is that of the whole model, but it cannot be called. A factory sets the initial weights of its module
+    itself: code that goes through the modules of the model does not see what is built later.
 
     Example:
         ``with deferred_candidates(): network = freeze(Net(), architecture, in_place=True)``

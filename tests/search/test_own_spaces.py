@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,31 @@ def test_the_network_of_a_model_starts_from_the_weights_of_the_model(algorithm):
     network = result.model()
     assert same(state(network), {name: expected[name] for name in network.state_dict()})
     assert not any(parameter.requires_grad for parameter in network.norm.parameters())
+
+
+def test_a_model_that_a_function_returns_again_stays_whole():
+    model = Plain()
+    result = search(lambda: model, "random")
+    assert isinstance(result.model().conv, nn.Conv2d)
+    assert isinstance(model.conv, LayerChoice)
+
+
+def test_a_network_is_built_without_the_factories_that_are_not_chosen():
+    built = []
+
+    def conv(size):
+        built.append(str(size))
+        return nn.Conv2d(1, 4, size, padding=size // 2)
+
+    class Lazy(Plain):
+        def __init__(self):
+            super().__init__()
+            self.conv = LayerChoice({str(size): partial(conv, size) for size in (1, 3, 5)}, key="conv")
+
+    result = search(Lazy, "random")
+    built.clear()
+    result.model()
+    assert built == [result.architecture.decisions["conv"]]
 
 
 def test_each_trial_starts_from_the_weights_of_the_model():
