@@ -17,7 +17,7 @@ from nasreg.nn.answers import Answer
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
-from nasreg.specs.space import NONE, CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+from nasreg.specs.space import NONE, AnyChoiceSpec, CellSpec, SearchSpaceSpec
 
 
 class Mutator(ABC):
@@ -50,11 +50,14 @@ class Mutator(ABC):
         return {}
 
     def strengths(self) -> Mapping[str, tuple[float, ...]]:
-        """Return the strength of each edge (cell) or of the best candidate (layer, input), for reports.
+        """Return the strength of each edge (cell) or of the best candidate (any other choice), for reports.
 
-        It is the largest of ``weights``; on an edge of a cell ``none`` does not count.
+        It is the largest of ``weights``; on an edge of a cell ``none`` does not count where it cannot be chosen.
         """
-        cut = {choice.key: NONE if isinstance(choice, CellSpec) else None for choice in self.space.choices}
+        cut = {
+            choice.key: NONE if isinstance(choice, CellSpec) and not choice.none_selectable else None
+            for choice in self.space.choices
+        }
         return {
             key: tuple(max((row[name] for name in row if name != cut[key]), default=0.0) for row in rows)
             for key, rows in self.weights().items()
@@ -106,14 +109,16 @@ class OneShotMutator(nn.Module, Mutator):
         """
 
     @abstractmethod
-    def answer(self, choice: LayerChoiceSpec | InputChoiceSpec | CellSpec) -> Answer:
-        """Return the answer to a choice; called in each forward pass, once for each module that has the choice's key.
+    def answer(self, choice: AnyChoiceSpec) -> Answer:
+        """Return the answer to a choice; called in each forward pass, by each module that has the choice's key.
+
+        A value or a depth is asked for whenever a module reads it, and must not change within a forward pass.
 
         Returns:
             A decision (only what is chosen is computed); a tensor ``(n,)`` with the weights of all candidates of a
             layer or inputs of an input choice; or a mapping from the names of some of them to scalar weights (only
             those are computed). For a cell, ``(edges, candidates)``, one such tensor or mapping per edge, or
-            ``CellWeights``, which has weights of the edges, too.
+            ``CellWeights``, which has weights of the edges, too. For a value or a depth, a decision.
         """
 
     def attach(self, model: nn.Module) -> None:
