@@ -47,7 +47,7 @@ from nasreg.errors import NasregError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from nasreg.specs import Architecture, CellDecision, CellSpec, SearchSpaceSpec
+    from nasreg.specs import CellDecision, CellSpec, Decision, SearchSpaceSpec
     from nasreg_darts.trainer import DartsTrainer
     from nasreg_pdarts.mutator import PdartsMutator
 
@@ -215,9 +215,9 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
 
     train, valid = step.train, step.valid
     trainer = _trainer(step, options)
-    architecture = trainer.mutator.architecture()
     for key in KEYS:
-        yield Check(f"genotype.{key}", _differing(_edges(architecture, key), step.genotype[key]), 0)
+        ours = _edges(trainer.mutator.decide(step.space[key]))  # in the program's order, which no architecture has
+        yield Check(f"genotype.{key}", _differing(ours, step.genotype[key]), 0)
         concat = cast("CellSpec", step.space[key]).concat
         yield Check(f"genotype.{key}_concat", _differing(concat, step.genotype[f"{key}_concat"]), 0)
     yield check("train_logits", trainer.model(train[0]))
@@ -273,8 +273,8 @@ def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
     return trainer
 
 
-def _edges(architecture: Architecture, key: str) -> list[list[Any]]:
-    return [list(edge) for node in cast("CellDecision", architecture.decisions[key]) for edge in node]
+def _edges(decision: Decision) -> list[list[Any]]:
+    return [list(edge) for node in cast("CellDecision", decision) for edge in node]
 
 
 # One training step of the network to retrain
@@ -341,7 +341,7 @@ def _dropping(content: Dropping) -> Iterator[Check]:
         # After the last stage ``none`` goes first: what is left is what a cell that keeps all of its edges has.
         whole = _stage_mutator(last, place, all_edges=True).restricted(None)
         for key in KEYS:
-            left_over = [[name] for name, _ in _edges(whole, key)]
+            left_over = [[name] for name, _ in _edges(whole.decisions[key])]
             yield Check(f"{place}.kept_{key}", _differing(left_over, getattr(last, f"kept_{key}")), 0)
         mutator = _stage_mutator(last, place)
         genotypes = {"genotype_unrestricted": (None, case.genotype_unrestricted)} | {
@@ -352,9 +352,9 @@ def _dropping(content: Dropping) -> Iterator[Check]:
             architecture = mutator.restricted(limit)
             for key in KEYS:
                 theirs = [list(edge) for edge in getattr(genotype, key)]
-                yield Check(f"cases[{number}].{name}.{key}", _differing(_edges(architecture, key), theirs), 0)
+                yield Check(f"cases[{number}].{name}.{key}", _differing(_edges(architecture.decisions[key]), theirs), 0)
         if case.skips_unrestricted is not None:
-            skips = sum(name == "skip_connect" for name, _ in _edges(mutator.restricted(None), "normal"))
+            skips = sum(name == "skip_connect" for name, _ in _edges(mutator.restricted(None).decisions["normal"]))
             yield Check(f"cases[{number}].skips_unrestricted", abs(skips - case.skips_unrestricted), 0)
 
 

@@ -50,11 +50,14 @@ class Mutator(ABC):
         return {}
 
     def strengths(self) -> Mapping[str, tuple[float, ...]]:
-        """Return the strength of each edge (cell) or of the best candidate (layer, input), for reports.
+        """Return the strength of each edge (cell) or of the best candidate (any other choice), for reports.
 
-        It is the largest of ``weights``; on an edge of a cell ``none`` does not count.
+        It is the largest of ``weights``; on an edge of a cell ``none`` does not count where it cannot be chosen.
         """
-        cut = {choice.key: NONE if isinstance(choice, CellSpec) else None for choice in self.space.choices}
+        cut = {
+            choice.key: NONE if isinstance(choice, CellSpec) and not choice.none_selectable else None
+            for choice in self.space.choices
+        }
         return {
             key: tuple(max((row[name] for name in row if name != cut[key]), default=0.0) for row in rows)
             for key, rows in self.weights().items()

@@ -14,23 +14,20 @@ from torch import Tensor, nn
 
 from nasreg.mutators.base import OneShotMutator
 from nasreg.mutators.config import SoftmaxMutatorConfig
-from nasreg.specs.architecture import Architecture, CellDecision, Decision, InputDecision
-from nasreg.specs.space import (
-    NONE,
-    AnyChoiceSpec,
-    CellSpec,
-    InputChoiceSpec,
-    LayerChoiceSpec,
-    SearchSpaceSpec,
-)
+from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
+from nasreg.specs.cell import CellSpec
+from nasreg.specs.choices import InputChoiceSpec, RepeatSpec, ValueChoiceSpec
+from nasreg.specs.space import AnyChoiceSpec, SearchSpaceSpec
 
 
 class SoftmaxMutator(OneShotMutator):
     """Holds one architecture parameter (alpha) for each candidate and answers with their softmax.
 
-    - A cell has a matrix ``(edges, candidates)``, ``none`` among them. Per node the edges with the largest softmax
-      weight over candidates other than ``none`` are kept, and on each its best candidate other than ``none``.
-    - A layer choice has a vector ``(candidates,)``; the largest is chosen.
+    - A cell has a matrix ``(edges, candidates)``, ``none`` among them. Per node, or per slot of a node, the edges with
+      the largest softmax weight over candidates that can be chosen are kept, and on each its best one: see
+      ``derive_cell``.
+    - A layer choice has a vector ``(candidates,)``; the largest is chosen. So it is with values and depths; but their
+      choices take decisions only, so that an algorithm for them overrides ``answer``.
     - An input choice of n inputs has a vector ``(inputs,)``: its softmax, times n for a sum; the n largest are chosen.
       If any number may be chosen, each input has a sigmoid of its own, and those above one half are chosen. (The paper
       has no input choices; this is the same relaxation applied to them.)
@@ -53,7 +50,7 @@ class SoftmaxMutator(OneShotMutator):
         self._index = {choice.key: number for number, choice in enumerate(space.choices)}
 
     def alpha(self, key: str) -> nn.Parameter:
-        """Return the alphas of a choice: ``(edges, candidates)`` for a cell, else ``(candidates,)``.
+        """Return the alphas of a choice: ``(edges, candidates)`` for a cell, else one for each candidate or value.
 
         On edges with fewer candidates than others, the last columns are unused.
         """
@@ -81,9 +78,12 @@ class SoftmaxMutator(OneShotMutator):
         """Derive the decision of a choice."""
         if isinstance(choice, CellSpec):
             return derive_cell(choice, self.rows(choice))
-        if isinstance(choice, LayerChoiceSpec):
-            return choice.candidates[int(self.alpha(choice.key).argmax())]
-        return self._decide_inputs(choice)
+        if isinstance(choice, InputChoiceSpec):
+            return self._decide_inputs(choice)
+        best = int(self.alpha(choice.key).argmax())
+        if isinstance(choice, ValueChoiceSpec):
+            return choice.values[best]
+        return choice.depths[best] if isinstance(choice, RepeatSpec) else choice.candidates[best]
 
     def _decide_inputs(self, choice: InputChoiceSpec) -> InputDecision:
         alpha = self.alpha(choice.key).tolist()
@@ -99,10 +99,9 @@ class SoftmaxMutator(OneShotMutator):
         found = {}
         for choice in self.space.choices:
             answer = self.answer(choice)
-            names = choice.candidates if isinstance(choice, CellSpec) else [choice.candidates]
             rows = [answer] if isinstance(answer, Tensor) and answer.dim() == 1 else answer
             found[choice.key] = [
-                dict(zip(some, row.tolist(), strict=True)) for some, row in zip(names, rows, strict=True)
+                dict(zip(names, row.tolist(), strict=True)) for names, row in zip(choice.rows, rows, strict=True)
             ]
         return found
 
@@ -112,30 +111,38 @@ class SoftmaxMutator(OneShotMutator):
 
 
 def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:
-    """Keep the strongest edges of each node, and on each the strongest operation other than ``none``.
+    """Keep the strongest edges of each node, and on each the strongest operation that can be chosen.
+
+    That is any but ``none``, unless ``cell.none_selectable``. With ``repeat_sources`` each slot keeps its strongest
+    edge.
 
     Args:
         cell: The cell.
         weights: Softmax weights per edge, over all of its candidates, ``none`` included.
 
     Returns:
-        The decision; within a node the stronger edge comes first. Equal ones keep their order.
+        The decision; the stronger edge of a node, or of a slot, comes first. Equal ones keep their order.
     """
-    decision = []
-    for node in range(cell.nodes):
-        best = []
-        for source, edge in enumerate(cell.edges_into(node)):
-            usable = [
-                (weight, name)
-                for name, weight in zip(cell.candidates[edge], weights[edge], strict=True)
-                if name != NONE
-            ]
-            if usable:
-                strongest = max(usable, key=lambda pair: pair[0])
-                best.append((-strongest[0], source, strongest[1]))
-        best.sort(key=lambda item: item[0])
-        decision.append(tuple((name, source) for _, source, name in best[: cell.kept(node)]))
-    return tuple(decision)
+    return tuple(
+        tuple(edge for slot in range(cell.slots(node)) for edge in _strongest_edges(cell, node, slot, weights))
+        for node in range(cell.nodes)
+    )
+
+
+def _strongest_edges(cell: CellSpec, node: int, slot: int, weights: Sequence[Sequence[float]]) -> list[Edge]:
+    best = []
+    for source, edge in enumerate(cell.slot_edges(node, slot)):
+        selectable = cell.selectable(edge)
+        usable = [
+            (weight, name)
+            for name, weight in zip(cell.candidates[edge], weights[edge], strict=True)
+            if name in selectable
+        ]
+        if usable:
+            strongest = max(usable, key=lambda pair: pair[0])
+            best.append((-strongest[0], source, strongest[1]))
+    best.sort(key=lambda item: item[0])
+    return [(name, source) for _, source, name in best[: cell.kept(node) // cell.slots(node)]]
 
 
 def count_operation(space: SearchSpaceSpec, architecture: Architecture, operation: str) -> dict[str, tuple[int, int]]:
@@ -164,4 +171,4 @@ def collapse_warnings(space: SearchSpaceSpec, architecture: Architecture, operat
 def _alpha_shape(choice: AnyChoiceSpec) -> tuple[int, ...]:
     if isinstance(choice, CellSpec):
         return (choice.n_edges, max(len(names) for names in choice.candidates))
-    return (len(choice.candidates),)
+    return (len(choice.rows[0]),)

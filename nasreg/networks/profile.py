@@ -25,7 +25,7 @@ from nasreg.errors import ConfigError, TrainingError
 from nasreg.nn import Answer, CandidateSite, Choice, candidate_sites, extract_space, named_choices
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
-from nasreg.specs import CellSpec, DataInfo, LayerChoiceSpec, Spec
+from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, Spec, ValueChoiceSpec
 from nasreg.trainers.device import is_out_of_memory, resolve_device
 
 NETWORK_SECONDS = 0.2
@@ -239,7 +239,11 @@ def _answer(choice: Choice, device: torch.device) -> Answer:
     spec = choice.spec("choice", ())
     if isinstance(spec, CellSpec):
         return [torch.ones(len(names), device=device) for names in spec.candidates]
-    return spec.candidates[0] if isinstance(spec, LayerChoiceSpec) else spec.candidates[: spec.n_chosen]
+    if isinstance(spec, InputChoiceSpec):
+        return spec.candidates[: spec.n_chosen]
+    if isinstance(spec, RepeatSpec):
+        return spec.depths[-1]
+    return spec.values[0] if isinstance(spec, ValueChoiceSpec) else spec.candidates[0]
 
 
 def _macs(call: Callable[[], Any]) -> int:

@@ -26,6 +26,7 @@ from nasreg.specs import (
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.genotype import genotype_cells
 
 EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=("0", "1"))
 """Shape of the images where it does not matter: which architecture a genotype describes does not depend on it."""
@@ -142,7 +143,7 @@ def _of_genotype(title: str, text: str, space: str | None, registry: Registry) -
     cells = parse_genotype(text, title)
 
     def fits(spec: SearchSpaceSpec) -> bool:
-        known = {choice.key for choice in spec.choices if isinstance(choice, CellSpec)}
+        known = {cell.key for cell in genotype_cells(spec)}
         return len(known) == len(spec.choices) and set(cells) <= known
 
     source = find_space(registry, space) if space else _fitting(title, registry, fits)
@@ -150,8 +151,8 @@ def _of_genotype(title: str, text: str, space: str | None, registry: Registry) -
     nodes_option = source.capabilities.get("nodes")
     if nodes_option is not None:
         key, cell = next(iter(cells.items()))
-        choice = next((choice for choice in _default_space(source).choices if choice.key == key), None)
-        if isinstance(choice, CellSpec):
+        choice = next((choice for choice in genotype_cells(_default_space(source)) if choice.key == key), None)
+        if choice is not None:
             options[nodes_option] = _node_count(choice, len(cell.edges))
     return ArchitectureRef(title, source, options, None, text)
 

@@ -65,6 +65,13 @@ def state_name(cell: CellSpec, state: int) -> str:
     return f"c_{{k-{cell.inputs - state}}}" if cell.inputs == 2 else f"input {state}"
 
 
+def edge_title(cell: CellSpec, edge: int) -> str:
+    """Return the title of an edge of a cell, such as ``c_{k-1} to node 0``, with its slot where nodes have slots."""
+    node, slot, source = cell.edge_ends[edge]
+    ends = f"{state_name(cell, source)} to {state_name(cell, cell.inputs + node)}"
+    return f"{ends}, slot {slot}" if cell.repeat_sources else ends
+
+
 def _cell_lines(cell: CellSpec, decision: CellDecision) -> list[str]:
     terms = [[f"{name}({state_name(cell, source)})" for name, source in kept] for kept in decision]
     widths = [max(len(row[n]) for row in terms if n < len(row)) for n in range(max(map(len, terms)))]
@@ -75,6 +82,7 @@ def _cell_lines(cell: CellSpec, decision: CellDecision) -> list[str]:
         )
         for node, row in enumerate(terms)
     ]
-    lines.append(("c_{k}", f"concat({', '.join(state_name(cell, state) for state in cell.concat)})"))
+    outputs = ", ".join(state_name(cell, state) for state in cell.output_states(decision))
+    lines.append(("c_{k}", f"{cell.join}({outputs})"))
     longest = max(len(name) for name, _ in lines)
     return [f"{name:<{longest}} = {text}".rstrip() for name, text in lines]

@@ -36,7 +36,7 @@ class CellSpec(ChoiceSpecBase):
     edges_kept: int = Field(default=2, ge=1, description="incoming edges that a node keeps (all, where it has fewer)")
     repeat_sources: bool = Field(
         default=False,
-        description="whether each kept edge is a slot of its own, which may read the state of another slot",
+        description="whether a node has ordered slots with edges of their own, two of which may read one state",
     )
     none_selectable: bool = Field(default=False, description="whether none can be chosen, as any other operation")
     concat: tuple[int, ...] = Field(min_length=1, description="states that are joined to the output")
@@ -75,6 +75,11 @@ class CellSpec(ChoiceSpecBase):
     def primitive(self) -> str:
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "cell/loose-ends" if self.loose_ends else "cell/slots" if self.repeat_sources else "cell"
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the candidates on each edge."""
+        return self.candidates
 
     @property
     def n_edges(self) -> int:

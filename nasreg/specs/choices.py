@@ -16,7 +16,7 @@ from nasreg.specs.domains import Domain, OneOf, Step
 from nasreg.specs.subsets import AnySubset, Subset
 
 NONE = "none"
-"""The candidate of a cell that cuts the edge. It takes part in a relaxation but is never chosen."""
+"""The candidate of a cell that cuts the edge. It takes part in a relaxation; only some cells let it be chosen."""
 
 SKIP = "skip_connect"
 """The candidate of a cell that passes its input on; reports count it, since searches collapse into it."""
@@ -43,6 +43,11 @@ class ChoiceSpecBase(CachingSpec, ABC):
     @abstractmethod
     def domain(self) -> Domain[Any]:
         """The set of the possible decisions."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The names that records of weights have a number for: a row for each edge of a cell, else one row."""
 
     @abstractmethod
     def problem(self, decision: Decision) -> str | None:
@@ -115,6 +120,11 @@ class LayerChoiceSpec(ChoiceSpecBase):
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "layer"
 
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the candidates."""
+        return (self.candidates,)
+
     @cached_property
     def domain(self) -> Domain[Any]:
         """The set of the possible decisions."""
@@ -146,6 +156,11 @@ class InputChoiceSpec(ChoiceSpecBase):
     def primitive(self) -> str:
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it: ``input/`` and the reduction."""
         return f"input/{self.reduction}"
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the inputs."""
+        return (self.candidates,)
 
     @property
     def min_chosen(self) -> int:
@@ -197,6 +212,11 @@ class ValueChoiceSpec(ChoiceSpecBase):
         return tuple(map(str, self.values))
 
     @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The values as text."""
+        return (self.names,)
+
+    @property
     def primitive(self) -> str:
         """The kind of choice, as ``AlgorithmSpec.primitives`` names it."""
         return "value"
@@ -231,6 +251,11 @@ class RepeatSpec(ChoiceSpecBase):
     def names(self) -> tuple[str, ...]:
         """The depths as text."""
         return tuple(map(str, self.depths))
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The depths as text."""
+        return (self.names,)
 
     @property
     def primitive(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from nasreg.errors import ArchitectureError
 from nasreg.specs.architecture import Architecture, CellDecision, Edge
@@ -36,16 +36,21 @@ def genotype_text(space: SearchSpaceSpec, architecture: Architecture) -> str | N
         architecture: One with decisions for cells.
 
     Returns:
-        The text, or None where the space holds anything but cells.
+        The text, or None where the space holds anything but cells of the form of DARTS.
     """
-    cells = [choice for choice in space.choices if isinstance(choice, CellSpec)]
+    cells = genotype_cells(space)
     if not cells or len(cells) != len(space.choices):
         return None
     parts = []
     for cell in cells:
-        edges = [edge for node in architecture.decisions[cell.key] for edge in node]
+        edges = [edge for node in cast("CellDecision", architecture.decisions[cell.key]) for edge in node]
         parts.append(f"{cell.key}={edges!r}, {cell.key}_concat={_states(cell.concat)}")
     return f"Genotype({', '.join(parts)})"
+
+
+def genotype_cells(space: SearchSpaceSpec) -> list[CellSpec]:
+    """Return the cells that a genotype can describe: those of the form of DARTS."""
+    return [choice for choice in space.choices if isinstance(choice, CellSpec) and choice.primitive == "cell"]
 
 
 def parse_genotype(text: str, source: str = "the genotype") -> dict[str, GenotypeCell]:
@@ -84,10 +89,13 @@ def genotype_architecture(space: SearchSpaceSpec, text: str, source: str = "the 
     """
     found = parse_genotype(text, source)
     decisions: dict[str, CellDecision] = {}
+    cells = {cell.key: cell for cell in genotype_cells(space)}
     for key, (edges, concat) in found.items():
-        cell = next((choice for choice in space.choices if choice.key == key), None)
-        if not isinstance(cell, CellSpec):
-            raise ArchitectureError(f"{source} has cell {key!r}, which the search space does not have")
+        cell = cells.get(key)
+        if cell is None:
+            raise ArchitectureError(
+                f"{source} has cell {key!r}, but no cell of the search space with that key can have a genotype"
+            )
         wanted = sum(cell.kept(node) for node in range(cell.nodes))
         if len(edges) != wanted:
             raise ArchitectureError(

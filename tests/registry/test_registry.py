@@ -15,16 +15,20 @@ from nasreg.registry.discovery import check_api
 from nasreg.specs import (
     PLUGIN_API,
     AlgorithmSpec,
+    CellSpec,
     DatasetEntry,
     GenotypeEntry,
+    InputChoiceSpec,
     MutatorSpec,
     PluginInfo,
     Preset,
     RecipeEntry,
     RenamedEntry,
+    RepeatSpec,
     SearchSpaceSpec,
     SpaceEntry,
     TrainerSpec,
+    ValueChoiceSpec,
 )
 
 
@@ -51,6 +55,28 @@ def space(name: str = "mine", **changes) -> SpaceEntry:
 @pytest.fixture
 def registry() -> Registry:
     return Registry(entry_points=False)
+
+
+CELL = CellSpec(key="c", inputs=1, nodes=1, candidates=(("x", "none"),), edges_kept=1, concat=(1,))
+CHOICES = {
+    "input/mean": InputChoiceSpec(key="c", candidates=("a",), reduction="mean"),
+    "value": ValueChoiceSpec(key="c", values=(1,)),
+    "repeat": RepeatSpec(key="c", depths=(1,)),
+    "cell": CELL.model_copy(update={"none_selectable": True}),
+    "cell/slots": CELL.model_copy(update={"repeat_sources": True}),
+    "cell/loose-ends": CELL.model_copy(update={"repeat_sources": True, "loose_ends": True}),
+}
+
+
+@pytest.mark.parametrize("kind", CHOICES)
+def test_an_algorithm_handles_the_kinds_of_choices_that_it_lists(kind):
+    space = SearchSpaceSpec(choices=(CHOICES[kind],))
+    others = {"layer", "input/sum", "value", "repeat", "cell", "cell/slots", "cell/loose-ends"} - {kind}
+    with pytest.raises(IncompatibleError, match=rf"'mine' cannot handle choice 'c' \(kind {kind}\)"):
+        algorithm(primitives=others).check_space("s", space, None)
+    algorithm(primitives={kind}).check_space("s", space, None)
+    if kind.startswith("input"):
+        algorithm(primitives={"input"}).check_space("s", space, None)
 
 
 def test_core_entries_are_there_and_no_plugin(registry):

@@ -22,9 +22,19 @@ from matplotlib.text import Text
 from nasreg.errors import ArchitectureError, ConfigError
 from nasreg.networks.blocks import Block
 from nasreg.report import cells_figure, describe_architecture, draw_candidates, draw_cells, draw_network
+from nasreg.report.describe import edge_title
 from nasreg.report.drawing import canvas
+from nasreg.report.drawing.layout import lay_out_cell
 from nasreg.report.drawing.network import block_rows
-from nasreg.specs import CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec
+from nasreg.specs import (
+    NONE,
+    CellSpec,
+    InputChoiceSpec,
+    LayerChoiceSpec,
+    RepeatSpec,
+    SearchSpaceSpec,
+    ValueChoiceSpec,
+)
 from space_strategies import spaces
 
 OPS = (
@@ -94,7 +104,7 @@ def contains(outer, inner):
 
 def check_untwisted(lines, way):
     """Lines that share their source (way 1) or target (-1) keep their order up to the next column, 44 points away."""
-    ends = {gid: (gid.rpartition("/line/")[0], gid.rpartition("/line/")[2].split("-")[::way][0]) for gid in lines}
+    ends = {gid: (gid.rpartition("/line/")[0], gid.rpartition("/line/")[2].split("-")[:2][::way][0]) for gid in lines}
     for (one, a), (other, b) in itertools.combinations(lines.items(), 2):
         if ends[one] == ends[other]:
             near, far = (
@@ -122,7 +132,7 @@ def check_readable(figure):
         for name, box in boxes.items():
             if name != f"{key}/label/{edge}":
                 assert not inside(points, box, 0.5), (gid, name)
-        source, target = (boxes[f"{key}/state/{state}"] for state in edge.split("-"))
+        source, target = (boxes[f"{key}/state/{state}"] for state in edge.split("-")[:2])
         assert source.x1 == pytest.approx(points[0, 0], abs=0.1)
         assert source.y0 < points[0, 1] < source.y1
         assert 0 < target.x0 - points[-1, 0] < 6  # the head of the arrow
@@ -141,11 +151,17 @@ def check_true(space, architecture, extents):
             assert choice.key in [name for name, _ in texts]
             continue
         output = choice.inputs + choice.nodes
-        edges = {(source, choice.inputs + node): name for node, kept in enumerate(decision) for name, source in kept}
+        edges = {
+            f"{source}-{choice.inputs + node}" + (f"-{slot}" if choice.repeat_sources else ""): name
+            for node, kept in enumerate(decision)
+            for slot, (name, source) in enumerate(kept)
+        }
         drawn = [gid.removeprefix(f"{choice.key}/line/") for gid in lines if gid.startswith(f"{choice.key}/line/")]
-        assert sorted(drawn) == sorted([f"{s}-{t}" for s, t in edges] + [f"{s}-{output}" for s in choice.concat])
-        for (source, target), name in edges.items():
-            box = boxes[f"{choice.key}/label/{source}-{target}"]
+        read = {source for kept in decision for name, source in kept if name != NONE} if choice.loose_ends else ()
+        joined = [state for state in choice.concat if state not in read]
+        assert sorted(drawn) == sorted([*edges, *(f"{state}-{output}" for state in joined)])
+        for ends, name in edges.items():
+            box = boxes[f"{choice.key}/label/{ends}"]
             assert name in [text for text, extent in texts if contains(box, extent)]
         assert all(f"{choice.key}/state/{state}" in boxes for state in range(output + 1))
 
@@ -303,6 +319,53 @@ def test_the_description_of_cells():
         "  node 3 = max_pool_3x3(c_{k-2}) + max_pool_3x3(c_{k-1})\n"
         "  c_{k}  = concat(node 0, node 1, node 2, node 3)"
     )
+
+
+SLOTS = SearchSpaceSpec(
+    choices=(
+        CellSpec(
+            key="normal",
+            inputs=2,
+            nodes=2,
+            candidates=(("conv", "skip"),) * 10,
+            repeat_sources=True,
+            loose_ends=True,
+            join="sum",
+            concat=(0, 1, 2, 3),
+        ),
+        ValueChoiceSpec(key="width", values=(16, 1.5, "wide")),
+        RepeatSpec(key="depth", depths=(1, 2)),
+    )
+)
+
+
+def test_the_description_of_slots_loose_ends_values_and_depths():
+    decision = ((("conv", 1), ("skip", 1)), (("conv", 1), ("conv", 1)))
+    architecture = SLOTS.architecture({"normal": decision, "width": 1.5, "depth": 2})
+    assert describe_architecture(SLOTS, architecture) == (
+        "normal cell\n"
+        "  node 0 = conv(c_{k-1}) + skip(c_{k-1})\n"
+        "  node 1 = conv(c_{k-1}) + conv(c_{k-1})\n"
+        "  c_{k}  = sum(c_{k-2}, node 0, node 1)\n"
+        "\n"
+        "width = 1.5\n"
+        "depth = 2"
+    )
+    assert edge_title(SLOTS["normal"], 5) == "c_{k-1} to node 1, slot 0"
+
+
+def test_slots_that_read_one_state_are_drawn_side_by_side():
+    for seed in range(10):
+        architecture = SLOTS.sample(random.Random(seed))
+        strengths_of = strengths(SLOTS, seed)
+        check_true(SLOTS, architecture, check_readable(cells_figure(SLOTS, architecture, strengths=strengths_of)))
+
+
+def test_an_edge_that_none_cuts_is_no_path_to_the_output():
+    space = SearchSpaceSpec(choices=(cell(nodes=2, concat=(3,), edges_kept=3, none_selectable=True),))
+    decision = (((NONE, 0), ("skip_connect", 1)), ((NONE, 0), ("skip_connect", 1), (NONE, 2)))
+    layout = lay_out_cell(space["normal"], space.architecture({"normal": decision}).decisions["normal"], None)
+    assert layout.used == {1, 3, 4}
 
 
 def test_the_description_of_layers_and_inputs():

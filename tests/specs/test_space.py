@@ -19,7 +19,10 @@ from nasreg.specs import (
     CellSpec,
     InputChoiceSpec,
     LayerChoiceSpec,
+    RepeatSpec,
     SearchSpaceSpec,
+    ValueChoiceSpec,
+    genotype_architecture,
     genotype_text,
     json_schema,
 )
@@ -30,6 +33,11 @@ OPS = (NONE, "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
 def darts_cell(key="normal", ops=OPS, **more):
     return CellSpec(key=key, inputs=2, nodes=4, candidates=(ops,) * 14, concat=(2, 3, 4, 5), **more)
+
+
+def slots_cell(**more):
+    fields = {"inputs": 2, "nodes": 2, "candidates": (("a", "b"),) * 10, "concat": (2, 3), "repeat_sources": True}
+    return CellSpec(key="slots", **{**fields, **more})
 
 
 @given(spaces(), st.integers())
@@ -151,6 +159,79 @@ def test_impossible_inputs_are_refused(decision, message):
         space.architecture({"i": decision})
 
 
+VALUES = (1, 2.0, "3", 10**30, "wide")
+
+
+@given(st.sampled_from([*VALUES, True, 1.0, 2, 3, "1", "2.0", 3.0, None]))
+def test_values_are_told_apart_by_their_type(value):
+    space = SearchSpaceSpec(choices=(ValueChoiceSpec(key="v", values=VALUES),))
+    if any(value == known and type(value) is type(known) for known in VALUES):
+        architecture = space.architecture({"v": value})
+        again = Architecture.from_json(architecture.to_json()).decisions["v"]
+        assert (again, type(again)) == (value, type(value))
+        assert f"<th>v</th><td style='text-align:left'>{value}</td>" in architecture._repr_html_()
+    else:
+        with pytest.raises(ArchitectureError, match="'v'") as info:
+            space.architecture({"v": value})
+        assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize("depth", [1, 2.0, "2", True, (), ("2",)])
+def test_impossible_depths_are_refused(depth):
+    space = SearchSpaceSpec(choices=(RepeatSpec(key="r", depths=(0, 2)),))
+    assert space.architecture({"r": 2}).decisions == {"r": 2}
+    with pytest.raises(ArchitectureError, match="'r'"):
+        space.architecture({"r": depth})
+
+
+@pytest.mark.parametrize(
+    ("decision", "message"),
+    [
+        (((("a", 0),), (("a", 0), ("a", 1))), "node 0 must keep 2 edges, not"),
+        (((("a", 0), ("c", 0)), (("a", 0), ("a", 1))), "'c' from state 0"),
+        (((("a", 0), ("a", 2)), (("a", 0), ("a", 1))), "state 2"),
+        (1, "not a list of edges"),
+    ],
+)
+def test_impossible_slots_are_refused(decision, message):
+    space = SearchSpaceSpec(choices=(slots_cell(),))
+    with pytest.raises(ArchitectureError, match=message):
+        space.architecture({"slots": decision})
+
+
+def test_the_edges_of_slots_are_numbered_by_node_slot_and_source():
+    cell = slots_cell()
+    assert cell.n_edges == 10
+    assert [list(cell.edges_into(node)) for node in (0, 1)] == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9]]
+    assert cell.edge_ends[:5] == ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0))
+    assert [cell.edge_number(*ends) for ends in cell.edge_ends] == list(range(10))
+    default = darts_cell()
+    assert [default.edge_number(node, slot, source) for node, slot, source in default.edge_ends] == list(range(14))
+    assert default.edge_number(2, 1, 3) == default.edges_into(2)[3]  # the slot means nothing
+
+
+def test_loose_ends_leave_out_what_a_node_reads():
+    decision = ((("a", 0), ("b", 0)), (("a", 2), (NONE, 1)))
+    names = (("a", "b", NONE),) * 10
+    cell = slots_cell(concat=(3, 0, 1, 2), candidates=names, none_selectable=True)
+    assert cell.output_states(decision) == (3, 0, 1, 2)
+    assert cell.model_copy(update={"loose_ends": True}).output_states(decision) == (3, 1)
+
+
+@pytest.mark.parametrize("form", [{"repeat_sources": True}, {"loose_ends": True}])
+def test_only_cells_of_the_default_form_have_genotypes(form):
+    cell = CellSpec(key="c", inputs=1, nodes=1, candidates=(("a",),), edges_kept=1, concat=(1,))
+    text = "Genotype(c=[('a', 0)], c_concat=[1])"
+    default = SearchSpaceSpec(choices=(cell,))
+    assert (
+        genotype_text(default, genotype_architecture(default, text)) == "Genotype(c=[('a', 0)], c_concat=range(1, 2))"
+    )
+    space = SearchSpaceSpec(choices=(cell.model_copy(update=form),))
+    assert genotype_text(space, space.sample(random.Random(0))) is None
+    with pytest.raises(ArchitectureError, match="no cell of the search space with that key can have a genotype"):
+        genotype_architecture(space, text)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -162,6 +243,18 @@ def test_impossible_inputs_are_refused(decision, message):
         lambda: CellSpec(key="a", inputs=2, nodes=1, candidates=(("x",), (NONE,)), concat=(2,)),
         lambda: CellSpec(key="a", inputs=2, nodes=1, candidates=(("x",), ("x",)), concat=(3,)),
         lambda: SearchSpaceSpec(choices=(darts_cell(), darts_cell())),
+        lambda: ValueChoiceSpec(key="a", values=()),
+        lambda: ValueChoiceSpec(key="a", values=(True,)),
+        lambda: ValueChoiceSpec(key="a", values=(1, 1.0)),
+        lambda: ValueChoiceSpec(key="a", values=(1, "1")),
+        lambda: ValueChoiceSpec(key="a", values=(float("nan"),)),
+        lambda: RepeatSpec(key="a", depths=()),
+        lambda: RepeatSpec(key="a", depths=(2, 1)),
+        lambda: RepeatSpec(key="a", depths=(-1, 1)),
+        lambda: RepeatSpec(key="a", depths=(1.0,)),
+        lambda: slots_cell(candidates=(("a",),) * 4),  # one slot only
+        lambda: slots_cell(candidates=(("a",), ("a",), (NONE,), (NONE,), *(("a",),) * 6)),
+        lambda: slots_cell(loose_ends=True, concat=(2,)),
     ],
 )
 def test_contradictions_are_refused(make):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasreg.report.describe import cell_title, state_name
+from nasreg.report.describe import cell_title, edge_title
 from nasreg.report.drawing.canvas import TITLE_HEIGHT, Panel, Pen, compose, heading, save_figure
 from nasreg.report.drawing.colours import INK, KINDS, PAPER, QUIET, REMOVED, operation_kind
 from nasreg.report.drawing.fonts import BODY, NOTE, text_width
@@ -55,8 +55,7 @@ def draw_candidates(
 
 def _table(cell: CellSpec, remaining: Sequence[Sequence[str]], weights: Sequence[Mapping[str, float]] | None) -> Panel:
     operations = list(dict.fromkeys(name for names in cell.candidates for name in names))
-    edges = [(source, node) for node in range(cell.nodes) for source in range(cell.inputs + node)]
-    labels = [f"{state_name(cell, source)} to {state_name(cell, cell.inputs + node)}" for source, node in edges]
+    labels = [edge_title(cell, edge) for edge in range(cell.n_edges)]
     first = max(text_width(label, BODY) for label in labels) + 2 * GAP
     widths = [max(text_width(shorten(name), BODY), 26.0) + 2 * GAP for name in operations]
 
@@ -65,7 +64,7 @@ def _table(cell: CellSpec, remaining: Sequence[Sequence[str]], weights: Sequence
         place = x + first
         for name, width in zip(operations, widths, strict=True):
             pen.text(place + width / 2, y + TITLE_HEIGHT + ROW / 2, shorten(name), colour=INK, align="center")
-            for edge in range(len(edges)):
+            for edge in range(cell.n_edges):
                 row = y + TITLE_HEIGHT + ROW * (edge + 1)
                 is_left = name in remaining[edge]
                 colour = KINDS[operation_kind(name)][1] if is_left else REMOVED
@@ -80,4 +79,4 @@ def _table(cell: CellSpec, remaining: Sequence[Sequence[str]], weights: Sequence
         for edge, label in enumerate(labels):
             pen.text(x, y + TITLE_HEIGHT + ROW * (edge + 1.5), printable(label), colour=QUIET)
 
-    return Panel(first + sum(widths), TITLE_HEIGHT + ROW * (len(edges) + 1), paint)
+    return Panel(first + sum(widths), TITLE_HEIGHT + ROW * (cell.n_edges + 1), paint)

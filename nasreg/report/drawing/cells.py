@@ -69,7 +69,8 @@ def cells_figure(
 ) -> Figure:
     """Return the drawing of ``draw_cells`` as a matplotlib figure that pyplot does not manage.
 
-    Every artist has a ``gid``: ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T.
+    Every artist has a ``gid``: ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T,
+    followed by ``-N`` where slot N of a node with slots keeps it.
 
     Raises:
         ConfigError: matplotlib is not installed, or there is not one strength per edge.
@@ -135,7 +136,7 @@ def _paint_line(pen: Pen, key: str, line: Line, places: Sequence[tuple[float, fl
             middle = (start + end) / 2
             start, end = (start, middle - item.width / 2) if number else (middle + item.width / 2, end)
         points += [(start, y), (end, y)]
-    name = f"{line.source}-{line.target}"
+    name = f"{line.source}-{line.target}" + ("" if line.slot is None else f"-{line.slot}")
     pen.arrow(points, f"{key}/line/{name}", colour, 1.4 if line.operation else 1.0, dashes)
     if line.label is not None and line.operation is not None:
         x, y = sum(places[line.label.column]) / 2, top + line.label.y

@@ -20,8 +20,9 @@ from nasreg.errors import ConfigError
 from nasreg.report.describe import state_name
 from nasreg.report.drawing.fonts import BODY, NOTE, text_width
 from nasreg.specs.architecture import CellDecision
+from nasreg.specs.cell import CellSpec
+from nasreg.specs.choices import NONE
 from nasreg.specs.formatting import shorten
-from nasreg.specs.space import CellSpec
 
 
 @dataclass(eq=False)
@@ -53,6 +54,8 @@ class Line:
     operation: str | None = None
     note: str = ""
     label: Item | None = None
+    slot: int | None = None
+    """The slot of its node that keeps the edge, in a cell with slots: two of them may read one state."""
 
 
 @dataclass
@@ -104,15 +107,16 @@ def lay_out_cell(cell: CellSpec, decision: CellDecision, strengths: Sequence[flo
     lines = []
     for node, kept in enumerate(decision):
         target = cell.inputs + node
-        for name, source in kept:
-            note = f"{strengths[cell.edges_into(node)[source]]:.2f}" if strengths is not None else ""
-            lines.append(Line(source, target, join(source, target), name, note))
+        for slot, (name, source) in enumerate(kept):
+            note = f"{strengths[cell.edge_number(node, slot, source)]:.2f}" if strengths is not None else ""
+            line_slot = slot if cell.repeat_sources else None
+            lines.append(Line(source, target, join(source, target), name, note, slot=line_slot))
     _place_labels(lines)
-    lines += [Line(state, output, join(state, output)) for state in sorted(cell.concat)]
+    lines += [Line(state, output, join(state, output)) for state in sorted(cell.output_states(decision))]
 
     used = {output}
     for line in sorted(lines, key=lambda line: -line.target):
-        if line.target in used:
+        if line.target in used and line.operation != NONE:
             used.add(line.source)
     for state, item in enumerate(states):
         item.width = max(text_width(state_label(cell, state), BODY, math=True) + 14, 26)

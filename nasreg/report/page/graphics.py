@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from markupsafe import Markup
 
 from nasreg.errors import RunDirectoryError
-from nasreg.report.describe import cell_title, state_name
+from nasreg.report.describe import cell_title, edge_title
 from nasreg.report.drawing.canvas import figure_svg
 from nasreg.report.drawing.cells import cells_figure
 from nasreg.report.page.charts import WeightTable, curve_figure, diagnostics_figure, score_figure, weight_figure
@@ -165,13 +165,15 @@ def _edges(choice: ChoiceSpec, found: Architecture | None) -> Iterator[tuple[str
     decision = found.decisions[choice.key] if found else ()
     if not isinstance(choice, CellSpec):
         chosen = decision if isinstance(decision, tuple) else (decision,)
-        yield choice.key, choice.candidates, [str(name) for name in chosen]
+        yield choice.key, choice.rows[0], [str(name) for name in chosen]
         return
-    for node in range(choice.nodes):
-        kept = cast("CellDecision", decision)[node] if found else ()
-        for source, edge in enumerate(choice.edges_into(node)):
-            title = f"{state_name(choice, source)} to {state_name(choice, choice.inputs + node)}"
-            yield title, choice.candidates[edge], [name for name, start in kept if start == source]
+    kept = {
+        choice.edge_number(node, slot, source): name
+        for node, edges in enumerate(cast("CellDecision", decision))
+        for slot, (name, source) in enumerate(edges)
+    }
+    for edge, candidates in enumerate(choice.candidates):
+        yield edge_title(choice, edge), candidates, [kept[edge]] if edge in kept else []
 
 
 def evenly(numbers: Sequence[int], max_count: int) -> list[int]:

@@ -152,9 +152,8 @@ def test_gradient_norm_before_clipping():
 
 def test_genotype():
     trainer = make_trainer()
-    architecture = trainer.mutator.architecture()
     golden = json.loads(str(GOLDEN["genotype"]))
     for key in ("normal", "reduce"):
-        edges = [list(edge) for node in architecture.decisions[key] for edge in node]
+        edges = [list(edge) for node in trainer.mutator.decide(trainer.mutator.space[key]) for edge in node]
         assert edges == golden[key]
         assert list(extract_space(trainer.model)[key].concat) == golden[f"{key}_concat"]
