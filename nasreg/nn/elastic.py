@@ -15,12 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasreg.errors import SpaceError
-from nasreg.nn.value_choice import (
-    Value,
-    combinations,
-    now,
-    possible_values,
-)
+from nasreg.nn.value_choice import Value, combinations, now, possible_values
 
 
 class Sizes(nn.Module):
@@ -31,7 +26,7 @@ class Sizes(nn.Module):
         sizes: The sizes by name.
 
     Raises:
-        SpaceError: A size may be something else than a whole number of the given least value.
+        SpaceError: A size may be something else than a whole number of at least 1 (a padding: 0).
     """
 
     def __init__(self, layer: str, **sizes: Value) -> None:
@@ -42,6 +37,7 @@ class Sizes(nn.Module):
             if not isinstance(size, Value) or isinstance(size, bool):
                 raise SpaceError(f"{layer}: {name} is {size!r}, not a number or a ValueChoice of numbers")
             setattr(self, name, size)
+            self.possible(name)  # reports what is no size here, where it is written
 
     def forward(self) -> dict[str, int]:
         """Return the sizes of this forward pass."""

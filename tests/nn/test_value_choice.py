@@ -102,6 +102,7 @@ def test_answers_that_are_no_decision(answer, says):
             lambda: snn.Linear(3, ValueChoice([8], key="w") - 8),
             "out_features may be 0; it must be a whole",
         ),
+        (lambda: snn.Conv2d(3, 8, 3, padding=ValueChoice([0, 1], key="p") - 1), "padding_height may be -1; it must be"),
         (lambda: snn.BatchNorm2d("8"), "num_features is '8', not a number or a ValueChoice"),
         (lambda: snn.Linear(3, many(20)), "1,048,576 combinations"),
         (
