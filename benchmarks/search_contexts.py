@@ -9,12 +9,12 @@ import torch
 from nasreg.nn import extract_space
 from nasreg.specs import RunSpec, Selection
 from nasreg.tasks import Classification
-from nasreg.trainers import SearchContext
+from nasreg.trainers import OneShotContext
 
 
 def search_context(
     algorithm: str, build: Any, make_mutator: Any, device: torch.device, *, depth: int | None = None
-) -> SearchContext:
+) -> OneShotContext:
     """Return a context without a data set, for ``train_step`` and the methods that it calls.
 
     Args:
@@ -25,7 +25,7 @@ def search_context(
         depth: Value of the capability ``depth``.
     """
     given = Selection(name="given")
-    return SearchContext(
+    return OneShotContext(
         spec=RunSpec(algorithm=algorithm, space=given, dataset=given, mutator={}, trainer={}),
         space=extract_space(build()),
         data=None,  # type: ignore[arg-type]  # the batches are given

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from nasreg.engine.evaluate import Evaluation, evaluate
     from nasreg.engine.retrain import RetrainResult, retrain
     from nasreg.engine.runs import resume
-    from nasreg.engine.search import SearchResult, search
+    from nasreg.engine.search import search
+    from nasreg.engine.search_result import SearchResult
     from nasreg.errors import NasregError
     from nasreg.hookspecs import hookimpl
     from nasreg.networks.build import build_network
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
         describe,
         get_algorithm,
         get_dataset,
+        get_evaluator,
         get_genotype,
         get_recipe,
         get_space,
         list_algorithms,
         list_datasets,
+        list_evaluators,
         list_genotypes,
         list_recipes,
         list_spaces,
@@ -51,10 +54,8 @@ _HOMES = {
         "retrain",
     ),
     "nasreg.engine.runs": ("resume",),
-    "nasreg.engine.search": (
-        "SearchResult",
-        "search",
-    ),
+    "nasreg.engine.search": ("search",),
+    "nasreg.engine.search_result": ("SearchResult",),
     "nasreg.errors": ("NasregError",),
     "nasreg.hookspecs": ("hookimpl",),
     "nasreg.networks.build": ("build_network",),
@@ -74,11 +75,13 @@ _HOMES = {
         "describe",
         "get_algorithm",
         "get_dataset",
+        "get_evaluator",
         "get_genotype",
         "get_recipe",
         "get_space",
         "list_algorithms",
         "list_datasets",
+        "list_evaluators",
         "list_genotypes",
         "list_recipes",
         "list_spaces",
@@ -117,12 +120,14 @@ __all__ = [
     "freeze",
     "get_algorithm",
     "get_dataset",
+    "get_evaluator",
     "get_genotype",
     "get_recipe",
     "get_space",
     "hookimpl",
     "list_algorithms",
     "list_datasets",
+    "list_evaluators",
     "list_genotypes",
     "list_recipes",
     "list_spaces",

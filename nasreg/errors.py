@@ -85,6 +85,17 @@ class NasregWarning(UserWarning):
     """Something that a user should know and that stops nothing; the command line prints it as one line on stderr."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return kind and text of an error of other people's code in one line, such as ``ValueError: no channels``.
+
+    The text of an error of nasreg is complete without its kind.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, NasregError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 _warned: set[str] = set()
 
 

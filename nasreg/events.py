@@ -15,6 +15,7 @@ from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
+from nasreg.specs.trial import Trial
 
 TrainedModel = Literal["supernet", "network"]
 """What is trained and measured: a supernet, whose metrics are not those of the architecture found, or one network."""
@@ -100,19 +101,48 @@ class StageStarted(Event):
 
 
 @dataclass(frozen=True)
-class TrialEnded(Event):
-    """Sent after each trial of a multi-trial algorithm. Trials count from 0."""
+class SearchStarted(Event):
+    """Sent once by a multi-trial search, before the first proposal."""
+
+    spec: RunSpec
+    space: SearchSpaceSpec
+    objective: MetricSpec
+    """The metric that trials are scored by."""
+    device: str
+    max_trials: int
+    ended: int
+    """Number of trials that have ended; above 0 where a search is resumed."""
+    run_dir: Path | None
+
+
+@dataclass(frozen=True)
+class TrialStarted(Event):
+    """Sent when the evaluation of a trial begins. Ids count from 1."""
 
     trial: int
-    trials: int
-    architecture: Architecture
-    score: float
-    parameters: int
-    """Number of parameters of its network."""
-    seconds: float
-    """Training time."""
-    metric: MetricSpec | None = None
-    """The metric that the score is; None for a plain number, the higher the better."""
+
+
+@dataclass(frozen=True)
+class TrialProgress(Event):
+    """Sent after each step of a trial that trains in this process. Epochs count from 0."""
+
+    trial: int
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class TrialEnded(Event):
+    """Sent when a trial is done, has failed or is rejected; with several workers not in the order of ids."""
+
+    trial: Trial
+    ended: int
+    """Number of trials that were evaluated so far, without those rejected."""
+    max_trials: int
+    objective: MetricSpec
+    """The metric that the score is."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ from collections.abc import Iterable
 
 import pluggy
 
-from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, GenotypeEntry, RecipeEntry, RenamedEntry, SpaceEntry
+from nasreg.specs.algorithm import (
+    AlgorithmSpec,
+    DatasetEntry,
+    EvaluatorSpec,
+    GenotypeEntry,
+    RecipeEntry,
+    RenamedEntry,
+    SpaceEntry,
+)
 from nasreg.specs.plugin import PluginInfo
 
 hookspec = pluggy.HookspecMarker("nasreg")
@@ -45,6 +53,11 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:  # type: ignore[empty-body]
 @hookspec
 def nasreg_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
     """Return the data sets of this plugin."""
+
+
+@hookspec
+def nasreg_evaluators() -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body]
+    """Return the evaluators of this plugin, which give the proposals of multi-trial algorithms their scores."""
 
 
 @hookspec

@@ -20,6 +20,7 @@ class KindName(str, Enum):
     algorithm = "algorithm"
     space = "space"
     dataset = "dataset"
+    evaluator = "evaluator"
     genotype = "genotype"
     recipe = "recipe"
 
@@ -35,6 +36,7 @@ LISTS: dict[str, Kind] = {
     "algorithms": "algorithm",
     "spaces": "space",
     "datasets": "dataset",
+    "evaluators": "evaluator",
     "genotypes": "genotype",
     "recipes": "recipe",
 }
@@ -107,7 +109,7 @@ def describe(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Name of an algorithm, space, data set, genotype or recipe, or DISTRIBUTION/NAME",
+            help="Name of an algorithm, space, data set, evaluator, genotype or recipe, or DISTRIBUTION/NAME",
             show_default=False,
         ),
     ],

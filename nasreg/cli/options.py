@@ -65,3 +65,11 @@ Quiet = Annotated[
         "--quiet", "-q", help="Print no progress, no hints, and of the result only the run directory, files or names."
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Trials of a multi-trial algorithm that are evaluated at the same time. Default: 1",
+        show_default=False,
+    ),
+]

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from nasreg.cli.output import Output
 from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
+from nasreg.runs import files
+from nasreg.runs.trials import best_first
 from nasreg.specs.formatting import format_bytes, format_duration, plural
-from nasreg.specs.metrics import recorded_score
+from nasreg.specs.metrics import MetricSpec
 
 if TYPE_CHECKING:
     from nasreg.networks.profile import MeanCost, NetworkProfile
 
-_PRESET_PARTS = ("seed", "mutator", "trainer", "spaces", "dataset")
+_PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
 
 
 def description(output: Output, kind: str, described: dict[str, Any]) -> None:
@@ -29,7 +31,10 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
             ("requires", ", ".join(described.get("requires", ()))),
             ("splits", ", ".join(described.get("splits", ()))),
             ("provides", ", ".join(described.get("capabilities", ()))),
+            ("needs", ", ".join(described.get("needs", ()))),
+            ("spaces", ", ".join(described.get("spaces", ())) if kind == "evaluator" else None),
             ("default space", described.get("default_space")),
+            ("default evaluator", described.get("default_evaluator")),
             ("space", described.get("space")),
             ("genotype", described.get("genotype")),
             ("default preset", described.get("default_preset")),
@@ -124,14 +129,26 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-def trials(output: Output, records: Sequence[Mapping[str, Any]]) -> None:
-    """Print the trials of a multi-trial search, the best first; see ``nasreg.runs.callbacks.record``."""
-    metric = recorded_score(records[0])
-    rows = [("trial", metric.title, "parameters", "time")]
-    for each in sorted(records, key=lambda record: metric.sort_key(record["score"])):
-        numbers = metric.format(each["score"]), f"{each['parameters']:,}", format_duration(each["seconds"])
-        rows.append((str(each["trial"]), *numbers))
+MAX_TRIALS = 20
+"""Trials that are listed."""
+
+
+def trials(output: Output, records: Sequence[Mapping[str, Any]], objective: MetricSpec) -> None:
+    """Print the trials of a multi-trial search, the best first; see ``nasreg.runs.trials.trial_record``."""
+    evaluated = [each for each in best_first(records, objective) if each["status"] != "rejected"]
+    sized = any("parameters" in each.get("metrics", {}) for each in evaluated)
+    rows = [("trial", objective.title, *(["parameters"] if sized else []), "time")]
+    for each in evaluated[:MAX_TRIALS]:
+        score = objective.format(each["score"]) if "score" in each else f"{each['status']}: {each['reason']}"
+        parameters = each.get("metrics", {}).get("parameters")
+        size = [f"{int(parameters):,}" if parameters is not None else ""] if sized else []
+        rows.append((str(each["trial"]), score, *size, format_duration(each["seconds"])))
     output.table("trials, the best first", rows)
+    counts = {status: sum(each["status"] == status for each in records) for status in ("failed", "rejected")}
+    texts = [f"{len(evaluated) - MAX_TRIALS:,} more"] if len(evaluated) > MAX_TRIALS else []
+    texts += [f"{count:,} {status}" for status, count in counts.items() if count]
+    if texts:
+        output.line(f"  {', '.join(texts)}; all trials are in {files.TRIALS}")
 
 
 def profile(output: Output, title: str, found: NetworkProfile) -> None:

@@ -10,6 +10,7 @@ from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command, short
 from nasreg.events import Callback, Event, RunStarted
 from nasreg.runs import files
+from nasreg.runs.trials import best_first
 from nasreg.specs.metrics import metric_spec
 from nasreg.specs.run import RunSpec
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from nasreg.config.resolve import ResolvedRun
     from nasreg.engine.retrain import RetrainResult
     from nasreg.engine.runs import RepeatedResult
-    from nasreg.engine.search import SearchResult
+    from nasreg.engine.search_result import SearchResult
 
 
 def report_spec(output: Output, run: ResolvedRun) -> None:
@@ -59,13 +60,18 @@ def report_search(output: Output, result: SearchResult) -> None:
             "architecture": result.architecture.model_dump(mode="json"),
             "genotype": result.genotype,
             "trials": len(result.trials),
-            "last_epoch": {name: value for name, value in result.history[-1].items() if isinstance(value, int | float)},
+            "best_trial": None if result.objective is None else best_first(result.trials, result.objective)[0],
+            "last_epoch": {
+                name: value
+                for name, value in (result.history[-1] if result.history else {}).items()
+                if isinstance(value, int | float)
+            },
         }
 
     def text() -> None:
-        if result.trials:
+        if result.objective is not None:
             output.line()
-            render.trials(output, result.trials)
+            render.trials(output, result.trials, result.objective)
         output.line(f"\n{describe_architecture(result.space, result.architecture)}\n")
         for file in written:
             if file.exists():

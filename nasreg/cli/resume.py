@@ -14,7 +14,7 @@ from nasreg.cli.run import tensorboard_callbacks
 if TYPE_CHECKING:
     from nasreg.engine.retrain import RetrainResult
     from nasreg.engine.runs import RepeatedResult
-    from nasreg.engine.search import SearchResult
+    from nasreg.engine.search_result import SearchResult
 
 
 def resume(
@@ -30,13 +30,14 @@ def resume(
         list[str] | None,
         options.settings(
             "Change an option that does not decide the result, such as trainer.accumulate=2, or that extends the run,"
-            " such as trainer.trials=40"
+            " such as trainer.max_trials=40"
         ),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="auto, cpu, cuda, cuda:N or mps. Default: the one that it began on", show_default=False),
     ] = None,
+    workers: options.Workers = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -46,7 +47,7 @@ def resume(
     """
     from nasreg.cli.results import report_retrain, report_search
     from nasreg.engine import runs
-    from nasreg.engine.search import SearchResult
+    from nasreg.engine.search_result import SearchResult
     from nasreg.errors import UsageError
     from nasreg.runs import files
 
@@ -54,12 +55,16 @@ def resume(
     result: SearchResult | RetrainResult | RepeatedResult
     with output.progress() as callbacks:
         if (run_dir / files.REPEATS).is_file():
-            if set_ or device:
-                raise UsageError("a repeated retraining is resumed with its own options: leave out --set and --device")
+            if set_ or device or workers:
+                raise UsageError(
+                    "a repeated retraining is resumed with its own options: leave out --set, --device and --workers"
+                )
             result = runs.resume_repeats(run_dir, callbacks=callbacks)
         else:
             boards = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
-            result = runs.resume(run_dir, settings=set_ or [], device=device, callbacks=[*callbacks, *boards])
+            result = runs.resume(
+                run_dir, settings=set_ or [], device=device, workers=workers, callbacks=[*callbacks, *boards]
+            )
     if isinstance(result, SearchResult):
         report_search(output, result)
         return

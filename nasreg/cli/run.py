@@ -24,6 +24,14 @@ def run(
     ],
     space: options.Space = None,
     dataset: options.Dataset = None,
+    evaluator: Annotated[
+        str | None,
+        typer.Option(
+            help="What scores the proposals of a multi-trial algorithm; see: nasreg list evaluators. Default: the"
+            " algorithm's own",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -36,6 +44,14 @@ def run(
     set_: options.Set = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    workers: options.Workers = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Where trials are evaluated: serial or processes. Default: processes with several workers",
+            show_default=False,
+        ),
+    ] = None,
     out: options.Out = None,
     tensorboard: options.Tensorboard = False,
     dry_run: options.DryRun = False,
@@ -56,11 +72,14 @@ def run(
             algorithm=algorithm,
             space=space,
             dataset=dataset,
+            evaluator=evaluator,
             preset=preset,
             config=config,
             settings=set_ or [],
             seed=seed,
             device=device,
+            workers=workers,
+            executor=executor,
         ),
     )
     if dry_run:

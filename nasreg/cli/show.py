@@ -15,7 +15,7 @@ from nasreg.cli.output import Output
 from nasreg.cli.paths import short
 
 if TYPE_CHECKING:
-    from nasreg.specs import Architecture, SearchSpaceSpec
+    from nasreg.specs import Architecture, MetricSpec, SearchSpaceSpec
 
 
 def show(
@@ -71,6 +71,7 @@ class _Shown(NamedTuple):
     architecture: Architecture
     strengths: dict[str, list[float]] | None = None
     trials: Sequence[dict[str, Any]] = ()
+    objective: MetricSpec | None = None
 
 
 def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
@@ -90,8 +91,8 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
         }
 
     def text() -> None:
-        if shown.trials:
-            render.trials(output, shown.trials)
+        if shown.objective is not None:
+            render.trials(output, shown.trials, shown.objective)
             output.line()
         output.line(describe_architecture(shown.space, shown.architecture))
         if genotype:
@@ -119,8 +120,7 @@ def _of_run(path: Path) -> _Shown:
     metrics = directory.path / files.METRICS
     records = read_metrics(metrics) if metrics.exists() else []
     strengths = [record.get("strengths") for record in records if record.get("event") == "epoch"]
-    trials = [record for record in records if record.get("event") == "trial"]
-    return _Shown(space, architecture, strengths[-1] if strengths else None, trials)
+    return _Shown(space, architecture, strengths[-1] if strengths else None, directory.trials, directory.objective)
 
 
 def _by_itself(source: str, space: str | None) -> _Shown:

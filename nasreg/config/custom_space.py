@@ -22,7 +22,7 @@ from pydantic import PydanticUserError, TypeAdapter, create_model
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from nasreg.config.sources import SpaceSource
-from nasreg.errors import NasregError, PluginError, SpaceError
+from nasreg.errors import NasregError, PluginError, SpaceError, one_line
 from nasreg.specs.base import Config, resolve
 from nasreg.specs.data import DataInfo
 from nasreg.specs.references import CodeRef, ObjectRef
@@ -31,32 +31,40 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def space_from_code(reference: CodeRef, import_path: str | None = None) -> SpaceSource:
+def import_code(reference: CodeRef, where: str, import_path: str | None = None) -> Any:
     """Import a user's class or function.
 
     Args:
         reference: Where it is; the current directory is importable.
+        where: What it is, for the error.
         import_path: Another directory to import its module from, if it is not found otherwise.
 
     Raises:
-        SpaceError: It cannot be imported, or a parameter cannot be an option.
+        SpaceError: It cannot be imported.
     """
-    where = f"space {reference.text!r}"
     try:
         if reference.path is not None:
-            factory = _attribute(_module_of_file(Path(reference.path)), reference.attribute)
-        else:
-            _add_to_path(str(Path.cwd()), first=True)
-            if import_path is not None and _is_missing(reference.module):
-                _add_to_path(import_path, first=False)
-            factory = resolve(reference.text, "space")
+            return _attribute(_module_of_file(Path(reference.path)), reference.attribute)
+        _add_to_path(str(Path.cwd()), first=True)
+        if import_path is not None and _is_missing(reference.module):
+            _add_to_path(import_path, first=False)
+        return resolve(reference.text, where.partition(" ")[0])
     except PluginError as error:
         raise SpaceError(" ".join(str(error).split())) from error.__cause__
     except NasregError:
         raise
     except Exception as error:
-        raise SpaceError(f"{where} cannot be loaded: {_one_line(error)}") from error
-    return _source(factory, reference, where)
+        raise SpaceError(f"{where} cannot be loaded: {one_line(error)}") from error
+
+
+def space_from_code(reference: CodeRef, import_path: str | None = None) -> SpaceSource:
+    """Import a user's class or function; takes and raises as ``import_code``.
+
+    Raises:
+        SpaceError: It cannot be imported, or a parameter cannot be an option.
+    """
+    where = f"space {reference.text!r}"
+    return _source(import_code(reference, where, import_path), reference, where)
 
 
 def space_from_callable(factory: Callable[..., Any]) -> SpaceSource:
@@ -82,10 +90,13 @@ def space_from_module(model: nn.Module) -> SpaceSource:
         original = copy.deepcopy(model)
     except Exception as error:
         raise SpaceError(
-            f"the model {label} cannot be copied ({_one_line(error)}): give the class or a function that builds it"
+            f"the model {label} cannot be copied ({one_line(error)}): give the class or a function that builds it"
             f" instead, such as nasreg.search({label}, data)"
         ) from error
-    return SpaceSource(ObjectRef(label), Config, lambda info, config: copy.deepcopy(original), instance=True)
+    rebuild = (space_from_module, (original,))
+    return SpaceSource(
+        ObjectRef(label), Config, lambda info, config: copy.deepcopy(original), instance=True, rebuild=rebuild
+    )
 
 
 def _source(factory: Any, reference: CodeRef | ObjectRef, where: str) -> SpaceSource:
@@ -105,14 +116,20 @@ def _source(factory: Any, reference: CodeRef | ObjectRef, where: str) -> SpaceSo
                 f"{where}: {type(error).__name__} at {last.filename}:{last.lineno}: {' '.join(str(error).split())}"
             ) from error
 
-    return SpaceSource(reference, config, build, import_path=_import_path(reference))
+    import_path = _import_path(reference)
+    again = (
+        (space_from_callable, (factory,))
+        if isinstance(reference, ObjectRef)
+        else (space_from_code, (reference, import_path))
+    )
+    return SpaceSource(reference, config, build, import_path=import_path, rebuild=again)
 
 
 def _parameters(factory: Any, where: str) -> list[inspect.Parameter]:
     try:
         found = list(inspect.signature(factory, eval_str=True).parameters.values())
     except Exception as error:
-        raise SpaceError(f"{where} cannot be called: {_one_line(error)}") from error
+        raise SpaceError(f"{where} cannot be called: {one_line(error)}") from error
     unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [parameter for parameter in found if parameter.kind not in unnamed]
 
@@ -204,7 +221,3 @@ def _is_missing(module: str | None) -> bool:
 def _add_to_path(folder: str, *, first: bool) -> None:
     if folder not in sys.path:
         sys.path.insert(0 if first else len(sys.path), folder)
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -12,7 +12,9 @@ from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import PluginError, RunDirectoryError, UsageError
 from nasreg.registry import Registry
+from nasreg.specs.algorithm import DatasetEntry, SpaceEntry
 from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_reference
+from nasreg.specs.run import Ref
 
 if TYPE_CHECKING:
     from nasreg.data import DatasetBundle
@@ -38,14 +40,23 @@ def find_space(registry: Registry, text: str, import_path: str | None = None) ->
         case ObjectRef() as reference:
             raise RunDirectoryError(_object_advice("model", reference))
         case RegisteredRef():
-            entry = registry.space(text)
-            component = entry.component
-            return SpaceSource(
-                parse_reference(registry.qualified("space", text)),
-                component.load_config(),
-                lambda info, config: component.load_factory()(info, config),  # noqa: PLW0108  # loaded when it is called
-                entry,
-            )
+            return space_from_entry(registry.space(text), parse_reference(registry.qualified("space", text)))
+
+
+def space_from_entry(entry: SpaceEntry, reference: Ref) -> SpaceSource:
+    """Return the source of a registered space.
+
+    Raises:
+        PluginError: The class of its options cannot be loaded.
+    """
+    component = entry.component
+    return SpaceSource(
+        reference,
+        component.load_config(),
+        lambda info, config: component.load_factory()(info, config),  # noqa: PLW0108  # loaded when it is called
+        entry,
+        rebuild=(space_from_entry, (entry, reference)),
+    )
 
 
 def find_dataset(registry: Registry, text: str) -> DatasetSource:
@@ -66,22 +77,30 @@ def find_dataset(registry: Registry, text: str) -> DatasetSource:
         case ObjectRef() as reference:
             raise RunDirectoryError(_object_advice("data set", reference))
         case RegisteredRef():
-            entry = registry.dataset(text)
-            component = entry.component
-            config = component.load_config()
-            if not issubclass(config, DatasetConfig):
-                raise PluginError(f"data set {text!r}: its options {config.__name__} are no nasreg.data.DatasetConfig")
+            return dataset_from_entry(registry.dataset(text), parse_reference(registry.qualified("dataset", text)))
 
-            def load(options: DatasetConfig) -> DatasetBundle:
-                from nasreg.data import DatasetBundle
 
-                loaded = component.load_factory()(options)
-                if not isinstance(loaded, DatasetBundle):
-                    raise PluginError(f"data set {text!r} returned a {type(loaded).__name__}, not a DatasetBundle")
-                return loaded
+def dataset_from_entry(entry: DatasetEntry, reference: Ref) -> DatasetSource:
+    """Return the source of a registered data set.
 
-            qualified = parse_reference(registry.qualified("dataset", text))
-            return DatasetSource(qualified, config, load, entry.default_preset)
+    Raises:
+        PluginError: The class of its options cannot be loaded, or is no ``DatasetConfig``.
+    """
+    component = entry.component
+    config = component.load_config()
+    if not issubclass(config, DatasetConfig):
+        raise PluginError(f"data set {entry.name!r}: its options {config.__name__} are no nasreg.data.DatasetConfig")
+
+    def load(options: DatasetConfig) -> DatasetBundle:
+        from nasreg.data import DatasetBundle
+
+        loaded = component.load_factory()(options)
+        if not isinstance(loaded, DatasetBundle):
+            raise PluginError(f"data set {entry.name!r} returned a {type(loaded).__name__}, not a DatasetBundle")
+        return loaded
+
+    again = (dataset_from_entry, (entry, reference))
+    return DatasetSource(reference, config, load, entry.default_preset, again)
 
 
 def dataset_from_object(data: Any) -> DatasetSource:
@@ -99,7 +118,8 @@ def dataset_from_object(data: Any) -> DatasetSource:
         bundle = data
     else:
         bundle = from_torch(*data) if isinstance(data, tuple) else from_torch(data)
-    return DatasetSource(ObjectRef(type(data).__name__), DatasetConfig, lambda config: bundle)
+    again = (dataset_from_object, (data,))
+    return DatasetSource(ObjectRef(type(data).__name__), DatasetConfig, lambda config: bundle, rebuild=again)
 
 
 def _object_advice(what: str, reference: ObjectRef) -> str:

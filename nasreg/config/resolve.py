@@ -30,7 +30,7 @@ from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import ConfigError, NasregError, UnknownNameError, did_you_mean
 from nasreg.registry import Registry
-from nasreg.specs.algorithm import Preset, RecipeEntry
+from nasreg.specs.algorithm import EvaluatorSpec, Preset, RecipeEntry
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config, parse
 from nasreg.specs.references import parse_reference
@@ -61,25 +61,31 @@ class RunRequest:
         origin: The architecture of a retraining.
         space: Reference to a space, or its source; the algorithm's default where None.
         dataset: Reference to a data set, ``folder:PATH``, or its source; ``digits`` where None.
+        evaluator: Name of the evaluator of a multi-trial algorithm; the algorithm's own where None.
         preset: Name of a preset, or of the recipe of a retraining; by default the one that the data set names, else the
             algorithm's.
         config: A YAML file, or its content: a spec of which any part may be missing.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"`` or ``"seed=3"``; VALUE is YAML.
-        options: Section (``space``, ``dataset``, ``mutator``, ``trainer``) -> its options.
+        options: Section (``space``, ``dataset``, ``evaluator``, ``mutator``, ``trainer``) -> its options.
         seed: Seed of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        workers: Number of trials that are evaluated at the same time.
+        executor: ``serial`` or ``processes``; where None the latter with several workers.
     """
 
     algorithm: str | None = None
     origin: ArchitectureOrigin | None = None
     space: str | SpaceSource | None = None
     dataset: str | DatasetSource | None = None
+    evaluator: str | None = None
     preset: str | None = None
     config: Mapping[str, Any] | str | Path | None = None
     settings: Sequence[str] = ()
     options: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     seed: int | None = None
     device: str | None = None
+    workers: int | None = None
+    executor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class ResolvedRun:
     """None in a retraining."""
     preset_of_dataset: str | None = None
     """The preset or recipe, if nobody but the data set named it."""
+    evaluator: EvaluatorSpec | None = None
+    """The evaluator of a multi-trial search; None otherwise."""
 
 
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
@@ -119,26 +127,40 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     own = preferred if asked is None and preferred in form.presets() else None
     preset_name = str((own or form.default_preset) if asked is None else asked)
     preset = form.preset(preset_name)
+    evaluator, is_evaluator = _chosen_evaluator(registry, layers, form)
     layers = [*form.weakest, _preset_layer(form, preset_name, preset, space), *layers]
 
     classes = {**form.classes, "space": space.config, "dataset": dataset.config}
-    chosen: dict[str, Callable[[str], bool]] = {"space": is_space, "dataset": is_dataset}
+    if evaluator is not None:
+        classes["evaluator"] = evaluator.component.load_config()
+    chosen: dict[str, Callable[[str], bool]] = {
+        "space": is_space,
+        "dataset": is_dataset,
+        "evaluator": is_evaluator,
+    }
     configs: dict[str, Config] = {}
     for section, config in classes.items():
         values, sources = merge(layers, section, chosen.get(section, bool))
         configs[section] = parse(config, values, section, sources)
-    dataset_config = cast("DatasetConfig", configs["dataset"]).with_splits(form.splits, form.title)
+    splits = {*form.splits, *(evaluator.splits if evaluator is not None else ())}
+    dataset_config = cast("DatasetConfig", configs["dataset"]).with_splits(splits, form.title)
     configs["dataset"] = dataset_config
 
     named = {"space": space.reference.text, "dataset": dataset.reference.text}
+    if evaluator is not None:
+        named["evaluator"] = registry.qualified("evaluator", chosen_name(layers, "evaluator", evaluator.name))
     resolved: dict[str, Any] = {**form.fixed, form.preset_key: preset_name}
     for section, options in configs.items():
         dumped = options.model_dump(mode="json")
         resolved[section] = {"name": named[section], **dumped} if section in named else dumped
-    top, sources = top_level(layers, ("format", "seed", "device", "task"))
+    top, sources = top_level(layers, ("format", "seed", "device", "task", "workers", "executor"))
+    if evaluator is not None:
+        top.setdefault("executor", "serial" if top.get("workers", 1) == 1 else "processes")
+    elif "workers" in top or "executor" in top:
+        raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")
-    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own)
+    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own, evaluator)
 
 
 def load_resolved(
@@ -166,7 +188,11 @@ def load_resolved(
     parse(space.config, spec.space.options, "space")
     trainer: type[Config] = RetrainConfig
     mutator: Config | None = None
+    evaluator: EvaluatorSpec | None = None
     if isinstance(spec, RunSpec):
+        if spec.evaluator is not None:
+            evaluator = registry.evaluator(spec.evaluator.name)
+            parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
         algorithm = registry.algorithm(spec.algorithm)
         trainer = algorithm.trainer.load_config()
         mutator = parse(algorithm.mutator.load_config(), spec.mutator, "mutator")
@@ -177,6 +203,7 @@ def load_resolved(
         parse(dataset.config, spec.dataset.options, "dataset"),
         parse(trainer, spec.trainer, "trainer"),
         mutator,
+        evaluator=evaluator,
     )
 
 
@@ -193,6 +220,8 @@ class _Form:
     default_space: str | None
     classes: Mapping[str, type[Config]]
     splits: Collection[str]
+    default_evaluator: str | None
+    """None where there are no trials."""
     fixed: Mapping[str, Any]
     """What is known beside the layers."""
     weakest: Sequence[Layer] = ()
@@ -223,6 +252,7 @@ def _search_form(registry: Registry, request: RunRequest) -> _Form:
         default_space=algorithm.default_space,
         classes={"mutator": algorithm.mutator.load_config(), "trainer": algorithm.trainer.load_config()},
         splits=algorithm.splits,
+        default_evaluator=algorithm.default_evaluator,
         fixed={"algorithm": registry.qualified("algorithm", request.algorithm)},
     )
 
@@ -238,6 +268,7 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         default_space=None,
         classes={"trainer": RetrainConfig},
         splits=(),
+        default_evaluator=None,
         fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
         weakest=[make_layer(origin.title, {"space": origin.options}, tuple(RetrainSpec.model_fields))],
     )
@@ -248,12 +279,23 @@ def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]
     for name, given in (("space", request.space), ("dataset", request.dataset)):
         if isinstance(given, str):
             sections[name] = {"name": given, **sections.get(name, {})}
-    plain = {form.preset_key: request.preset, "seed": request.seed, "device": request.device}
+    if request.evaluator is not None:
+        sections["evaluator"] = {"name": request.evaluator, **sections.get("evaluator", {})}
+    plain = {
+        form.preset_key: request.preset,
+        **{name: getattr(request, name) for name in ("seed", "device", "workers", "executor")},
+    }
+    if not sections.get("evaluator"):
+        sections.pop("evaluator", None)
+    plain = {name: value for name, value in plain.items() if value is not None or name in form.known}
 
     def suggest(name: str) -> str:
         """Return the option of a section that a user has named without its section."""
         found: dict[str, type[Config]] = {**form.classes, "dataset": DatasetConfig}
         with contextlib.suppress(NasregError):
+            if form.default_evaluator is not None:
+                wanted = request.evaluator or form.default_evaluator
+                found["evaluator"] = registry.evaluator(wanted).component.load_config()
             space = request.space or form.default_space or ""
             found["space"] = (find_space(registry, space) if isinstance(space, str) else space).config
         return next((f"{section}.{name}" for section, config in found.items() if name in config.model_fields), "")
@@ -298,6 +340,18 @@ def _chosen_dataset(
     return source, _is_named(source.reference.text, lambda name: registry.qualified("dataset", name))
 
 
+def _chosen_evaluator(
+    registry: Registry, layers: Sequence[Layer], form: _Form
+) -> tuple[EvaluatorSpec | None, Callable[[str], bool]]:
+    if form.default_evaluator is None:
+        if any(layer.values.get("evaluator") for layer in layers):
+            raise ConfigError(f"{form.title} has no trials: an evaluator is for multi-trial algorithms")
+        return None, bool
+    name = chosen_name(layers, "evaluator", form.default_evaluator)
+    found = registry.evaluator(name)
+    return found, _is_named(registry.qualified("evaluator", name), lambda each: registry.qualified("evaluator", each))
+
+
 def _is_named(chosen: str, qualified: Callable[[str], str]) -> Callable[[str], bool]:
     """Return whether a name that a layer gives, if it gives one, is that of the chosen space or data set."""
 
@@ -317,6 +371,8 @@ def _preset_layer(form: _Form, name: str, preset: Preset | RecipeEntry, space: S
     given: dict[str, Any] = {
         key: values.get(key) for key in ("mutator", "trainer", "dataset", "seed") if key in form.known
     }
+    if form.default_evaluator is not None and values.get("evaluator"):
+        given["evaluator"] = {"name": form.default_evaluator, **values["evaluator"]}
     own = preset.spaces.get(space.reference.text, preset.spaces.get(space.reference.title))
     return make_layer(f"{form.preset_key} {name!r}", {**given, "space": own}, form.known)
 

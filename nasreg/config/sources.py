@@ -1,6 +1,7 @@
 """The sources of search spaces and data sets: how to build or load one, and the class of its options.
 
-Imports torch only when one is built or loaded.
+A source can be pickled for another process, where it is looked up or imported again. Imports torch only when one is
+built or loaded.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from nasreg.specs.data import DataInfo
 
 
+Rebuild = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
 @dataclass(frozen=True)
 class SpaceSource:
     """A search space that can be built."""
@@ -37,6 +41,11 @@ class SpaceSource:
     """Whether it was given as a module, of which every build is a copy with the same weights."""
     import_path: str | None = None
     """Directory that the user's module was imported from; None for any other space."""
+    rebuild: Rebuild | None = None
+    """The function that made it, and its arguments."""
+
+    def __reduce__(self) -> Rebuild:
+        return _rebuild(self.rebuild, self.reference)
 
     def build(self, info: DataInfo, options: Mapping[str, Any]) -> nn.Module:
         """Build the module with its choices.
@@ -77,3 +86,14 @@ class DatasetSource:
     load: Callable[[DatasetConfig], DatasetBundle]
     default_preset: str | None = None
     """Preset that is used with it where none is named."""
+    rebuild: Rebuild | None = None
+    """The function that made it, and its arguments."""
+
+    def __reduce__(self) -> Rebuild:
+        return _rebuild(self.rebuild, self.reference)
+
+
+def _rebuild(rebuild: Rebuild | None, reference: Ref) -> Rebuild:
+    if rebuild is None:
+        raise TypeError(f"{reference.text} cannot be sent to another process")
+    return rebuild

@@ -12,7 +12,14 @@ from nasreg.hookspecs import hookimpl
 from nasreg.spaces.entries import SPACES
 from nasreg.spaces.genotypes import GENOTYPES
 from nasreg.spaces.recipes import RECIPES
-from nasreg.specs.algorithm import DatasetEntry, GenotypeEntry, RecipeEntry, SpaceEntry
+from nasreg.specs.algorithm import (
+    DEFAULT_EVALUATOR,
+    DatasetEntry,
+    EvaluatorSpec,
+    GenotypeEntry,
+    RecipeEntry,
+    SpaceEntry,
+)
 from nasreg.specs.plugin import PLUGIN_API, PluginInfo
 
 
@@ -32,6 +39,22 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:
 def nasreg_datasets() -> Iterable[DatasetEntry]:
     """Return the built-in data sets."""
     return DATASETS
+
+
+@hookimpl
+def nasreg_evaluators() -> Iterable[EvaluatorSpec]:
+    """Return the evaluator of multi-trial algorithms that name none."""
+    return [
+        EvaluatorSpec(
+            name=DEFAULT_EVALUATOR,
+            summary="trains the network of each proposal for some epochs and scores it on the validation split",
+            factory="nasreg.evaluators:TrainingEvaluator",
+            config="nasreg.evaluators:TrainingEvaluatorConfig",
+            needs=frozenset({"data", "network"}),
+            splits=frozenset({"validation"}),
+            fidelity=True,
+        )
+    ]
 
 
 @hookimpl

@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
@@ -21,9 +21,10 @@ from torch import nn
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError
+from nasreg.errors import InterruptedRunError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
+from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.registry import Registry
 from nasreg.report import missing_packages, write_report
 from nasreg.runs import files
@@ -32,7 +33,7 @@ from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
 from nasreg.specs import DataInfo
 from nasreg.specs.version import __version__
-from nasreg.trainers.base import BaseTrainer
+from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import resolve_device
 
 INTERRUPTED = InterruptedRunError.exit_code
@@ -58,19 +59,47 @@ class Job(ABC):
 
     needs_test_set: ClassVar[bool]
     """Whether the test set is read."""
-    trainer: BaseTrainer
+    trainer: Trainer
 
-    def __init__(self, run: ResolvedRun, registry: Registry, data: RunData, directory: RunDirectory | None) -> None:
+    def __init__(
+        self, run: ResolvedRun, registry: Registry, data: RunData | None, directory: RunDirectory | None
+    ) -> None:
         self.run = run
         self.registry = registry
         self.data = data
         self.directory = directory
         self.notices: list[str] = []
 
+    @classmethod  # noqa: B027  # nothing to check is a good default
+    def check(cls, run: ResolvedRun, registry: Registry) -> None:
+        """Check what can be known before the data are loaded.
+
+        Raises:
+            UsageError: The request cannot be executed.
+        """
+
+    @classmethod
+    def needs_data(cls, run: ResolvedRun) -> bool:
+        """Return whether the data are loaded."""
+        del run
+        return True
+
     @property
     def info(self) -> DataInfo:
-        """Shape of the images and the classes."""
-        return self.data.info
+        """Shape of the images and the classes; where no data are loaded those of CIFAR-10."""
+        return EXAMPLE_INFO if self.data is None else self.data.info
+
+    @property
+    def images(self) -> RunData:
+        """The data of a run that loads them."""
+        if self.data is None:
+            raise TypeError("this run loads no data")
+        return self.data
+
+    @property
+    @abstractmethod
+    def step_samples(self) -> int:
+        """Number of samples that fit into memory at once, since the network was trained on so many."""
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -81,6 +110,9 @@ class Job(ABC):
 
     def end(self, directory: RunDirectory) -> None:  # noqa: B027
         """Write the result."""
+
+    def close(self) -> None:  # noqa: B027
+        """Free what the run holds, however it ended."""
 
 
 J = TypeVar("J", bound=Job)
@@ -94,6 +126,7 @@ def execute(
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[J, list[dict[str, Any]]]:
     """Execute a resolved run; with a run directory, write everything there, from the first file to the report.
 
@@ -104,13 +137,14 @@ def execute(
         out: Run directory to make, or with ``resume`` to resume.
         resume: Resume the run in ``out``.
         callbacks: Called with each event.
+        options: More arguments of ``job_class``.
 
     Returns:
         The finished job, and ``callbacks.record`` of every epoch and trial, in order, also of those before the run was
         resumed.
 
     Raises:
-        NasregError: As ``BaseTrainer.fit``, or the run is invalid or cannot be resumed.
+        NasregError: As ``Trainer.fit``, or the run is invalid or cannot be resumed.
     """
     # Everything that can be wrong with a request is found before anything is written.
     device = resolve_device(run.spec.device)
@@ -122,34 +156,41 @@ def execute(
         changes = check_resumable(directory, run)
     elif directory is not None:
         directory.check_free()
-    bundle = run.dataset.load(run.dataset_config)
-    data = RunData(bundle, run.dataset_config, spec.seed, device, test=job_class.needs_test_set)
-    job = job_class(run, registry, data, directory)
+    job_class.check(run, registry)
+    data = None
+    if job_class.needs_data(run):
+        bundle = run.dataset.load(run.dataset_config)
+        data = RunData(bundle, run.dataset_config, spec.seed, device, test=job_class.needs_test_set)
+    job = job_class(run, registry, data, directory, **(options or {}))
+    described = {"fingerprint": None} if data is None else data.describe()
     if directory is None:
         records: list[dict[str, Any]] = []
         _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
         return job, records
     with directory.lock():
         if changes is None:
-            directory.create(spec, job.trainer.context.space, data.describe())
+            directory.create(spec, job.trainer.context.space, described)
             job.begin(directory)
         else:
-            changes.apply(directory, job.trainer.context.space, data.describe())
+            changes.apply(directory, job.trainer.context.space, described)
             job.notices += changes.notices
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)
             job.end(directory)
-        directory.set_status("done", error=None, metrics=job.trainer.state.metrics)
-        batch_size = job.trainer.config.batch_size
-        _measure_cost(job, directory, -(-batch_size // job.trainer.config.accumulate))
+        directory.set_status("done", error=None, metrics=job.trainer.final_metrics)
+        _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
-    return job, read_metrics(directory.path / files.METRICS)
+    trials = [{"event": "trial", **each} for each in directory.trials]
+    return job, [*read_metrics(directory.path / files.METRICS), *trials]
 
 
 def _fit(job: Job, output: RunOutput) -> None:
     for notice in job.notices:
         output.emit(Notice(notice))
-    job.trainer.fit(output)
+    try:
+        job.trainer.fit(output)
+    finally:
+        job.close()
 
 
 def _remember(records: list[dict[str, Any]], event: Event) -> None:
@@ -211,10 +252,10 @@ def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:
         found = profile_network(job.network(), job.info, device=device, batch_size=size, rounds=3, seconds=COST_SECONDS)
         directory.write_json(files.COST, found.model_dump(mode="json"))
     except Exception as error:  # noqa: BLE001  # it may be the module of a user; the result is complete without
-        job.trainer.emit(Notice(f"the cost of the network could not be measured ({_one_line(error)})"))
+        job.trainer.emit(Notice(f"the cost of the network could not be measured ({one_line(error)})"))
 
 
-def _report(trainer: BaseTrainer, directory: RunDirectory) -> None:
+def _report(trainer: Trainer, directory: RunDirectory) -> None:
     """Write the page of a run; a failure is reported and does not hide how the run itself ended."""
     again = f"write it with: {directory.command('show')}"
     missing = missing_packages()
@@ -225,10 +266,10 @@ def _report(trainer: BaseTrainer, directory: RunDirectory) -> None:
     try:
         write_report(directory.path, metrics=trainer.task.metrics)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # see above
-        trainer.emit(Notice(f"no report was written ({_one_line(error)}); {again}"))
+        trainer.emit(Notice(f"no report was written ({one_line(error)}); {again}"))
 
 
-def draw(trainer: BaseTrainer, directory: RunDirectory, drawing: Callable[[], object]) -> None:
+def draw(trainer: Trainer, directory: RunDirectory, drawing: Callable[[], object]) -> None:
     """Draw a picture of a run if the packages for it are installed; a failure does not lose the result."""
     if missing_packages():
         return  # the report says so
@@ -236,11 +277,7 @@ def draw(trainer: BaseTrainer, directory: RunDirectory, drawing: Callable[[], ob
         drawing()
     except Exception as error:  # noqa: BLE001  # the result is complete without a picture
         again = directory.command("show", "-o", "cells.svg")
-        trainer.emit(Notice(f"a picture could not be drawn ({_one_line(error)}): draw it with: {again}"))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__} {error}".split())
+        trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
 
 
 def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from nasreg.config.layers import settings_layer
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.config.sources import DatasetSource, SpaceSource
-from nasreg.errors import RunDirectoryError
+from nasreg.errors import ConfigError, RunDirectoryError
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
@@ -21,7 +21,11 @@ from nasreg.specs import SearchSpaceSpec
 from nasreg.specs.base import Config, parse
 from nasreg.specs.space import AnyChoiceSpec
 
-_SECTIONS = ("trainer", "mutator", "dataset", "space")
+_SECTIONS = ("trainer", "mutator", "evaluator", "dataset", "space")
+_NAMED = ("evaluator", "dataset", "space")
+
+_EXECUTION = ("device", "workers", "executor")
+"""Options of no section that only say how a run is executed; all of them may move bits."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def resumed_run(
     directory: RunDirectory,
     settings: Sequence[str] = (),
     device: str | None = None,
+    workers: int | None = None,
     *,
     space: SpaceSource | None = None,
     dataset: DatasetSource | None = None,
@@ -68,6 +73,7 @@ def resumed_run(
         directory: The run directory.
         settings: ``"KEY=VALUE"``, such as ``"trainer.accumulate=2"``.
         device: Another device.
+        workers: Another number of workers.
         space: The space, if it was a Python object.
         dataset: The data set, if it was a Python object.
 
@@ -79,15 +85,19 @@ def resumed_run(
     run = load_resolved(registry, spec, space=space, dataset=dataset, import_path=directory.import_path)
     layer = settings_layer(settings, tuple(type(spec).model_fields))
     update: dict[str, Any] = {} if device is None else {"device": device}
+    if workers is not None:
+        if run.evaluator is None:
+            raise ConfigError(f"{directory.path} has no trials: --workers is for multi-trial algorithms")
+        update |= {"workers": workers, "executor": "serial" if workers == 1 else "processes"}
     for key, value in layer.values.items():
         if key in _SECTIONS:
             before = spec.model_dump(mode="json")[key]
+            if before is None:
+                raise ConfigError(f"{directory.path} has no trials: an evaluator is for multi-trial algorithms")
             config = _configs(run)[key]
-            options = {
-                name: old for name, old in before.items() if not (key in ("space", "dataset") and name == "name")
-            }
+            options = {name: old for name, old in before.items() if not (key in _NAMED and name == "name")}
             parsed = parse(config, {**options, **value}, key, dict.fromkeys(value, layer.source))
-            named = {"name": before["name"]} if "name" in before and key in ("space", "dataset") else {}
+            named = {"name": before["name"]} if key in _NAMED else {}
             update[key] = {**named, **parsed.model_dump(mode="json")}
         else:
             update[key] = value
@@ -110,13 +120,15 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
     for name, (old, new) in values.items():
         section, _, option = name.partition(".")
         config = _configs(run).get(section)
-        kind = "execution" if name == "device" else config.resume_kind(option.partition(".")[0]) if config else "result"
+        kind = (
+            "execution" if name in _EXECUTION else config.resume_kind(option.partition(".")[0]) if config else "result"
+        )
         text = f"{name}={_text(new)} (was {_text(old)})"
         if kind == "result" or (kind == "extends" and not new > old):
             refused.append(text)
         elif kind == "extends":
             extended.append(text)
-        elif name == "device" or (config and config.changes_bits(option)):
+        elif name in _EXECUTION or (config and config.changes_bits(option)):
             rounded.append(text)
     if refused:
         raise RunDirectoryError(
@@ -134,6 +146,8 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
 
 def _configs(run: ResolvedRun) -> dict[str, type[Config]]:
     found = {"trainer": type(run.trainer_config), "dataset": type(run.dataset_config), "space": run.space.config}
+    if run.evaluator is not None:
+        found["evaluator"] = run.evaluator.component.load_config()
     return found | ({"mutator": type(run.mutator_config)} if run.mutator_config is not None else {})
 
 

@@ -17,7 +17,7 @@ from nasreg.config.lookup import dataset_from_object
 from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, resolve
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
-from nasreg.engine.search import SearchResult
+from nasreg.engine.search_result import SearchResult
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
 from nasreg.networks.inputs import input_of
@@ -179,20 +179,23 @@ class RetrainJob(Job):
     needs_test_set = True
     trainer: RetrainTrainer
 
-    def __init__(self, run: ResolvedRun, registry: Registry, data: RunData, directory: RunDirectory | None) -> None:
+    def __init__(
+        self, run: ResolvedRun, registry: Registry, data: RunData | None, directory: RunDirectory | None
+    ) -> None:
         super().__init__(run, registry, data, directory)
+        images = self.images
         if not isinstance(run.spec, RetrainSpec) or not isinstance(run.trainer_config, RetrainConfig):
             raise TypeError("a retraining needs a RetrainSpec")
         spec, config = run.spec, run.trainer_config
         self.ref = ArchitectureRef(spec.source, run.space, spec.space.options, spec.architecture, None)
         auxiliary = run.space.capabilities.get("auxiliary")
         wanted = config.auxiliary_weight > 0
-        self.plan = plan_network(self.ref, data.info, {auxiliary: True} if auxiliary and wanted else {})
+        self.plan = plan_network(self.ref, self.info, {auxiliary: True} if auxiliary and wanted else {})
         if wanted and auxiliary is None:
             self.notices.append(
                 f"space {run.space.reference.title!r} has no auxiliary head: trainer.auxiliary_weight has no effect"
             )
-        manifest = network_manifest(self.ref, input_of(data))
+        manifest = network_manifest(self.ref, input_of(images))
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:
             if directory is not None:
@@ -202,13 +205,18 @@ class RetrainJob(Job):
         context = RetrainContext(
             spec=spec,
             space=self.plan.space,
-            data=data,
+            data=images,
             task=get_task(spec.task),
-            device=data.device,
+            device=images.device,
             build_network=self.plan.build,
             save_network=save if directory is not None else None,
         )
         self.trainer = RetrainTrainer(context, config)
+
+    @property
+    def step_samples(self) -> int:
+        """Number of samples in a piece of a step."""
+        return -(-self.trainer.config.batch_size // self.trainer.config.accumulate)
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -216,7 +224,7 @@ class RetrainJob(Job):
         network = build_network(self.ref, self.info)
         wanted = network.state_dict()
         network.load_state_dict({name: value for name, value in trained.state_dict().items() if name in wanted})
-        return network.to(self.data.device).eval()
+        return network.to(self.images.device).eval()
 
     def network(self) -> nn.Module:
         """Return the trained network without its auxiliary head, in eval mode."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.engine.resume import resumed_run
 from nasreg.engine.retrain import RetrainResult, run_retrain
-from nasreg.engine.search import SearchResult, run_search
+from nasreg.engine.search import run_search
+from nasreg.engine.search_result import SearchResult
 from nasreg.errors import RunDirectoryError, UnknownNameError, UsageError
 from nasreg.events import Callback
 from nasreg.registry import Registry, default_registry
@@ -25,6 +26,7 @@ def resume(
     *,
     settings: Sequence[str] = (),
     device: str | None = None,
+    workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     registry: Registry | None = None,
 ) -> SearchResult | RetrainResult:
@@ -33,8 +35,9 @@ def resume(
     Args:
         run_dir: The run directory.
         settings: ``"KEY=VALUE"`` of options that only affect how the run is executed, such as
-            ``"trainer.accumulate=2"``, or that extend it, such as ``"trainer.trials=40"``.
+            ``"trainer.accumulate=2"``, or that extend it, such as ``"trainer.max_trials=40"``.
         device: Another device.
+        workers: Another number of trials that are evaluated at the same time.
         callbacks: Called with each event.
         registry: Where names are looked up; by default what is installed.
 
@@ -46,7 +49,7 @@ def resume(
     registry = registry or default_registry()
     directory = RunDirectory(run_dir)
     try:
-        run = resumed_run(registry, directory, settings, device)
+        run = resumed_run(registry, directory, settings, device, workers)
     except UnknownNameError as error:
         versions = directory.read_json(files.ENVIRONMENT).get("versions", {})
         before = ", ".join(f"{name} {version}" for name, version in versions.items())

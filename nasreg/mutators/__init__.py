@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from nasreg.mutators.base import Mutator, OneShotMutator
     from nasreg.mutators.config import SoftmaxMutatorConfig
     from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
-    from nasreg.mutators.multi_trial import MultiTrialMutator, Trial
+    from nasreg.mutators.multi_trial import MultiTrialMutator
 
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
     "config": ("SoftmaxMutatorConfig",),
     "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
-    "multi_trial": ("MultiTrialMutator", "Trial"),
+    "multi_trial": ("MultiTrialMutator",),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -25,7 +25,6 @@ __all__ = [
     "OneShotMutator",
     "SoftmaxMutator",
     "SoftmaxMutatorConfig",
-    "Trial",
     "collapse_warnings",
     "count_operation",
     "derive_cell",

@@ -36,10 +36,6 @@ class Mutator(ABC):
     def architecture(self) -> Architecture:
         """Return the best architecture so far."""
 
-    def rng(self) -> random.Random:
-        """Return a generator seeded from torch's, whose state is part of every checkpoint."""
-        return random.Random(int(torch.randint(2**62, ())))
-
     def weights(self) -> Mapping[str, Sequence[Mapping[str, float]]]:
         """Return the present weight of every candidate, for reports; empty in an algorithm without such weights.
 
@@ -77,14 +73,6 @@ class Mutator(ABC):
         del architecture
         return ()
 
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state that a checkpoint keeps: numbers, strings, tensors, and lists and dicts of them."""
-
-    @abstractmethod
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Restore what ``state_dict`` returned."""
-
 
 class OneShotMutator(nn.Module, Mutator):
     """Answers each choice during the forward pass of a supernet, and derives an architecture.
@@ -100,6 +88,11 @@ class OneShotMutator(nn.Module, Mutator):
     def __init__(self, space: SearchSpaceSpec, config: Config) -> None:
         nn.Module.__init__(self)
         Mutator.__init__(self, space, config)
+
+    @property
+    def rng(self) -> random.Random:
+        """A new generator, seeded from torch's, whose state is part of every checkpoint."""
+        return random.Random(int(torch.randint(2**62, ())))
 
     def resample(self) -> None:
         """Prepare the answers of one forward pass, such as by sampling an architecture; does nothing by default.

@@ -1,94 +1,146 @@
-"""The base of multi-trial mutators: they propose architectures and observe their scores.
+"""The base of multi-trial mutators: they propose architectures and observe what became of them.
 
-The core trains what is proposed (``nasreg.trainers.MultiTrialTrainer``). Random search, evolution, reinforcement
-learning and Bayesian optimisation differ only here.
+What a proposal is worth, an evaluator says; the core does the rest (``nasreg.trainers.MultiTrialTrainer``). So random
+search, evolution, reinforcement learning and Bayesian optimisation differ only here.
+
+A mutator keeps no files. When a search is resumed, it is made anew, proposes again what it proposed before, and
+observes the recorded trials in the same order. It therefore has to be deterministic: it draws from ``self.rng`` or from
+torch's generator, both of which are seeded by the core before each call.
 """
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from nasreg.errors import PluginError
 from nasreg.mutators.base import Mutator
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
 from nasreg.specs.space import SearchSpaceSpec
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trained architecture and its score."""
-
-    architecture: Architecture
-    score: float
-    """Higher is better: the objective of the task on the validation split."""
+from nasreg.specs.trial import Proposal, Trial
 
 
 class MultiTrialMutator(Mutator):
-    """Proposes architectures, each after the scores of those before.
+    """Proposes architectures.
 
-    A subclass implements ``_propose``, and ``_observe`` if it has to record more than ``trials``. It draws from
-    ``self.rng()``, so that a search is reproducible and resumes exactly. Any other state belongs into ``state_dict``
-    and ``load_state_dict``, or can be computed from ``trials``.
+    A subclass implements ``propose``, ``observe`` if it learns from trials, and ``setup`` for its state.
+
+    Args:
+        space: The search space.
+        config: Options of the mutator.
 
     Attributes:
-        trials: All trials observed so far, in order.
-        proposed: The last proposal.
+        rng: Generator to draw from, seeded anew for each proposal and each observation.
+        n_proposed: Number of proposals so far, including those that were given to the search beforehand.
+        n_observed: Number of trials observed so far.
+        best: The trial with the best score, the first of equals; None before the first score.
     """
 
     def __init__(self, space: SearchSpaceSpec, config: Config) -> None:
         super().__init__(space, config)
-        self.trials: list[Trial] = []
-        self.proposed: Architecture | None = None
+        self.rng = random.Random(0)
+        self.n_proposed = 0
+        self.n_observed = 0
+        self.best: Trial | None = None
+        self._seed = 0
+        self._latest: Proposal | None = None
 
-    def propose(self) -> Architecture:
-        """Return the next architecture to train. Called once per trial, after the previous score was observed.
-
-        Raises:
-            ArchitectureError: The proposal does not belong to the space.
-        """
-        self.proposed = self._propose()
-        self.space.validate(self.proposed)
-        return self.proposed
-
-    def observe(self, trial: Trial) -> None:
-        """Record a score."""
-        self.trials.append(trial)
-        self._observe(trial)
+    def setup(self) -> None:  # nothing to do is a good default
+        """Make the state of the mutator, such as a population. Called once, with the generators seeded."""
 
     @abstractmethod
-    def _propose(self) -> Architecture:
-        """Return an architecture of ``self.space``."""
+    def propose(self) -> Proposal | None:
+        """Return the next proposal, made with ``self.proposal``.
 
-    def _observe(self, trial: Trial) -> None:  # nothing to do is a good default
-        """Record more of a score than ``trials`` does."""
+        Returns:
+            None to observe more trials first. If no trial is left to observe, None ends the search. Such a call must
+            not change the state of the mutator.
+        """
 
-    @property
-    def best(self) -> Trial | None:
-        """The trial with the highest score, the first of equals; None before the first was observed."""
-        return max(self.trials, key=lambda trial: trial.score, default=None)
+    def observe(self, trial: Trial) -> None:  # nothing to do is a good default
+        """Learn from a trial, whatever its status. Trials come in the order of their ids.
+
+        With several workers, a few more proposals have been made when a trial is observed.
+        """
+
+    def proposal(
+        self,
+        architecture: Architecture,
+        *,
+        parent: Trial | None = None,
+        fidelity: float = 1.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> Proposal:
+        """Return a proposal with the next id; see ``nasreg.specs.Proposal``."""
+        number = None if parent is None else parent.id
+        return Proposal(self.n_proposed + 1, architecture, number, fidelity, options or {})
 
     def architecture(self) -> Architecture:
-        """Return the best architecture so far; before the first score the one that was proposed.
+        """Return the best architecture so far; before the first score the one that was proposed last.
 
         Raises:
             LookupError: Nothing was proposed yet.
         """
         if self.best is not None:
             return self.best.architecture
-        if self.proposed is None:
+        if self._latest is None:
             raise LookupError("no architecture was proposed yet")
-        return self.proposed
+        return self._latest.architecture
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state that a checkpoint keeps: numbers, strings, tensors, and lists and dicts of them."""
-        return {
-            "trials": [{"architecture": trial.architecture.to_json(), "score": trial.score} for trial in self.trials],
-            "proposed": self.proposed.to_json() if self.proposed else None,
-        }
+    # -- called by the trainer -----------------------------------------------------------------------------------------
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
-        self.trials = [Trial(Architecture.from_json(each["architecture"]), each["score"]) for each in state["trials"]]
-        self.proposed = Architecture.from_json(state["proposed"]) if state["proposed"] else None
+    def start(self, seed: int) -> None:
+        """Seed the mutator and set it up."""
+        self._seed = seed
+        self._reseed("setup", 0)
+        self.setup()
+
+    def next_proposal(self) -> Proposal | None:
+        """Return a checked proposal, or None; see ``propose``.
+
+        Raises:
+            PluginError: It is not a valid proposal.
+            ArchitectureError: Its architecture does not belong to the space.
+        """
+        self._reseed("proposal", self.n_proposed)
+        found = self.propose()
+        if found is None:
+            return None
+        if not isinstance(found, Proposal):
+            raise PluginError(f"{self._name} proposed a {type(found).__name__}: return self.proposal(architecture)")
+        if found.id != self.n_proposed + 1:
+            raise PluginError(f"{self._name} gave proposal {self.n_proposed + 1} the id {found.id}: use self.proposal")
+        if not 0 < found.fidelity <= 1:
+            raise PluginError(f"{self._name} proposed fidelity {found.fidelity}: it must be above 0 and at most 1")
+        if found.parent is not None and not 0 < found.parent <= self.n_observed:
+            raise PluginError(f"{self._name} named trial {found.parent} as a parent, which it has not observed")
+        self.space.validate(found.architecture)
+        self.add(found)
+        return found
+
+    def add(self, proposal: Proposal) -> None:
+        """Count a proposal, also one that the mutator did not make itself."""
+        self.n_proposed = proposal.id
+        self._latest = proposal
+
+    def record(self, trial: Trial) -> None:
+        """Observe a trial."""
+        self._reseed("observation", trial.id)
+        best = self.best.score if self.best is not None else None
+        if trial.score is not None and (best is None or trial.score > best):
+            self.best = trial
+        self.n_observed += 1
+        self.observe(trial)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _reseed(self, what: str, number: int) -> None:
+        self.rng = random.Random(f"{self._seed}/{what}/{number}")
+        torch.manual_seed(self.rng.getrandbits(63))

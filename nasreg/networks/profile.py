@@ -113,12 +113,12 @@ def profile_network(
             device=str(place),
             threads=torch.get_num_threads(),
             parameters=parameter_count(network),
-            macs=_macs(partial(network, one)),
+            macs=count_macs(partial(network, one)),
             batch_size=batch_size,
             activation_bytes=activations,
             latency=(
-                _latency(partial(network, one), 1, place, rounds, seconds),
-                _latency(partial(network, batch), batch_size, place, rounds, seconds),
+                measure_latency(partial(network, one), 1, place, rounds, seconds),
+                measure_latency(partial(network, batch), batch_size, place, rounds, seconds),
             ),
         )
 
@@ -170,8 +170,8 @@ def candidate_costs(
                 path=path,
                 candidate=name,
                 parameters=parameter_count(candidate),
-                macs=_macs(call) // batch_size,
-                latency=_latency(call, batch_size, place, rounds, CANDIDATE_SECONDS),
+                macs=count_macs(call) // batch_size,
+                latency=measure_latency(call, batch_size, place, rounds, CANDIDATE_SECONDS),
             )
             costs.setdefault(key, []).append(cost)
     return {key: tuple(each) for key, each in costs.items()}
@@ -246,7 +246,8 @@ def _answer(choice: Choice, device: torch.device) -> Answer:
     return spec.values[0] if isinstance(spec, ValueChoiceSpec) else spec.candidates[0]
 
 
-def _macs(call: Callable[[], Any]) -> int:
+def count_macs(call: Callable[[], Any]) -> int:
+    """Return the multiply-accumulates of convolutions and matrix products in a call."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops()) // 2  # an addition and a multiplication each
@@ -266,7 +267,19 @@ def _activation_bytes(network: nn.Module, images: Tensor) -> int:
     return sum(storage.nbytes() for address, storage in saved.items() if address not in own)
 
 
-def _latency(call: Callable[[], Any], batch_size: int, device: torch.device, rounds: int, seconds: float) -> Latency:
+def measure_latency(
+    call: Callable[[], Any], batch_size: int, device: torch.device, rounds: int, seconds: float
+) -> Latency:
+    """Measure the latency of a call.
+
+    Args:
+        call: The call.
+        batch_size: Images in its batch.
+        device: Where it computes.
+        rounds: Approximate number of measurements.
+        seconds: Minimum time of all of them.
+    """
+
     def run() -> None:
         call()
         if device.type == "cuda":

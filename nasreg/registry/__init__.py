@@ -1,4 +1,4 @@
-"""The registry of algorithms, search spaces, data sets, genotypes and recipes. Nothing in here imports torch.
+"""The registry of algorithms, search spaces, data sets, evaluators, genotypes and recipes. Imports no torch.
 
 Each name is loaded when it is first used: what only writes a message needs no discovery.
 """
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
         describe,
         get_algorithm,
         get_dataset,
+        get_evaluator,
         get_genotype,
         get_recipe,
         get_space,
         list_algorithms,
         list_datasets,
+        list_evaluators,
         list_genotypes,
         list_recipes,
         list_spaces,
@@ -34,11 +36,13 @@ _HOMES = {
         "describe",
         "get_algorithm",
         "get_dataset",
+        "get_evaluator",
         "get_genotype",
         "get_recipe",
         "get_space",
         "list_algorithms",
         "list_datasets",
+        "list_evaluators",
         "list_genotypes",
         "list_recipes",
         "list_spaces",
@@ -60,11 +64,13 @@ __all__ = [
     "describe",
     "get_algorithm",
     "get_dataset",
+    "get_evaluator",
     "get_genotype",
     "get_recipe",
     "get_space",
     "list_algorithms",
     "list_datasets",
+    "list_evaluators",
     "list_genotypes",
     "list_recipes",
     "list_spaces",

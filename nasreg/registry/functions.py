@@ -11,6 +11,7 @@ from nasreg.registry.records import Entry
 from nasreg.specs.algorithm import (
     AlgorithmSpec,
     DatasetEntry,
+    EvaluatorSpec,
     Family,
     GenotypeEntry,
     Kind,
@@ -59,6 +60,16 @@ def list_datasets(pattern: str | None = None) -> list[str]:
 def get_dataset(name: str) -> DatasetEntry:
     """Return a data set; raises as ``Registry.dataset`` does."""
     return default_registry().dataset(name)
+
+
+def list_evaluators(pattern: str | None = None) -> list[str]:
+    """Return the names of the evaluators that are installed here; takes a pattern as ``list_algorithms`` does."""
+    return default_registry().evaluators(pattern)
+
+
+def get_evaluator(name: str) -> EvaluatorSpec:
+    """Return an evaluator; raises as ``Registry.evaluator`` does."""
+    return default_registry().evaluator(name)
 
 
 def list_genotypes(pattern: str | None = None) -> list[str]:

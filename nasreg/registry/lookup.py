@@ -25,6 +25,7 @@ from nasreg.specs.algorithm import (
     AlgorithmSpec,
     Component,
     DatasetEntry,
+    EvaluatorSpec,
     Family,
     GenotypeEntry,
     Kind,
@@ -41,7 +42,7 @@ _IN_PROCESS = PluginRecord(IN_PROCESS, None, None)
 
 
 class Registry:
-    """Algorithms, search spaces, data sets, published genotypes and recipes by name.
+    """Algorithms, search spaces, data sets, evaluators, published genotypes and recipes by name.
 
     Wherever a name is taken, ``distribution/name`` is taken too: it names an entry whatever else is installed.
 
@@ -78,6 +79,10 @@ class Registry:
         """Return a data set; raises as ``algorithm`` does."""
         return cast("DatasetEntry", self._find("dataset", name).entry)
 
+    def evaluator(self, name: str) -> EvaluatorSpec:
+        """Return an evaluator; raises as ``algorithm`` does."""
+        return cast("EvaluatorSpec", self._find("evaluator", name).entry)
+
     def genotype(self, name: str) -> GenotypeEntry:
         """Return a published genotype; raises as ``algorithm`` does."""
         return cast("GenotypeEntry", self._find("genotype", name).entry)
@@ -103,6 +108,10 @@ class Registry:
     def datasets(self, pattern: str | None = None) -> list[str]:
         """Return the sorted names of the data sets; takes a pattern as ``algorithms`` does."""
         return self.names("dataset", pattern)
+
+    def evaluators(self, pattern: str | None = None) -> list[str]:
+        """Return the sorted names of the evaluators; takes a pattern as ``algorithms`` does."""
+        return self.names("evaluator", pattern)
 
     def genotypes(self, pattern: str | None = None) -> list[str]:
         """Return the sorted names of the published genotypes; takes a pattern as ``algorithms`` does."""

@@ -9,6 +9,7 @@ from typing import Literal
 from nasreg.specs.algorithm import (
     AlgorithmSpec,
     DatasetEntry,
+    EvaluatorSpec,
     GenotypeEntry,
     Kind,
     RecipeEntry,
@@ -22,12 +23,13 @@ CORE = "nasreg"
 IN_PROCESS = "(in process)"
 """Stands for what ``register`` was given in this process."""
 
-Entry = AlgorithmSpec | SpaceEntry | DatasetEntry | GenotypeEntry | RecipeEntry
+Entry = AlgorithmSpec | SpaceEntry | DatasetEntry | EvaluatorSpec | GenotypeEntry | RecipeEntry
 
 KINDS: dict[Kind, type[Entry]] = {
     "algorithm": AlgorithmSpec,
     "space": SpaceEntry,
     "dataset": DatasetEntry,
+    "evaluator": EvaluatorSpec,
     "genotype": GenotypeEntry,
     "recipe": RecipeEntry,
 }
@@ -35,6 +37,7 @@ TITLES: dict[Kind, str] = {
     "algorithm": "algorithm",
     "space": "search space",
     "dataset": "data set",
+    "evaluator": "evaluator",
     "genotype": "genotype",
     "recipe": "recipe",
 }
@@ -69,6 +72,7 @@ class PluginRecord:
     algorithms: tuple[str, ...] = ()
     spaces: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+    evaluators: tuple[str, ...] = ()
     genotypes: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     clashes: tuple[str, ...] = ()

@@ -15,7 +15,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nasreg.errors import ConfigError, RunDirectoryError
-from nasreg.events import CheckpointSaved, EpochEnded, Event, RunEnded, RunStarted, StageStarted, StepEnded, TrialEnded
+from nasreg.events import (
+    CheckpointSaved,
+    EpochEnded,
+    Event,
+    RunEnded,
+    RunStarted,
+    SearchStarted,
+    StageStarted,
+    StepEnded,
+    TrialEnded,
+)
+from nasreg.runs.trials import trial_record
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +36,7 @@ def record(event: EpochEnded | TrialEnded) -> dict[str, Any]:
     """Return the record of an epoch or a trial, with ``epoch`` or ``trial`` under the key ``event``."""
     if isinstance(event, EpochEnded):
         return {"event": "epoch", **_epoch(event)}
-    return {"event": "trial", **_trial(event)}
+    return {"event": "trial", **trial_record(event.trial)}
 
 
 def of_kind(records: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -53,21 +64,8 @@ def _epoch(event: EpochEnded) -> dict[str, Any]:
     }
 
 
-def _trial(event: TrialEnded) -> dict[str, Any]:
-    """Return the record of a trial: number, score, metric of the score, parameters, seconds and architecture."""
-    metric = {} if event.metric is None else {"metric": event.metric.model_dump(mode="json")}
-    return {
-        "trial": event.trial + 1,
-        "score": event.score,
-        **metric,
-        "parameters": event.parameters,
-        "seconds": event.seconds,
-        "architecture": event.architecture.model_dump(mode="json"),
-    }
-
-
 class JsonLines:
-    """Writes a line of JSON for each step, epoch, stage and trial. A context manager.
+    """Writes a line of JSON for each step, epoch and stage. A context manager.
 
     Args:
         path: The file to append to.
@@ -102,8 +100,6 @@ class JsonLines:
             self._file.flush()
         elif isinstance(event, StageStarted):
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
-        elif isinstance(event, TrialEnded):
-            self._write(**record(event))
 
     def _write(self, **values: Any) -> None:
         self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")
@@ -187,9 +183,13 @@ class TensorBoard:
             first = event.first_epoch * event.steps + event.first_step
             # The steps of an interrupted run after its last checkpoint are written again; this hides the first version.
             self._writer = self._make(str(self._log_dir), purge_step=first + 1 if first else None)
+        elif isinstance(event, SearchStarted):
+            self._writer = self._make(str(self._log_dir), purge_step=event.ended + 1 if event.ended else None)
         if self._writer is None:
             return
-        if isinstance(event, StepEnded):
+        if isinstance(event, TrialEnded) and event.trial.score is not None:
+            self._writer.add_scalar(f"trial/{event.objective.name}", event.trial.score.value, event.trial.id)
+        elif isinstance(event, StepEnded):
             step = event.epoch * event.steps + event.step
             self._writer.add_scalar("step/loss", event.loss, step)
             for name, value in event.metrics.items():

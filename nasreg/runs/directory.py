@@ -11,9 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+from pydantic import ValidationError
+
 from nasreg.errors import RunDirectoryError
 from nasreg.runs import files
+from nasreg.runs.trials import read_trials
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec, load_yaml
 from nasreg.specs.space import SearchSpaceSpec
@@ -198,6 +202,30 @@ class RunDirectory:
             self._check_is_run()
             raise RunDirectoryError(f"{self.path} has no architecture yet: {self.command('resume')}")
         return Architecture.load(path)
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """The records of the trials by id; none in a run that has no trials.
+
+        Raises:
+            RunDirectoryError: They cannot be read.
+        """
+        path = self.path / files.TRIALS
+        return read_trials(path) if path.exists() else []
+
+    @property
+    def objective(self) -> MetricSpec | None:
+        """The metric that the trials are scored by; None in a run that has no trials.
+
+        Raises:
+            RunDirectoryError: The file is malformed.
+        """
+        if not (self.path / files.OBJECTIVE).exists():
+            return None
+        try:
+            return MetricSpec.model_validate(self.read_json(files.OBJECTIVE)["objective"])
+        except (ValidationError, LookupError, TypeError) as error:
+            raise RunDirectoryError(f"{self.path / files.OBJECTIVE} is damaged") from error
 
     @property
     def status(self) -> dict[str, Any]:

@@ -13,7 +13,15 @@ SPACE = "space.json"
 STATUS = "status.json"
 """running, interrupted, failed or done; how often resumed and with what changes; peak memory."""
 METRICS = "metrics.jsonl"
-"""A line for each step, epoch, stage and trial."""
+"""A line for each step, epoch and stage of a training."""
+TRIALS = "trials.jsonl"
+"""A line for each trial of a multi-trial search, in the order in which they ended."""
+OBJECTIVE = "objective.json"
+"""The metric that the trials are scored by, and what else was measured: names, units, directions."""
+TRIAL_ERRORS = "errors.txt"
+"""The tracebacks of trials that failed."""
+TRIAL_WEIGHTS = "weights.pt"
+"""In the directory of a trial: the weights of its network, if they are kept."""
 ARCHITECTURES = "architectures"
 """The architecture as of each epoch."""
 CHECKPOINT = "checkpoint.pt"
@@ -45,6 +53,11 @@ SUMMARY = "summary.json"
 def epoch_architecture(epoch: int) -> str:
     """Return the name of the file with the architecture as of an epoch, which counts from 1."""
     return f"{ARCHITECTURES}/epoch-{epoch:04}.json"
+
+
+def trial_directory(trial: int) -> str:
+    """Return the name of the directory of a trial that trains; ids count from 1."""
+    return f"trials/{trial:06}"
 
 
 def seed_directory(seed: int) -> str:

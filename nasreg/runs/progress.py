@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from nasreg.events import (
     Callback,
@@ -21,20 +21,26 @@ from nasreg.events import (
     Notice,
     RunEnded,
     RunStarted,
+    SearchStarted,
     StageStarted,
     StepEnded,
     TrainedModel,
     TrialEnded,
+    TrialProgress,
 )
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
-from nasreg.specs.metrics import SCORE, SPLITS, MetricSpec, metric_spec, split_name
+from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name
 from nasreg.specs.run import RunSpec
+from nasreg.specs.trial import Score
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
 PLAIN_SECONDS = 30.0
 """Within an epoch ``PlainProgress`` writes a line at most this often."""
+
+TRIAL_SECONDS = 0.1
+"""Trials that end faster than this one after the other have no line each, unless one is the best so far or failed."""
 
 REFRESH_SECONDS = 0.1
 """``RichProgress`` redraws its bar at most this often."""
@@ -65,7 +71,9 @@ class _Progress:
 
     Attributes:
         started: Time at which this process started the run; None before.
-        done: Number of epochs done, with the fraction of the current one.
+        unit: What the position counts: epochs, or the trials of a multi-trial search.
+        epochs: How many of them there are.
+        done: How many of them are done, with the fraction of the current one.
         step: The last step of the current epoch.
     """
 
@@ -77,6 +85,10 @@ class _Progress:
         self.first = self.done = 0.0
         self.epochs = 0
         self.step: StepEnded | None = None
+        self.unit: Literal["epoch", "trial"] = "epoch"
+        self.trial: TrialProgress | None = None
+        self.best: Score | None = None
+        self._said_trial = -math.inf
 
     def __call__(self, event: Event) -> None:
         """Show an event; kinds that have no text are ignored."""
@@ -94,12 +106,20 @@ class _Progress:
                 self.say(_epoch_line(event, self.metrics))
             case StageStarted():
                 self.say(f"stage {event.stage + 1}/{event.stages}: {event.summary}")
+            case SearchStarted():
+                self.started, self.epochs, self.step = self.clock(), event.max_trials, None
+                self.unit = "trial"
+                self.first = self.done = event.ended
+                for line in _search_lines(event):
+                    self.say(line)
+            case TrialProgress():
+                epochs = event.epoch + event.step / max(event.steps, 1)
+                self.done = math.floor(self.done) + min(epochs / event.epochs, 0.999)
+                self.trial = event
             case TrialEnded():
-                metric = event.metric or SCORE
-                self.say(
-                    f"trial {event.trial + 1}/{event.trials}: {metric.title} {metric.format(event.score)},"
-                    f" {plural(event.parameters, 'parameter')}, {format_duration(event.seconds)}"
-                )
+                self.done, self.trial = float(event.ended), None
+                if (text := self._trial_line(event)) is not None:
+                    self.say(text)
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
             case Notice():
@@ -123,8 +143,34 @@ class _Progress:
     def hide(self) -> None:
         """Hide the position until it is shown again, since something else is printed."""
 
+    def _trial_line(self, event: TrialEnded) -> str | None:
+        """Return the line of a trial; None for one of many that follow each other within a moment."""
+        trial, metric = event.trial, event.objective
+        if trial.score is not None and (self.best is None or trial.score > self.best):
+            self.best, new = trial.score, True
+        else:
+            new = False
+        now = self.clock()
+        if not new and trial.status == "done" and now - self._said_trial < TRIAL_SECONDS:
+            return None
+        if trial.status == "rejected" and now - self._said_trial < TRIAL_SECONDS:
+            return None
+        self._said_trial = now
+        place = f"trial {trial.id} ({event.ended}/{event.max_trials})"
+        if trial.score is None:
+            return f"{place} {trial.status}: {trial.reason}"
+        parameters = trial.metrics.get("parameters")
+        texts = [f"{metric.title} {metric.format(trial.score.value)}{' (best so far)' if new else ''}"]
+        texts += [plural(int(parameters), "parameter")] if parameters is not None else []
+        return f"{place}: {', '.join([*texts, format_duration(trial.seconds)])}"
+
     def position(self) -> list[str]:
         """Return the position: ``["epoch 3/50", "step 12/100", "train loss 1.234", "accuracy 45.1%"]``."""
+        if self.unit == "trial":
+            texts = [f"trial {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
+            if self.trial is not None:
+                texts.append(f"epoch {self.trial.epoch + 1}/{self.trial.epochs}")
+            return texts
         if self.step is None:
             return [f"epoch {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
         step = self.step
@@ -179,7 +225,8 @@ class PlainProgress(_Progress, AbstractContextManager[Callback]):
 
     def show(self) -> None:
         """Write the position in the run if nothing has been written for a while."""
-        if self.step is not None and self.clock() - self._said >= PLAIN_SECONDS:
+        running = self.step is not None or self.trial is not None
+        if running and self.clock() - self._said >= PLAIN_SECONDS:
             self.say(", ".join(filter(None, [*self.position(), self.times()])))
 
 
@@ -270,6 +317,22 @@ def _start_lines(event: RunStarted) -> list[str]:
         lines.append("resuming after the last epoch")
     elif event.first_epoch or event.first_step:
         lines.append(f"resuming at epoch {event.first_epoch + 1}, step {event.first_step + 1}")
+    return lines
+
+
+def _search_lines(event: SearchStarted) -> list[str]:
+    spec = event.spec
+    named = f", preset {spec.preset}" if spec.preset is not None else ""
+    evaluator = f"evaluator {spec.evaluator.title}, " if spec.evaluator is not None else ""
+    workers = f", {plural(spec.workers, 'worker')}" if spec.workers > 1 else ""
+    lines = [
+        f"{spec.title}{named}, {evaluator}device {event.device}{workers}",
+        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}",
+    ]
+    if event.run_dir is not None:
+        lines.append(f"run directory {event.run_dir}")
+    if event.ended:
+        lines.append(f"resuming after {plural(event.ended, 'trial')}")
     return lines
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         AlgorithmSpec,
         Component,
         DatasetEntry,
+        EvaluatorSpec,
         GenotypeEntry,
         MutatorSpec,
         Preset,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nasreg.specs.data import DataInfo
     from nasreg.specs.domains import Step
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
+    from nasreg.specs.metrics import MetricSpec
     from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
     from nasreg.specs.retrain import RetrainSpec
     from nasreg.specs.run import RunSpec, Selection
@@ -42,12 +44,14 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
         ValueChoiceSpec,
     )
+    from nasreg.specs.trial import Proposal, Score, Trial
 
 _HOMES = {
     "algorithm": (
         "AlgorithmSpec",
         "Component",
         "DatasetEntry",
+        "EvaluatorSpec",
         "GenotypeEntry",
         "MutatorSpec",
         "Preset",
@@ -61,6 +65,7 @@ _HOMES = {
     "data": ("DataInfo",),
     "domains": ("Step",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
+    "metrics": ("MetricSpec",),
     "plugin": ("OLDEST_PLUGIN_API", "PLUGIN_API", "PluginInfo"),
     "retrain": ("RetrainSpec",),
     "run": ("RunSpec", "Selection"),
@@ -77,6 +82,7 @@ _HOMES = {
         "SearchSpaceSpec",
         "ValueChoiceSpec",
     ),
+    "trial": ("Proposal", "Score", "Trial"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -97,24 +103,29 @@ __all__ = [
     "DatasetEntry",
     "Decision",
     "Edge",
+    "EvaluatorSpec",
     "GenotypeEntry",
     "InputChoiceSpec",
     "InputDecision",
     "LayerChoiceSpec",
+    "MetricSpec",
     "MutatorSpec",
     "PluginInfo",
     "Preset",
+    "Proposal",
     "RecipeEntry",
     "RenamedEntry",
     "RepeatSpec",
     "RetrainSpec",
     "RunSpec",
+    "Score",
     "SearchSpaceSpec",
     "Selection",
     "SpaceEntry",
     "Spec",
     "Step",
     "TrainerSpec",
+    "Trial",
     "ValueChoiceSpec",
     "genotype_architecture",
     "genotype_text",

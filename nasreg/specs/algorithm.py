@@ -1,4 +1,4 @@
-"""The entries of the registry: algorithms, spaces, data sets, genotypes and recipes, as data that names its code.
+"""The entries of the registry: algorithms, spaces, data sets, evaluators, and so on, as data that names its code.
 
 Imports no torch.
 """
@@ -16,7 +16,7 @@ from nasreg.specs.base import Config, Reference, Spec, reference_name, resolve
 if TYPE_CHECKING:
     from nasreg.specs.space import SearchSpaceSpec
 
-Kind = Literal["algorithm", "space", "dataset", "genotype", "recipe"]
+Kind = Literal["algorithm", "space", "dataset", "evaluator", "genotype", "recipe"]
 """The kinds of entries."""
 
 GenotypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -33,7 +33,10 @@ Split = Literal["arch", "validation"]
 its architecture parameters, ``validation`` is held out to score on."""
 
 Family = Literal["one-shot", "multi-trial"]
-"""One supernet with shared weights, or one training a trial."""
+"""One supernet with shared weights, or architectures that are proposed and evaluated one by one."""
+
+DEFAULT_EVALUATOR = "training"
+"""Name of the evaluator of multi-trial algorithms that name none."""
 
 Primitive = Literal[
     "layer",
@@ -84,7 +87,10 @@ class MutatorSpec(Component):
 
 
 class TrainerSpec(Component):
-    """The trainer, which drives the training. The factory is called as ``factory(task: SearchContext, config)``."""
+    """The trainer, which drives the search. The factory is called as ``factory(context, config)``.
+
+    The context is a ``OneShotContext`` for a one-shot algorithm, a ``MultiTrialContext`` for a multi-trial one.
+    """
 
 
 class Preset(Spec):
@@ -94,6 +100,9 @@ class Preset(Spec):
     seed: int | None = Field(default=None, description="seed, where the recipe names one")
     mutator: dict[str, Any] = Field(default_factory=dict, description="options of the mutator")
     trainer: dict[str, Any] = Field(default_factory=dict, description="options of the trainer")
+    evaluator: dict[str, Any] = Field(
+        default_factory=dict, description="options of the algorithm's own evaluator; they do not apply to another one"
+    )
     spaces: dict[str, dict[str, Any]] = Field(default_factory=dict, description="options by name of the space")
     dataset: dict[str, Any] = Field(default_factory=dict, description="options common to all data sets")
 
@@ -107,7 +116,7 @@ class AlgorithmSpec(_Entry):
     """A NAS algorithm: a mutator, a trainer, and what a user wants to know before using them."""
 
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
-    family: Family = Field(description="one supernet with shared weights, or one training a trial")
+    family: Family = Field(description="one supernet with shared weights, or architectures evaluated one by one")
     primitives: frozenset[Primitive] = Field(min_length=1, description="kinds of choices that it can handle")
     requires: frozenset[Capability] = Field(
         default=frozenset(), description="capabilities that a space must have; see SpaceEntry.capabilities"
@@ -120,6 +129,22 @@ class AlgorithmSpec(_Entry):
     presets: dict[RegistryName, Preset] = Field(min_length=1, description="named sets of options")
     default_preset: RegistryName = Field(description="preset used where none is named")
     default_space: str = Field(min_length=1, description="space used where none is named")
+    evaluator: str | None = Field(
+        default=None,
+        description="evaluator used where none is named; a one-shot algorithm has none, and a multi-trial one takes"
+        " training by default",
+    )
+
+    @model_validator(mode="after")
+    def _evaluator_of_family(self) -> AlgorithmSpec:
+        if self.family == "one-shot" and self.evaluator is not None:
+            raise ValueError("a one-shot algorithm has no evaluator: it learns on one supernet")
+        return self
+
+    @property
+    def default_evaluator(self) -> str | None:
+        """The evaluator of a search that names none; None for a one-shot algorithm."""
+        return None if self.family == "one-shot" else self.evaluator or DEFAULT_EVALUATOR
 
     @field_validator("default_preset")
     @classmethod
@@ -147,6 +172,21 @@ class AlgorithmSpec(_Entry):
         Raises:
             IncompatibleError: It cannot handle a choice, or requires a capability that the space does not have.
         """
+        self.check_capabilities(name, entry, installed)
+        for choice in space.choices:
+            kind = choice.primitive
+            if kind not in self.primitives and not (kind.startswith("input/") and "input" in self.primitives):
+                raise IncompatibleError(
+                    f"algorithm {self.name!r} cannot handle choice {choice.key!r} (kind {kind});"
+                    f" it handles: {', '.join(sorted(self.primitives))}"
+                )
+
+    def check_capabilities(self, name: str, entry: SpaceEntry | None, installed: Iterable[SpaceEntry] = ()) -> None:
+        """Check that a space has the capabilities that this algorithm requires; takes what ``check_space`` does.
+
+        Raises:
+            IncompatibleError: It has not.
+        """
         missing = sorted(self.requires - set(entry.capabilities if entry else ()))
         if missing:
             able = sorted(each.name for each in installed if self.requires <= set(each.capabilities))
@@ -155,13 +195,6 @@ class AlgorithmSpec(_Entry):
                 f" search space {name!r} does not have {', '.join(missing)}. "
                 + (f"Installed spaces that have all of it: {', '.join(able)}" if able else "No installed space has it")
             )
-        for choice in space.choices:
-            kind = choice.primitive
-            if kind not in self.primitives and not (kind.startswith("input/") and "input" in self.primitives):
-                raise IncompatibleError(
-                    f"algorithm {self.name!r} cannot handle choice {choice.key!r} (kind {kind});"
-                    f" it handles: {', '.join(sorted(self.primitives))}"
-                )
 
 
 class SpaceEntry(_Entry):
@@ -201,6 +234,56 @@ class DatasetEntry(_Entry):
     def component(self) -> Component:
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
+
+
+Need = Literal["data", "network"]
+"""What an evaluator needs: the images, or the network of a proposal."""
+
+
+class EvaluatorSpec(_Entry):
+    """An evaluator in the registry: it gives each proposal of a multi-trial search a score.
+
+    ``factory(context: EvaluatorContext, config)`` gives a ``nasreg.evaluators.Evaluator``.
+    """
+
+    paper: str | None = Field(default=None, description="title, authors and address of the paper")
+    factory: Reference = Field(description="'package.module:name' of the evaluator")
+    config: Reference = Field(default="nasreg.specs:Config", description="'package.module:Class' of its options")
+    needs: frozenset[Need] = Field(
+        default=frozenset(),
+        description="data: the images, which are loaded only then; network: the network of each proposal",
+    )
+    splits: frozenset[Split] = Field(
+        default=frozenset(), description="splits of the training images that it needs beside train"
+    )
+    spaces: tuple[str, ...] = Field(
+        default=(), description="names of the only search spaces that it can score; empty for any"
+    )
+    fidelity: bool = Field(default=False, description="whether it can evaluate with a share of its full effort")
+
+    @field_serializer("needs", "splits", when_used="json")
+    def _sorted(self, value: frozenset[str]) -> list[str]:
+        return sorted(value)  # the order of a set differs from process to process
+
+    @property
+    def component(self) -> Component:
+        """Its factory and options."""
+        return Component(factory=self.factory, config=self.config)
+
+    def check_space(self, name: str) -> None:
+        """Check, before anything is loaded, that this evaluator can score architectures of a space.
+
+        Args:
+            name: Name of the space, without a distribution.
+
+        Raises:
+            IncompatibleError: It cannot.
+        """
+        if self.spaces and name not in self.spaces:
+            raise IncompatibleError(
+                f"evaluator {self.name!r} cannot score architectures of search space {name!r}; it scores those of:"
+                f" {', '.join(self.spaces)}"
+            )
 
 
 class GenotypeEntry(Spec):

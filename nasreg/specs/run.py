@@ -21,7 +21,7 @@ _FIRST = ("format", "kind", "task", "algorithm", "preset", "source", "recipe")
 
 
 class Selection(Spec):
-    """A space or data set by reference, with its options beside it."""
+    """A space, data set or evaluator by reference, with its options beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -84,6 +84,13 @@ class RunSpec(RunFile):
     algorithm: str = Field(description="DISTRIBUTION/NAME or NAME of the algorithm")
     preset: str | None = Field(default=None, description="preset that the options started from")
     mutator: dict[str, Any] = Field(description="options of the mutator")
+    evaluator: Selection | None = Field(
+        default=None, description="evaluator of a multi-trial algorithm and its options; null for a one-shot one"
+    )
+    executor: Literal["serial", "processes"] = Field(
+        default="serial", description="where trials are evaluated: in this process, or in worker processes"
+    )
+    workers: int = Field(default=1, ge=1, le=1024, description="number of trials that are evaluated at the same time")
 
     @property
     def algorithm_title(self) -> str:

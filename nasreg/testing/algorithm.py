@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 import nasreg
 from nasreg.config.resolve import RunRequest, resolve
-from nasreg.engine.search import SearchResult
+from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError
 from nasreg.events import Event, StepEnded
 from nasreg.nn.extract import named_choices

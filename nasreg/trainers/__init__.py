@@ -15,37 +15,48 @@ from nasreg.trainers.config import (
 
 if TYPE_CHECKING:
     from nasreg.data.splits import Batch
-    from nasreg.trainers.base import BaseTrainer, LoopState, StepResult, cosine_rate
+    from nasreg.trainers.base import Trainer
     from nasreg.trainers.bilevel import BilevelTrainer, Gradients
     from nasreg.trainers.budget import ParameterBudget
-    from nasreg.trainers.context import RetrainContext, RunContext, SearchContext
+    from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
+    from nasreg.trainers.functional import cosine_rate
+    from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
     from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
     from nasreg.trainers.retraining import RetrainTrainer
-    from nasreg.trainers.search import SearchTrainer
 
 _HOMES = {
     "nasreg.data.splits": ("Batch",),
-    "nasreg.trainers.base": ("BaseTrainer", "LoopState", "StepResult", "cosine_rate"),
+    "nasreg.trainers.base": ("Trainer",),
     "nasreg.trainers.bilevel": ("BilevelTrainer", "Gradients"),
     "nasreg.trainers.budget": ("ParameterBudget",),
-    "nasreg.trainers.context": ("RetrainContext", "RunContext", "SearchContext"),
+    "nasreg.trainers.context": (
+        "DataContext",
+        "MultiTrialContext",
+        "OneShotContext",
+        "RetrainContext",
+        "RunContext",
+    ),
+    "nasreg.trainers.functional": ("cosine_rate",),
+    "nasreg.trainers.loop": ("EpochTrainer", "LoopState", "StepResult"),
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
     "nasreg.trainers.retraining": ("RetrainTrainer",),
-    "nasreg.trainers.search": ("SearchTrainer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "BaseTrainer",
     "Batch",
     "BilevelTrainer",
     "BilevelTrainerConfig",
+    "DataContext",
+    "EpochTrainer",
     "Gradients",
     "LoopState",
+    "MultiTrialContext",
     "MultiTrialTrainer",
     "MultiTrialTrainerConfig",
+    "OneShotContext",
     "OneShotTrainer",
     "OneShotTrainerConfig",
     "ParameterBudget",
@@ -53,9 +64,8 @@ __all__ = [
     "RetrainContext",
     "RetrainTrainer",
     "RunContext",
-    "SearchContext",
-    "SearchTrainer",
     "StepResult",
+    "Trainer",
     "TrainerConfig",
     "cosine_rate",
 ]

@@ -16,10 +16,11 @@ from torch import Tensor
 from nasreg.data.splits import Batch
 from nasreg.mutators.differentiable import SoftmaxMutator
 from nasreg.nn import functional_call_tied
-from nasreg.trainers.base import StepResult, Sums, cosine_rate
 from nasreg.trainers.budget import ParameterBudget
 from nasreg.trainers.config import BilevelTrainerConfig
-from nasreg.trainers.context import SearchContext
+from nasreg.trainers.context import OneShotContext
+from nasreg.trainers.functional import Sums, cosine_rate
+from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
 
 
@@ -50,7 +51,7 @@ class BilevelTrainer(OneShotTrainer):
     config: BilevelTrainerConfig
     mutator: SoftmaxMutator
 
-    def __init__(self, context: SearchContext, config: BilevelTrainerConfig) -> None:
+    def __init__(self, context: OneShotContext, config: BilevelTrainerConfig) -> None:
         super().__init__(context, config)
         self.weights: dict[str, Tensor] = {}
         self.alphas: list[Tensor] = []

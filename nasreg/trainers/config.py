@@ -5,10 +5,11 @@ What an option means to a run that is resumed is said with it; see ``nasreg.spec
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import EXECUTION, EXECUTION_BITS, EXTENDS, Config
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -92,20 +93,74 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     )
 
 
-class MultiTrialTrainerConfig(TrainerConfig):
-    """Options of a multi-trial trainer: how many architectures are trained, and how each."""
+def _architecture_text(value: Any) -> Any:
+    return value.to_json() if isinstance(value, Architecture) else value
 
-    trials: int = Field(default=20, ge=1, description="number of architectures to train", json_schema_extra=EXTENDS)
-    epochs: int = Field(default=20, ge=1, description="epochs of each trial")
-    lr: float = Field(default=0.025, gt=0, description="learning rate at the start of each trial (SGD)")
-    lr_min: float = Field(default=0.0, ge=0, description="learning rate that its cosine ends at")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(default=3e-4, ge=0, description="weight decay")
-    grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient")
-    max_parameters: int | None = Field(
-        default=None,
+
+def _check_budget(value: Any) -> Any:
+    expected = "a number above 0, or a share of the largest architecture such as 50%"
+    if isinstance(value, str):
+        number = value.strip().removesuffix("%")
+        if not value.strip().endswith("%") or not _is_positive(number):
+            raise ValueError(f"expected {expected}, got {value!r}")
+        return f"{number.strip()}%"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"expected {expected}, got {value!r}")
+    return value
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+Budget = Annotated[int | float | str, BeforeValidator(_check_budget)]
+"""An upper bound: a number, or text such as ``50%`` for a share of the largest architecture."""
+
+
+class MultiTrialTrainerConfig(Config):
+    """Options of a multi-trial search, whatever the algorithm; what a trial is worth, its evaluator says."""
+
+    max_trials: int = Field(
+        default=20, ge=1, description="number of architectures to evaluate", json_schema_extra=EXTENDS
+    )
+    max_failures: int = Field(
+        default=5,
         ge=1,
-        description="budget: an architecture whose network has more parameters is not trained; another one is proposed",
+        description="number of trials in a row whose failure ends the search",
+        json_schema_extra=EXECUTION,
+    )
+    max_parameters: Budget | None = Field(
+        default=None,
+        description="budget: an architecture whose network has more parameters is rejected and not evaluated; a number,"
+        " or a share of the largest architecture such as 50%",
+    )
+    max_macs: Budget | None = Field(
+        default=None, description="budget of multiply-accumulates for one image, as max_parameters"
+    )
+    max_latency_ms: Budget | None = Field(
+        default=None, description="budget of the latency of one image on the device, in milliseconds, as max_parameters"
+    )
+    max_rejected: int = Field(
+        default=1000,
+        ge=1,
+        description="number of proposals rejected in a row that ends the search with what it has",
+        json_schema_extra=EXECUTION,
+    )
+    duplicates: Literal["evaluate", "reject"] = Field(
+        default="evaluate", description="reject: an architecture that was proposed before is not evaluated again"
+    )
+    filter: str | None = Field(
+        default=None,
+        description="'package.module:name' or 'folder/file.py:name' of a function that takes an architecture and"
+        " returns whether to evaluate it",
+    )
+    initial: tuple[Annotated[str, BeforeValidator(_architecture_text)], ...] = Field(
+        default=(),
+        description="architectures to evaluate first, before the algorithm proposes its own: run directories,"
+        " architecture.json files, genotypes or their names",
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import nn
 
+from nasreg.executors.base import TrialExecutor
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
@@ -40,19 +42,23 @@ class RunContext:
 
     spec: RunSpec | RetrainSpec
     space: SearchSpaceSpec
-    data: RunData
     task: Task
     device: torch.device
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchContext(RunContext):
-    """The context of the trainer of a search."""
+class DataContext(RunContext):
+    """The context of a trainer that trains a model on data."""
+
+    data: RunData
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShotContext(DataContext):
+    """The context of the trainer of a one-shot search."""
 
     spec: RunSpec
     build_supernet: BuildSupernet
-    build_network: Callable[[Architecture], nn.Module]
-    """Builds the network of an architecture with new weights, in the form in which the space is retrained."""
     make_mutator: Callable[[SearchSpaceSpec], Any]
     """Makes the algorithm's mutator for a space."""
     capabilities: Mapping[str, Any]
@@ -60,7 +66,30 @@ class SearchContext(RunContext):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainContext(RunContext):
+class MultiTrialContext(RunContext):
+    """The context of the trainer of a multi-trial search."""
+
+    spec: RunSpec
+    make_mutator: Callable[[SearchSpaceSpec], Any]
+    """Makes the algorithm's mutator for a space."""
+    executor: TrialExecutor
+    """Evaluates proposals."""
+    objective: MetricSpec
+    """The metric that the evaluator scores by."""
+    metrics: tuple[MetricSpec, ...]
+    """What else the evaluator measures."""
+    measure_costs: Callable[[Architecture, Collection[str]], Mapping[str, float]]
+    """Measures costs of an architecture's network, given by name (``nasreg.specs.trial.COSTS``)."""
+    extreme_costs: Callable[[Literal["smallest", "largest"], Collection[str]], Mapping[str, float]]
+    """Measures the same of the smallest or largest architecture."""
+    initial: tuple[Architecture, ...] = ()
+    """Architectures to evaluate before those that the mutator proposes."""
+    accept: Callable[[Architecture], Any] | None = None
+    """Returns whether to evaluate an architecture; any if None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainContext(DataContext):
     """The context of a retraining."""
 
     spec: RetrainSpec

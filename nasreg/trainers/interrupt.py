@@ -6,17 +6,24 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Interruption:
     """A context that records Ctrl-C and SIGTERM instead of raising.
 
     Python delivers signals to the main thread only; in any other thread it does nothing.
+
+    Args:
+        finishing: What is finished first, for the message.
     """
 
-    def __init__(self) -> None:
+    silent: ClassVar[bool] = False
+    """Whether to print no message: in a worker process the main process prints it."""
+
+    def __init__(self, finishing: str = "finishing this step to save a checkpoint") -> None:
         self.wanted = False
+        self._finishing = finishing
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -30,7 +37,8 @@ class Interruption:
             raise KeyboardInterrupt
         self.wanted = True
         # Not print(): the signal may have come in the middle of one.
-        os.write(2, b"\nfinishing this step to save a checkpoint; press again to stop at once\n")
+        if not self.silent:
+            os.write(2, f"\n{self._finishing}; press again to stop at once\n".encode())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

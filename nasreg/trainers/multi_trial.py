@@ -1,139 +1,291 @@
-"""The trainer of multi-trial algorithms: architectures are proposed, trained one after the other, and scored.
+"""The trainer of multi-trial algorithms: propose, evaluate, observe.
 
-A trial is the network of one architecture, built anew and trained for some epochs; its score is the objective of the
-task on the validation split. The epochs of all trials are the epochs of the loop, so that a search resumes between
-trials and within one.
+Proposals are observed in the order of their ids, and one is made as soon as fewer than ``workers`` are out. So a search
+with k workers gives the same result each time, whichever of its trials ends first.
+
+The only state on disk are the records of the trials. A search that is resumed lets a new mutator propose and observe
+again what is recorded, in the recorded order, and then continues: nothing is lost, whenever the process died.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from nasreg.data.splits import Batch
-from nasreg.errors import ConfigError, TrainingError
-from nasreg.events import TrialEnded
-from nasreg.mutators.multi_trial import MultiTrialMutator, Trial
-from nasreg.nn.parameters import parameter_count
-from nasreg.specs.architecture import Architecture
-from nasreg.specs.metrics import metric_spec
-from nasreg.trainers.base import StepResult, cosine_rate
+from nasreg.errors import InterruptedRunError, TrainingError
+from nasreg.events import Notice, RunEnded, SearchStarted, TrialEnded, TrialStarted
+from nasreg.executors.base import Outcome
+from nasreg.mutators.multi_trial import MultiTrialMutator
+from nasreg.runs import files
+from nasreg.runs.output import RunOutput
+from nasreg.runs.trials import TrialFile, read_record, read_trials
+from nasreg.specs.trial import Proposal, Trial, TrialStatus
+from nasreg.trainers.admission import Admission
+from nasreg.trainers.base import Trainer
 from nasreg.trainers.config import MultiTrialTrainerConfig
-from nasreg.trainers.context import SearchContext
-from nasreg.trainers.search import SearchTrainer
+from nasreg.trainers.context import MultiTrialContext
+from nasreg.trainers.interrupt import Interruption
 
-MAX_REJECTED = 100
-"""Proposals above the budget, one after the other, after which the search gives up."""
+POLL_SECONDS = 0.2
+"""Time after which a search that waits for its workers looks for a signal."""
 
 
-class MultiTrialTrainer(SearchTrainer):
-    """Trains what a ``MultiTrialMutator`` proposes, and lets it observe the scores.
+@dataclass
+class _Pending:
+    """A proposal that the mutator has not observed yet."""
+
+    proposal: Proposal
+    observed: int
+    """Number of trials that had been observed when it was made."""
+    costs: Mapping[str, float]
+    trial: Trial | None = None
+    """None while it is evaluated."""
+
+
+class MultiTrialTrainer(Trainer):
+    """Evaluates what a ``MultiTrialMutator`` proposes, and lets it observe the trials.
+
+    Args:
+        context: The search.
+        config: Options.
+
+    Attributes:
+        mutator: Proposes.
 
     Raises:
-        ConfigError: The space has fewer architectures than there are to be trials, or the validation split is empty.
-        TrainingError: No architecture within the budget is proposed.
+        ConfigError: No architecture can meet a budget.
     """
 
-    config: MultiTrialTrainerConfig
-    mutator: MultiTrialMutator
+    context: MultiTrialContext
 
-    def __init__(self, context: SearchContext, config: MultiTrialTrainerConfig) -> None:
-        super().__init__(context, config)
-        size = context.space.size()
-        if config.trials > size:
-            raise ConfigError(f"trainer.trials is {config.trials}, but the space has only {size} architectures")
-        if not len(context.data.splits["validation"]):
-            raise ConfigError(
-                "the validation split, on which trials are scored, is empty: set dataset.validation_fraction"
-            )
-        self._seconds = 0.0
-        """Training time of the finished epochs of the present trial."""
+    def __init__(self, context: MultiTrialContext, config: MultiTrialTrainerConfig) -> None:
+        super().__init__(context)
+        self.config = config
+        self.mutator: MultiTrialMutator = context.make_mutator(context.space)
+        self._admission = Admission(context, config)
+        self._pending: deque[_Pending] = deque()
+        self._recorded: dict[int, Trial] = {}
+        self._latest_recorded = 0
+        self._file: TrialFile | None = None
+        self._evaluations = 0
+        """Proposals that were not rejected."""
+        self._ended = 0
+        """Those of them whose evaluation has ended."""
+        self._failures = 0
+        """Trials that failed in a row, in this process."""
+        self._finished = False
+        """Whether no further proposal is to be made."""
+        self._told_of_replay = False
 
     @property
-    def epochs(self) -> int:
-        """All epochs of all trials."""
-        return self.config.trials * self.config.epochs
+    def final_metrics(self) -> Mapping[str, float]:
+        """The score of the best trial, by the name of the objective, and what else was measured of it."""
+        best = self.mutator.best
+        if best is None or best.score is None:
+            return {}
+        return {self.context.objective.name: best.score.value, **best.metrics}
 
-    def setup(self) -> None:
-        """Make the mutator and the first trial, so that there is a model."""
-        self.mutator = self.context.make_mutator(self.context.space)
-        self._start_trial(self._propose())
+    def supernet(self) -> None:
+        """Return None: the trials share no weights."""
 
-    def _propose(self) -> nn.Module:
-        """Return the network of the next proposal within the budget."""
-        budget = self.config.max_parameters
-        for _ in range(MAX_REJECTED):
-            network = self._network(self.mutator.propose())
-            if budget is None or parameter_count(network) <= budget:
-                return network
-        raise TrainingError(
-            f"none of {MAX_REJECTED} architectures proposed in a row has at most {budget:,} parameters (the last one"
-            f" has {parameter_count(network):,}): raise trainer.max_parameters, or make the space smaller"
-        )
+    def fit(self, output: RunOutput | None = None) -> None:
+        """Search to the end, after the recorded trials if there are any.
 
-    def _network(self, architecture: Architecture) -> nn.Module:
-        return self.context.build_network(architecture)
+        Raises:
+            InterruptedRunError: Ctrl-C or SIGTERM; the trials are recorded.
+            TrainingError: ``max_failures`` trials failed in a row, or all of them.
+        """
+        self.output = output or RunOutput()
+        device = self.context.device
+        devices = [device] if device.type != "cpu" else []
+        with (
+            torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"),
+            Interruption("finishing what is running") as interruption,
+        ):
+            try:
+                self._open()
+                self.mutator.start(self.context.spec.seed)
+                self._search(interruption)
+            finally:
+                self.context.executor.close()
+                if self._file is not None:
+                    self._file.close()
+        self.emit(RunEnded(self.mutator.architecture(), self.run_path, self.final_metrics))
 
-    def _start_trial(self, network: nn.Module) -> None:
-        config = self.config
-        self.model = network.to(self.context.device)
-        self.optimizers = {
-            "weights": torch.optim.SGD(
-                self.model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-            )
-        }
-        self._seconds = 0.0
+    def _open(self) -> None:
+        if self.run is not None:
+            path = self.run.path / files.TRIALS
+            self._file = TrialFile(path)
+            better = self.context.objective.higher_is_better
+            fingerprint = self.context.space.fingerprint
+            trials = [read_record(each, fingerprint, higher_is_better=better) for each in read_trials(path)]
+            self._recorded = {trial.id: trial for trial in trials}
+            self._latest_recorded = max(self._recorded, default=0)
+        ended = sum(trial.status != "rejected" for trial in self._recorded.values())
+        context, spec = self.context, self.context.spec
+        facts = (str(context.device), self.config.max_trials, ended, self.run_path)
+        self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 
-    def start_epoch(self, epoch: int) -> None:
-        """Propose at the start of a trial, and set the learning rate: a cosine over the epochs of a trial."""
-        trial, within = divmod(epoch, self.config.epochs)
-        if trial and within == 0 and self.state.step == 0:
-            self._start_trial(self._propose())
-        rate = cosine_rate(self.config.lr, self.config.lr_min, within, self.config.epochs)
-        self.optimizers["weights"].param_groups[0]["lr"] = rate
+    def _search(self, interruption: Interruption) -> None:
+        while True:
+            while self._may_propose():
+                pending = self._propose()
+                if pending is None:
+                    break
+                self._pending.append(pending)
+                self._observe_rejected()
+            if not self._pending:
+                break
+            self._wait_for_first(interruption)
+            self._observe()
+            self._observe_rejected()
+        if self.mutator.best is None:
+            raise TrainingError(self._nothing_found())
 
-    def needs_arch_batch(self, epoch: int) -> bool:
-        """Return False: nothing is learned on the arch split."""
-        del epoch
-        return False
+    # -- proposing -----------------------------------------------------------------------------------------------------
 
-    def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
-        """Update the weights of the present trial."""
-        del arch
-        return self.descend(train, max_norm=self.config.grad_clip)
+    def _may_propose(self) -> bool:
+        number = self.mutator.n_proposed + 1
+        if number <= self._latest_recorded:
+            # As in the search that is resumed, also if that had other workers. Of one that had not ended it is only
+            # known that it was proposed before the next recorded one.
+            following = next(n for n in range(number, self._latest_recorded + 1) if n in self._recorded)
+            return self._recorded[following].observed <= self.mutator.n_observed
+        if self._finished or self._evaluations >= self.config.max_trials:
+            return False
+        return sum(not _is_rejected(pending) for pending in self._pending) < self.context.executor.workers
 
-    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Let the mutator observe the score at the end of a trial."""
-        self._seconds += self.state.seconds
-        number, within = divmod(epoch, self.config.epochs)
-        if within + 1 < self.config.epochs or self.mutator.proposed is None:
+    def _propose(self) -> _Pending | None:
+        number, observed = self.mutator.n_proposed + 1, self.mutator.n_observed
+        recorded = self._recorded.get(number)
+        proposal = self._next(number, recorded)
+        if proposal is None:
+            self._finished = self._finished or not self._pending
+            return None
+        if recorded is not None:
+            self._admission.remember(proposal)
+            self._count(recorded)
+            self._ended += recorded.status != "rejected"
+            return _Pending(proposal, observed, recorded.costs, recorded)
+        reason, costs = self._admission.check(proposal)
+        pending = _Pending(proposal, observed, costs)
+        if reason is None:
+            self._evaluations += 1
+            self.emit(TrialStarted(proposal.id))
+            self.context.executor.submit(proposal)
+        else:
+            pending.trial = Trial(proposal, "rejected", reason=reason, costs=costs, observed=observed)
+            self._record(pending.trial)
+            if ending := self._admission.exhausted():
+                self._finished = True
+                self.emit(Notice(f"the search ends with what it has: {ending}"))
+        return pending
+
+    def _next(self, number: int, recorded: Trial | None) -> Proposal | None:
+        """Return the next proposal: a given one, the mutator's, or the recorded one where that differs."""
+        initial = self.context.initial
+        if number <= len(initial):
+            proposal: Proposal | None = Proposal(number, initial[number - 1])
+        else:
+            proposal = self.mutator.next_proposal()
+        if recorded is not None and (proposal is None or proposal != recorded.proposal):
+            if not self._told_of_replay:
+                self._told_of_replay = True
+                self.emit(
+                    Notice(
+                        f"the algorithm would propose something else now for trial {number} and perhaps later ones than"
+                        " what is recorded, which is kept: the result may differ from that of a search that was not"
+                        " interrupted"
+                    )
+                )
+            proposal = recorded.proposal
+        if proposal is not None:
+            self.mutator.add(proposal)
+        return proposal
+
+    # -- trials --------------------------------------------------------------------------------------------------------
+
+    def _wait_for_first(self, interruption: Interruption) -> None:
+        """Wait until the first of the pending proposals has ended."""
+        executor = self.context.executor
+        while self._pending[0].trial is None:
+            try:
+                ended = executor.poll(POLL_SECONDS)
+            except InterruptedRunError as error:
+                self._stop(error)
+            for proposal, outcome in ended:
+                self._end(proposal, outcome)
+            if interruption.wanted:
+                self._stop(None)
+
+    def _end(self, proposal: Proposal, outcome: Outcome) -> None:
+        pending = next(each for each in self._pending if each.proposal.id == proposal.id)
+        status: TrialStatus = "failed" if outcome.score is None else "done"
+        rest = (outcome.score, outcome.reason, outcome.seconds, pending.costs, pending.observed)
+        trial = pending.trial = Trial(proposal, status, *rest)
+        self._ended += 1
+        self._record(trial)
+        if self.run is not None:
+            if outcome.traceback is not None:
+                with (self.run.path / files.TRIAL_ERRORS).open("a", encoding="utf-8") as file:
+                    file.write(f"trial {trial.id}\n{outcome.traceback}\n")
+            for name in (files.CHECKPOINT, files.PREVIOUS_CHECKPOINT):  # they were for resuming this trial
+                (self.run.path / files.trial_directory(trial.id) / name).unlink(missing_ok=True)
+
+    def _record(self, trial: Trial) -> None:
+        if self._file is not None:
+            self._file.append(trial)
+        self.emit(TrialEnded(trial, self._ended, self.config.max_trials, self.context.objective))
+
+    def _count(self, trial: Trial) -> None:
+        self._evaluations += trial.status != "rejected"
+
+    def _observe(self) -> None:
+        pending = self._pending.popleft()
+        trial = pending.trial
+        if trial is None:
+            raise RuntimeError("a trial is observed that has not ended")
+        self.mutator.record(trial)
+        if trial.id in self._recorded:
             return
-        trial = Trial(self.mutator.proposed, metrics[f"validation_{self.task.objective.name}"])
-        self.mutator.observe(trial)
-        self.emit(
-            TrialEnded(
-                trial=number,
-                trials=self.config.trials,
-                architecture=trial.architecture,
-                score=trial.score,
-                parameters=parameter_count(self.model),
-                seconds=self._seconds,
-                metric=metric_spec(f"validation_{self.task.objective.name}", self.task.metrics),
-            )
+        if trial.status == "failed":
+            self._failures += 1
+            if self._failures >= self.config.max_failures:
+                raise TrainingError(self._too_many_failures(trial))
+        elif trial.status == "done":
+            self._failures = 0
+
+    def _observe_rejected(self) -> None:
+        """Observe rejected proposals at once: it is known without an evaluation what becomes of them."""
+        while self._pending and _is_rejected(self._pending[0]):
+            self._observe()
+
+    # -- endings -------------------------------------------------------------------------------------------------------
+
+    def _stop(self, error: InterruptedRunError | None) -> None:
+        for proposal, outcome in self.context.executor.interrupt():
+            self._end(proposal, outcome)
+        where = f"interrupted after {self._ended} of {self.config.max_trials} trials"
+        if self.run is None:
+            raise InterruptedRunError(f"{where}; nothing was saved, since there is no run directory") from error
+        raise InterruptedRunError(f"{where}; resume with: {self.run.command('resume')}") from error
+
+    def _too_many_failures(self, trial: Trial) -> str:
+        seen = f"; see {self.run.path / files.TRIAL_ERRORS}" if self.run is not None else ""
+        return (
+            f"{self._failures} trials in a row failed, the last one, trial {trial.id}: {trial.reason}{seen}. Mend the"
+            " cause and resume, or raise trainer.max_failures"
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Add the clock of the present trial; the mutator knows which one it is."""
-        return {**super().state_dict(), "trial": {"seconds": self._seconds}}
+    def _nothing_found(self) -> str:
+        if self._evaluations:
+            seen = f"; see {self.run.path / files.TRIAL_ERRORS}" if self.run is not None else ""
+            return f"all {self._ended} trials failed{seen}"
+        return f"no architecture was evaluated: {self._admission.last_reason or 'the algorithm proposed none'}"
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Build the trial that was interrupted, and restore it."""
-        self.mutator.load_state_dict(state["mutator"])
-        if self.mutator.proposed is None:
-            raise ValueError("it has no proposal")
-        self._start_trial(self._network(self.mutator.proposed))
-        self._seconds = state["trial"]["seconds"]
-        super().load_state_dict(state)
+
+def _is_rejected(pending: _Pending) -> bool:
+    return pending.trial is not None and pending.trial.status == "rejected"

@@ -7,19 +7,25 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from nasreg.events import TrainedModel
+from nasreg.events import EpochEnded, Event, Notice, RunEnded, TrainedModel
 from nasreg.mutators.base import OneShotMutator
 from nasreg.nn import Execution, extract_space, set_execution
+from nasreg.runs.files import epoch_architecture
 from nasreg.trainers.config import OneShotTrainerConfig
-from nasreg.trainers.search import SearchTrainer
+from nasreg.trainers.context import OneShotContext
+from nasreg.trainers.loop import EpochTrainer
 
 
-class OneShotTrainer(SearchTrainer):
-    """Trains a supernet and its mutator.
+class OneShotTrainer(EpochTrainer):
+    """Trains a supernet and its mutator, which knows an architecture at any time.
 
     A subclass makes its optimisers in ``setup``, after ``super().setup()``, and does one step in ``train_step``.
+
+    Attributes:
+        mutator: Decides the choices.
     """
 
+    context: OneShotContext
     config: OneShotTrainerConfig
     mutator: OneShotMutator
     trained_model: ClassVar[TrainedModel] = "supernet"
@@ -59,6 +65,41 @@ class OneShotTrainer(SearchTrainer):
         set_execution(self.model, Execution())
         _set_memory_format(self.model, None)
         return self.model
+
+    def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
+        """Save the architecture of the epoch, and report it with what the mutator says of it."""
+        architecture = self.mutator.architecture()
+        epoch = self.state.epoch
+        if self.run:
+            self.run.write_text(epoch_architecture(epoch + 1), architecture.to_json())
+        self.emit(
+            EpochEnded(
+                epoch=epoch,
+                epochs=self.epochs,
+                seconds=seconds,
+                metrics=metrics,
+                architecture=architecture,
+                strengths=self.mutator.strengths(),
+                diagnostics=self.mutator.diagnostics(architecture),
+                weights=self.mutator.weights(),
+                model=self.trained_model,
+            )
+        )
+        for message in self.mutator.warnings(architecture):
+            self.emit(Notice(message))
+
+    def final_event(self) -> Event:
+        """Return the event that reports the architecture found."""
+        return RunEnded(self.mutator.architecture(), self.run_path, self.state.metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add the mutator."""
+        return {**super().state_dict(), "mutator": self.mutator.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.mutator.load_state_dict(state["mutator"])
 
 
 def _set_memory_format(model: nn.Module, memory_format: torch.memory_format | None) -> None:

@@ -18,12 +18,13 @@ from torchvision.ops import StochasticDepth
 from nasreg.data.splits import Batch
 from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
-from nasreg.trainers.base import BaseTrainer, StepResult, cosine_rate
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
+from nasreg.trainers.functional import learning_rate
+from nasreg.trainers.loop import EpochTrainer, StepResult
 
 
-class RetrainTrainer(BaseTrainer):
+class RetrainTrainer(EpochTrainer):
     """Trains one network from scratch, and measures it on the test set after each epoch.
 
     Args:
@@ -63,10 +64,13 @@ class RetrainTrainer(BaseTrainer):
 
     def start_epoch(self, epoch: int) -> None:
         """Set learning rate and drop-path."""
-        self.optimizers["weights"].param_groups[0]["lr"] = learning_rate(self.config, epoch)
+        config = self.config
+        self.optimizers["weights"].param_groups[0]["lr"] = learning_rate(
+            config.schedule, config.lr, config.lr_min, epoch, config.epochs, config.lr_decay
+        )
         for module in self.model.modules():
             if isinstance(module, StochasticDepth):
-                module.p = self.config.drop_path * epoch / self.config.epochs
+                module.p = config.drop_path * epoch / config.epochs
 
     def needs_arch_batch(self, epoch: int) -> bool:
         """Return False: there are no architecture parameters."""
@@ -149,12 +153,3 @@ class RetrainTrainer(BaseTrainer):
         self.best = state["best"]
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-
-
-def learning_rate(config: RetrainConfig, epoch: int) -> float:
-    """Return the learning rate of an epoch."""
-    if config.schedule == "exponential":
-        return config.lr * config.lr_decay**epoch
-    if config.schedule == "linear":
-        return config.lr_min + (config.lr - config.lr_min) * (1 - epoch / config.epochs)
-    return cosine_rate(config.lr, config.lr_min, epoch, config.epochs)

@@ -47,7 +47,7 @@ class Trainer(OneShotTrainer):
         return random.Random(int(torch.randint(2**31, ())))
 
     def train_step(self, train, arch):
-        self.mutator.current = self.mutator.space.sample(self.rng())
+        self.mutator.current = self.mutator.space.sample(self.rng)
         return self.descend(train)
 
 

@@ -13,7 +13,7 @@ from nasreg.errors import UnknownNameError
 from nasreg.nn import LayerChoice
 from nasreg.tasks import Classification, get_task
 from nasreg.testing import toy_images
-from nasreg.trainers import BaseTrainer
+from nasreg.trainers import EpochTrainer
 
 TASK = Classification()
 
@@ -151,13 +151,13 @@ class Recording(Classification):
 def recording(monkeypatch) -> Recording:
     """A task in place of that of each trainer."""
     task = Recording()
-    original = BaseTrainer.__init__
+    original = EpochTrainer.__init__
 
     def init(self, context, config):
         original(self, context, config)
         self.task = task
 
-    monkeypatch.setattr(BaseTrainer, "__init__", init)
+    monkeypatch.setattr(EpochTrainer, "__init__", init)
     return task
 
 

@@ -1,4 +1,4 @@
-"""All gradients of a training reach their optimisers through ``BaseTrainer.update``."""
+"""All gradients of a training reach their optimisers through ``EpochTrainer.update``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 import nasreg
 from nasreg.events import Event, StepEnded
 from nasreg.testing import toy_images
-from nasreg.trainers import BaseTrainer
+from nasreg.trainers import EpochTrainer
 
 CELLS = {"cells": 3, "channels": 2, "nodes": 2, "candidates": ["none", "skip_connect", "max_pool_3x3"]}
 STAGES = {"warmup_epochs": 1, "added_cells": [0, 1], "kept": [2], "dropout": [0.1, 0.1]}
@@ -38,7 +38,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch):
     found = Recorder()
-    original = BaseTrainer.update
+    original = EpochTrainer.update
 
     def update(self, optimizer, parameters, gradients=None, *, max_norm=None):
         parameters = list(parameters)
@@ -57,7 +57,7 @@ def recorder(monkeypatch):
         assert found.inside, "an optimiser stepped outside of update"
         found.steps.append(optimizer)
 
-    monkeypatch.setattr(BaseTrainer, "update", update)
+    monkeypatch.setattr(EpochTrainer, "update", update)
     handle = register_optimizer_step_post_hook(stepped)
     yield found
     handle.remove()

@@ -23,7 +23,7 @@ from nasreg.spaces.darts import build
 from nasreg.specs import NONE, CellSpec, DataInfo, InputChoiceSpec, LayerChoiceSpec, RunSpec, SearchSpaceSpec, Selection
 from nasreg.tasks import Classification
 from nasreg.testing import toy_images
-from nasreg.trainers import SearchContext
+from nasreg.trainers import OneShotContext
 from nasreg_darts.config import DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
@@ -52,7 +52,7 @@ class Smooth(nn.Module):
 
 def make_trainer(model: Callable[[], nn.Module] = lambda: Smooth().double(), **options: object) -> DartsTrainer:
     torch.manual_seed(0)
-    context = SearchContext(
+    context = OneShotContext(
         spec=RunSpec(
             algorithm="darts", space=Selection(name="own"), dataset=Selection(name="own"), mutator={}, trainer={}
         ),

@@ -17,7 +17,7 @@ from nasreg.spaces.config import DARTS_OPERATIONS, DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo, RunSpec, Selection
 from nasreg.tasks import Classification
-from nasreg.trainers import SearchContext
+from nasreg.trainers import OneShotContext
 from nasreg_darts.config import DartsTrainerConfig
 from nasreg_darts.mutator import DartsMutator
 from nasreg_darts.trainer import DartsTrainer
@@ -56,7 +56,7 @@ def network() -> torch.nn.Module:
 
 
 def make_trainer(**options: object) -> DartsTrainer:
-    context = SearchContext(
+    context = OneShotContext(
         spec=RunSpec(
             algorithm="darts", space=Selection(name="darts"), dataset=Selection(name="golden"), mutator={}, trainer={}
         ),

@@ -20,7 +20,7 @@ from nasreg.nn import CandidateSite, TransformHandle, extract_space, parameter_c
 from nasreg.report import draw_candidates, missing_packages
 from nasreg.runs import RunDirectory
 from nasreg.specs import NONE, SKIP, CellSpec, genotype_text
-from nasreg.trainers import BilevelTrainer, SearchContext
+from nasreg.trainers import BilevelTrainer, OneShotContext
 from nasreg_pdarts.config import PdartsTrainerConfig
 from nasreg_pdarts.mutator import PdartsMutator
 
@@ -61,7 +61,7 @@ class PdartsTrainer(BilevelTrainer):
     config: PdartsTrainerConfig
     mutator: PdartsMutator
 
-    def __init__(self, context: SearchContext, config: PdartsTrainerConfig) -> None:
+    def __init__(self, context: OneShotContext, config: PdartsTrainerConfig) -> None:
         super().__init__(context, config)
         self.stage = 0
         self.candidates: Candidates | None = None

@@ -24,11 +24,10 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             paper="Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search,"
             " https://arxiv.org/abs/1902.07638",
             family="multi-trial",
-            primitives=frozenset({"layer", "input", "cell"}),
-            splits=frozenset({"validation"}),
+            primitives=frozenset({"layer", "input", "cell", "cell/slots", "cell/loose-ends", "value", "repeat"}),
             mutator=MutatorSpec(factory="nasreg_random.mutator:RandomMutator", config="nasreg.specs:Config"),
             trainer=TrainerSpec(
-                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"
+                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg_random.config:RandomTrainerConfig"
             ),
             presets={
                 "default": Preset(
@@ -37,7 +36,8 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 ),
                 "demo": Preset(
                     summary="a real search of 8 small trials that ends within two minutes on two CPU cores",
-                    trainer={"trials": 8, "epochs": 6, "batch_size": 64, "lr": 0.1},
+                    trainer={"max_trials": 8},
+                    evaluator={"epochs": 6, "batch_size": 64, "lr": 0.1},
                     spaces={"darts": {"cells": 3, "channels": 8, "nodes": 3}, "chain": {"blocks": 3, "channels": 8}},
                 ),
             },

@@ -1,0 +1,144 @@
+"""The execution of a multi-trial search. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Executor
+from typing import Any, Literal
+
+from nasreg.config.custom_space import import_code
+from nasreg.config.resolve import ResolvedRun
+from nasreg.data import RunData
+from nasreg.engine.evaluation import EvaluationPlan, make_executor
+from nasreg.engine.search_job import SearchJob
+from nasreg.errors import ConfigError, PluginError
+from nasreg.events import Event
+from nasreg.networks.costs import extreme_architectures, network_costs
+from nasreg.networks.references import find_architecture
+from nasreg.registry import Registry
+from nasreg.runs import files
+from nasreg.runs.directory import RunDirectory
+from nasreg.specs import Architecture, EvaluatorSpec, MetricSpec
+from nasreg.specs.references import CodeRef, parse_reference
+from nasreg.tasks import get_task
+from nasreg.trainers import MultiTrialContext, MultiTrialTrainer, MultiTrialTrainerConfig
+from nasreg.trainers.device import resolve_device
+
+
+class MultiTrialJob(SearchJob):
+    """A search that evaluates architectures one by one.
+
+    Args:
+        run: The resolved run; its device is final.
+        registry: Where names are looked up.
+        data: The data, if the evaluator needs them.
+        directory: The run directory, if there is one.
+        executor: Evaluates the trials, in place of the executor that the spec names.
+    """
+
+    trainer: MultiTrialTrainer
+
+    def __init__(
+        self,
+        run: ResolvedRun,
+        registry: Registry,
+        data: RunData | None,
+        directory: RunDirectory | None,
+        executor: Executor | None = None,
+    ) -> None:
+        super().__init__(run, registry, data, directory)
+        spec, evaluator_spec = self.spec, _evaluator(run)
+        device = resolve_device(spec.device)
+        config = run.trainer_config
+        if not isinstance(config, MultiTrialTrainerConfig):
+            raise PluginError(
+                f"algorithm {self.algorithm.name!r}: the options of its trainer are no MultiTrialTrainerConfig"
+            )
+        path = directory.path if directory is not None else None
+        plan = EvaluationPlan(spec, evaluator_spec, run.space, run.dataset, self.space, path)
+        self.evaluator = plan.make_evaluator(device, data, self._emit)
+        make_mutator = self.algorithm.mutator.load_factory()
+        context = MultiTrialContext(
+            spec=spec,
+            space=self.space,
+            task=get_task(spec.task),
+            device=device,
+            make_mutator=lambda space: make_mutator(space, run.mutator_config),
+            executor=make_executor(plan, self.evaluator, executor),
+            objective=self.evaluator.objective,
+            metrics=tuple(self.evaluator.metrics),
+            measure_costs=self._measure_costs,
+            extreme_costs=self._extreme_costs,
+            initial=tuple(self._read_architecture(text) for text in config.initial),
+            accept=_filter(config.filter, run.space.import_path),
+        )
+        self.trainer = self.algorithm.trainer.load_factory()(context, config)
+
+    def _emit(self, event: Event) -> None:
+        self.trainer.emit(event)
+
+    @classmethod
+    def check(cls, run: ResolvedRun, registry: Registry) -> None:
+        """Check also that the evaluator can score the space."""
+        _evaluator(run).check_space(run.space.reference.title)
+        super().check(run, registry)
+
+    @classmethod
+    def needs_data(cls, run: ResolvedRun) -> bool:
+        """Return whether the evaluator needs the data."""
+        return "data" in _evaluator(run).needs
+
+    def _measure_costs(self, architecture: Architecture, names: Collection[str]) -> Mapping[str, float]:
+        return network_costs(self.build_network(architecture), self.info, names, self.trainer.context.device)
+
+    def _extreme_costs(self, which: Literal["smallest", "largest"], names: Collection[str]) -> Mapping[str, float]:
+        device = resolve_device(self.spec.device)
+        architectures = extreme_architectures(self.run.space, self.spec.space.options, self.space, self.info)
+        return network_costs(self.build_network(getattr(architectures, which)), self.info, names, device)
+
+    def _read_architecture(self, text: str) -> Architecture:
+        if text.lstrip().startswith("{"):
+            architecture = Architecture.from_json(text, "trainer.initial")
+            self.space.validate(architecture)
+            return architecture
+        found = find_architecture(text, space=self.run.space.reference.text, registry=self.registry)
+        return found.resolve(self.space)
+
+    @property
+    def objective(self) -> MetricSpec:
+        """The metric that the trials are scored by."""
+        return self.evaluator.objective
+
+    @property
+    def step_samples(self) -> int:
+        """Number of samples in a step of the evaluator, if it trains."""
+        config = self.evaluator.config
+        return -(-getattr(config, "batch_size", 2) // getattr(config, "accumulate", 1))
+
+    def begin(self, directory: RunDirectory) -> None:
+        """Write what the trials are scored by."""
+        metrics = [metric.model_dump(mode="json") for metric in self.evaluator.metrics]
+        directory.write_json(files.OBJECTIVE, {"objective": self.objective.model_dump(mode="json"), "metrics": metrics})
+
+    def close(self) -> None:
+        """Free what the evaluator holds."""
+        self.evaluator.close()
+
+
+def _evaluator(run: ResolvedRun) -> EvaluatorSpec:
+    if run.evaluator is None:
+        raise TypeError("a multi-trial search needs an evaluator")
+    return run.evaluator
+
+
+def _filter(text: str | None, import_path: str | None) -> Callable[[Architecture], Any] | None:
+    if text is None:
+        return None
+    reference = parse_reference(text)
+    if not isinstance(reference, CodeRef):
+        raise ConfigError(f"trainer.filter: {text!r} is invalid: expected package.module:name or folder/file.py:name")
+    found = import_code(reference, f"filter {text!r}", import_path)
+    if not callable(found):
+        raise ConfigError(f"trainer.filter: {text!r} is a {type(found).__name__}, not a function")
+    accept: Callable[[Architecture], Any] = found
+    return accept

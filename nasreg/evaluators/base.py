@@ -1,0 +1,102 @@
+"""The base class of evaluators, which give each proposal of a multi-trial search a score."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from nasreg.events import Event
+from nasreg.runs.directory import RunDirectory
+from nasreg.specs.architecture import Architecture
+from nasreg.specs.base import Config
+from nasreg.specs.metrics import MetricSpec
+from nasreg.specs.run import RunSpec
+from nasreg.specs.space import SearchSpaceSpec
+from nasreg.specs.trial import Proposal, Score
+from nasreg.tasks.base import Task
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorContext:
+    """What an evaluator knows of its search."""
+
+    spec: RunSpec
+    space: SearchSpaceSpec
+    task: Task
+    device: torch.device
+    data: RunData | None
+    """The images; None for an evaluator that does not need them."""
+    build_network: Callable[[Architecture], nn.Module]
+    """Builds the network of an architecture, on the CPU, with new weights drawn from torch's generator."""
+    directory: RunDirectory | None
+    """The run directory of the search, if it has one."""
+    emit: Callable[[Event], None]
+    """Sends an event to the callbacks of the search; has no effect in a worker process."""
+
+
+class Evaluator(ABC):
+    """Gives each proposal a score.
+
+    With several workers there is one evaluator in each process. The score of a proposal depends on the proposal and the
+    seed alone, not on the trials before it: torch's generators are seeded for each trial.
+
+    Args:
+        context: The search.
+        config: Options.
+    """
+
+    def __init__(self, context: EvaluatorContext, config: Config) -> None:
+        self.context = context
+        self.config = config
+
+    @property
+    @abstractmethod
+    def objective(self) -> MetricSpec:
+        """The metric that proposals are compared by: its name, unit and direction."""
+
+    @property
+    def metrics(self) -> Sequence[MetricSpec]:
+        """What is measured beside the objective and may be in ``Score.metrics``; a name without one is a number."""
+        return ()
+
+    def setup(self) -> None:  # noqa: B027  # nothing to do is a good default
+        """Prepare what takes long, such as reading a table. Called once in each process, before the first proposal."""
+
+    @abstractmethod
+    def evaluate(self, proposal: Proposal) -> Score:
+        """Return the score of a proposal, made with ``self.score``.
+
+        Raises:
+            Exception: Anything: the trial has failed, and the search continues.
+            InterruptedRunError: The search is interrupted, and the trial is evaluated when it is resumed.
+        """
+
+    def seed(self, proposal: Proposal) -> int:
+        """Return the seed of a proposal's evaluation, which depends on the seed of the search and the proposal's id."""
+        return random.Random(f"{self.context.spec.seed}/trial/{proposal.id}").getrandbits(32)
+
+    def score(self, value: float, **metrics: float) -> Score:
+        """Return a score.
+
+        Args:
+            value: The objective.
+            **metrics: Other measurements, by name.
+        """
+        return Score(float(value), {name: float(each) for name, each in metrics.items()}, self.higher_is_better)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the objective."""
+        return self.objective.higher_is_better
+
+    def close(self) -> None:  # noqa: B027  # nothing to do is a good default
+        """Free what the evaluator holds. Called once, at the end."""

@@ -1,0 +1,167 @@
+"""Evaluates proposals in worker processes of this machine, each with its part of the cores and a device of its own.
+
+Each worker is a ``ProcessPoolExecutor`` with one process, so that it is known whose process died. A process is
+spawned, not forked: torch's threads and CUDA do not survive a fork. A proposal whose process dies is evaluated once more
+in a new process; if that dies, too, the proposal has failed. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+
+from nasreg.errors import InterruptedRunError
+from nasreg.executors.base import Outcome, TrialExecutor
+from nasreg.specs.trial import Proposal
+
+ATTEMPTS = 2
+"""Number of processes that may die while they evaluate one proposal."""
+
+START_SECONDS = 30.0
+"""Time that a process has to start."""
+
+GRACE_SECONDS = 60.0
+"""Time that an interrupted evaluation has to save its state."""
+
+
+class ProcessExecutor(TrialExecutor):
+    """Evaluates proposals in worker processes.
+
+    Args:
+        start: Called once in each process, with the device of the worker; it prepares the evaluation, or raises.
+        evaluate: Evaluates a proposal in a process that has been prepared. Both have to be picklable.
+        devices: The device of each worker, by name.
+    """
+
+    def __init__(
+        self, start: Callable[[str], None], evaluate: Callable[[Proposal], Outcome], devices: Sequence[str]
+    ) -> None:
+        self.workers = len(devices)
+        self._evaluate = evaluate
+        self._workers = [_Worker(start, device, max(1, _cores() // len(devices))) for device in devices]
+        self._running: dict[Future[Outcome], tuple[_Worker, Proposal, int]] = {}
+
+    def submit(self, proposal: Proposal) -> None:
+        """Give a proposal to a worker that has none."""
+        busy = {worker for worker, _, _ in self._running.values()}
+        worker = next(worker for worker in self._workers if worker not in busy)
+        self._give(worker, proposal, 1)
+
+    def _give(self, worker: _Worker, proposal: Proposal, attempt: int) -> None:
+        self._running[worker.submit(self._evaluate, proposal)] = worker, proposal, attempt
+
+    def poll(self, timeout: float) -> list[tuple[Proposal, Outcome]]:
+        """Wait until one evaluation ends at least, or for the time given."""
+        ended = wait(self._running, timeout, FIRST_COMPLETED).done
+        found = []
+        for future in ended:
+            worker, proposal, attempt = self._running.pop(future)
+            try:
+                worker.check_started()
+                found.append((proposal, future.result()))
+            except BrokenProcessPool:
+                worker.close()
+                if attempt < ATTEMPTS:
+                    self._give(worker, proposal, attempt + 1)
+                else:
+                    reason = f"its worker process died, {ATTEMPTS} times (killed, or out of memory)"
+                    found.append((proposal, Outcome(None, reason)))
+        return found
+
+    def interrupt(self) -> list[tuple[Proposal, Outcome]]:
+        """Send each worker SIGTERM, on which a training saves a checkpoint, and wait for it."""
+        for worker in {worker for worker, _, _ in self._running.values()}:
+            worker.signal(signal.SIGTERM)
+        ended = wait(self._running, GRACE_SECONDS).done
+        found = []
+        for future in ended:
+            # An evaluation that saves nothing dies of the signal.
+            with contextlib.suppress(InterruptedRunError, BrokenProcessPool):
+                found.append((self._running[future][1], future.result()))
+        self._running = {}
+        return found
+
+    def close(self) -> None:
+        """End all processes at once."""
+        for worker in self._workers:
+            worker.close()
+
+
+class _Worker:
+    """One worker process, started when it is first used and again after it died."""
+
+    def __init__(self, start: Callable[[str], None], device: str, threads: int) -> None:
+        self._start = start
+        self._device = device
+        self._threads = threads
+        self._pool: ProcessPoolExecutor | None = None
+        self._pid: Future[int] | None = None
+        self._started: Future[None] | None = None
+
+    def submit(self, evaluate: Callable[[Proposal], Outcome], proposal: Proposal) -> Future[Outcome]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            with _environment(OMP_NUM_THREADS=str(self._threads), OMP_WAIT_POLICY="passive"):
+                self._pool = ProcessPoolExecutor(1, context, _begin)
+                self._pid = self._pool.submit(os.getpid)  # the process starts with the first task
+            self._started = self._pool.submit(self._start, self._device)
+        return self._pool.submit(evaluate, proposal)
+
+    def check_started(self) -> None:
+        """Raise what went wrong when the worker was prepared."""
+        if self._started is not None:
+            self._started.result()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process; one that has only just been started is waited for, or it would miss it."""
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError, BrokenProcessPool, TimeoutError):
+                os.kill(self._pid.result(START_SECONDS), number)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self.signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = self._pid = self._started = None
+
+
+def _begin() -> None:
+    """Begin a process: Ctrl-C is for the main process alone, and its death ends this one."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables that processes started in the block inherit: torch reads these when it is imported."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

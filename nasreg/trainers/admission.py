@@ -1,0 +1,123 @@
+"""Which proposals of a multi-trial search are evaluated: those within the budgets that pass the filter, each once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from nasreg.errors import ConfigError, TrainingError, one_line
+from nasreg.specs.architecture import Architecture
+from nasreg.specs.metrics import MetricSpec
+from nasreg.specs.trial import COSTS, Proposal
+from nasreg.trainers.config import MultiTrialTrainerConfig
+from nasreg.trainers.context import MultiTrialContext
+
+
+class Admission:
+    """Decides which proposals are evaluated.
+
+    Args:
+        context: The search.
+        config: Options.
+
+    Attributes:
+        last_reason: Why the last proposal was rejected.
+
+    Raises:
+        ConfigError: No architecture can meet a budget.
+    """
+
+    def __init__(self, context: MultiTrialContext, config: MultiTrialTrainerConfig) -> None:
+        self._context = context
+        self._config = config
+        self._limits = _limits(context, config)
+        self.last_reason: str | None = None
+        self._rejected = 0
+        self._seen: set[bytes] = set()
+        self._architectures: set[bytes] = set()
+
+    def check(self, proposal: Proposal) -> tuple[str | None, Mapping[str, float]]:
+        """Return why a proposal is not evaluated, or None, and the costs of its network that were measured.
+
+        Raises:
+            TrainingError: The filter failed.
+        """
+        duplicate = self.remember(proposal)
+        reason, costs = self._reason(proposal, duplicate=duplicate)
+        if reason is None:
+            self._rejected = 0
+        else:
+            self._rejected += 1
+            self.last_reason = reason
+        return reason, costs
+
+    def _reason(self, proposal: Proposal, *, duplicate: bool) -> tuple[str | None, Mapping[str, float]]:
+        if duplicate:
+            return "it was proposed before", {}
+        if not self._passes(proposal.architecture):
+            return f"filter {self._config.filter} refused it", {}
+        if not self._limits:
+            return None, {}
+        costs = self._context.measure_costs(proposal.architecture, self._limits)
+        for name, limit in self._limits.items():
+            if costs[name] > limit:
+                metric = _metric(name)
+                return f"{metric.title} {metric.format(costs[name])} above {metric.format(limit)}", costs
+        return None, costs
+
+    def _passes(self, architecture: Architecture) -> bool:
+        accept = self._context.accept
+        try:
+            return accept is None or bool(accept(architecture))
+        except Exception as error:
+            raise TrainingError(f"trainer.filter {self._config.filter}: {one_line(error)}") from error
+
+    def remember(self, proposal: Proposal) -> bool:
+        """Note a proposal; return whether it is a duplicate that is to be rejected."""
+        if self._config.duplicates != "reject":
+            return False
+        decisions = json.dumps(proposal.architecture.decisions, sort_keys=True)
+        architecture = hashlib.blake2b(decisions.encode(), digest_size=16).digest()
+        self._architectures.add(architecture)
+        rest = json.dumps([proposal.fidelity, dict(proposal.options)], sort_keys=True)
+        whole = hashlib.blake2b(architecture + rest.encode(), digest_size=16).digest()
+        if whole in self._seen:
+            return True
+        self._seen.add(whole)
+        return False
+
+    def exhausted(self) -> str | None:
+        """Return why no further proposal can be expected to pass, or None."""
+        size = self._context.space.size()
+        if self._config.duplicates == "reject" and len(self._architectures) >= size:
+            return f"all {size} architectures of the space were proposed"
+        if self._rejected >= self._config.max_rejected:
+            return f"{self._rejected} proposals in a row were rejected, the last one since: {self.last_reason}"
+        return None
+
+
+def _limits(context: MultiTrialContext, config: MultiTrialTrainerConfig) -> dict[str, float]:
+    given = {metric.name: getattr(config, f"max_{metric.name}") for metric in COSTS}
+    wanted = {name: limit for name, limit in given.items() if limit is not None}
+    shares = [name for name, limit in wanted.items() if isinstance(limit, str)]
+    largest = context.extreme_costs("largest", shares) if shares else {}
+    limits = {
+        name: float(limit.removesuffix("%")) / 100 * largest[name] if isinstance(limit, str) else float(limit)
+        for name, limit in wanted.items()
+    }
+    # Latencies vary from measurement to measurement: too little to refuse a search.
+    exact = [name for name in limits if name != "latency_ms"]
+    smallest = context.extreme_costs("smallest", exact) if exact else {}
+    for name in exact:
+        if smallest[name] > limits[name]:
+            metric = _metric(name)
+            raise ConfigError(
+                f"trainer.max_{name}: no architecture has {metric.format(limits[name])} {metric.title} or fewer; the"
+                f" smallest has {metric.format(smallest[name])}. Raise the budget, or make the space smaller"
+            )
+    return limits
+
+
+def _metric(name: str) -> MetricSpec:
+    return next(metric for metric in COSTS if metric.name == name)

@@ -1,0 +1,59 @@
+"""Small functions of training loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def set_training_mode(model: nn.Module) -> None:
+    """Set a model to training mode, except each BatchNorm with frozen parameters, whose statistics are frozen, too."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.affine and not any(p.requires_grad for p in module.parameters()):
+            module.eval()
+
+
+class Sums:
+    """Sums of the statistics of several pieces of a batch."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, statistics: Mapping[str, Tensor]) -> None:
+        """Add the statistics of a piece."""
+        self.values = {name: self.values[name] + value if self.values else value for name, value in statistics.items()}
+
+
+def cosine_rate(high: float, low: float, epoch: int, epochs: int) -> float:
+    """Return the learning rate of an epoch: a cosine from ``high`` in the first towards ``low`` after the last."""
+    return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+Schedule = Literal["constant", "cosine", "linear", "exponential"]
+
+
+def learning_rate(schedule: Schedule, high: float, low: float, epoch: int, epochs: int, decay: float = 1.0) -> float:
+    """Return the learning rate of an epoch.
+
+    Args:
+        schedule: How it falls.
+        high: Learning rate of the first epoch.
+        low: Learning rate that a cosine or linear schedule reaches after the last epoch.
+        epoch: The epoch, from 0.
+        epochs: All epochs.
+        decay: Factor per epoch of an exponential schedule.
+    """
+    match schedule:
+        case "constant":
+            return high
+        case "exponential":
+            return high * decay**epoch
+        case "linear":
+            return low + (high - low) * (1 - epoch / epochs)
+        case "cosine":
+            return cosine_rate(high, low, epoch, epochs)

@@ -1,0 +1,401 @@
+"""The loop of every training: epochs, steps, validation, checkpoints, events.
+
+One-shot searches, the trials of multi-trial searches, and retrainings fill it in.
+
+Everything that decides what comes next is in the checkpoint or a pure function of the seed and the loop's state, so
+that a resumed run continues bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
+from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
+from nasreg.nn.parameters import parameter_count
+from nasreg.runs.checkpoint import load_checkpoint, save_checkpoint
+from nasreg.runs.output import RunOutput
+from nasreg.trainers.base import Trainer
+from nasreg.trainers.config import TrainerConfig
+from nasreg.trainers.context import DataContext
+from nasreg.trainers.device import (
+    is_out_of_memory,
+    keeping_freed_memory,
+    peak_memory,
+    random_state,
+    reproducible,
+    set_random_state,
+)
+from nasreg.trainers.functional import Sums, set_training_mode
+from nasreg.trainers.interrupt import Interruption
+from nasreg.trainers.measure import measure
+
+if TYPE_CHECKING:
+    from nasreg.data import Batch
+
+
+@dataclass
+class LoopState:
+    """How far a run has come, and the statistics of the epoch so far."""
+
+    epoch: int = 0
+    step: int = 0
+    statistics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class StepResult(NamedTuple):
+    """The outcome of a training step."""
+
+    loss: float
+    """Mean loss of the train batch."""
+    statistics: Mapping[str, Tensor]
+    """Statistics of the train batch, from ``Task.statistics``."""
+
+
+class EpochTrainer(Trainer):
+    """Trains a model, epoch by epoch, in a way that can be interrupted anywhere.
+
+    Args:
+        context: The run.
+        config: Options.
+
+    Attributes:
+        model: The model that is trained, after ``setup``.
+        optimizers: By name; all of them are part of the checkpoint.
+        state: How far the run has come.
+    """
+
+    trained_model: ClassVar[TrainedModel] = "network"
+    """The kind of model that is trained and measured."""
+    model: nn.Module
+
+    context: DataContext
+
+    def __init__(self, context: DataContext, config: TrainerConfig) -> None:
+        super().__init__(context)
+        self.config = config
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.state = LoopState()
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """All epochs of the run."""
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Make the model, the optimisers, and in a search the mutator. Called once, with torch's generators seeded."""
+
+    def start_epoch(self, epoch: int) -> None:  # nothing to do is a good default
+        """Set learning rates; called before the first step of an epoch, also when it is resumed in its middle."""
+
+    def needs_arch_batch(self, epoch: int) -> bool:
+        """Return whether the steps of an epoch take batches of the arch split."""
+        del epoch
+        return True
+
+    @abstractmethod
+    def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
+        """Do one step.
+
+        Args:
+            train: A batch of the train split.
+            arch: A batch of the arch split; None if that split is empty or not needed.
+
+        Returns:
+            Mean loss and statistics of the train batch.
+        """
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Called after each epoch, when it was measured and before its checkpoint."""
+
+    @abstractmethod
+    def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
+        """Send ``EpochEnded``, after ``end_epoch``."""
+
+    @abstractmethod
+    def final_event(self) -> Event:
+        """Return the event that reports the result."""
+
+    def fit(self, output: RunOutput | None = None) -> None:
+        """Train to the end, starting from the last checkpoint if the run directory has one.
+
+        Args:
+            output: Where results go.
+
+        Raises:
+            InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint was written.
+            TrainingError: Out of memory, or a loss that is not finite.
+            CheckpointError: No checkpoint can be read.
+        """
+        self.output = output or RunOutput()
+        context, config = self.context, self.config
+        seeded = reproducible(context.spec.seed, context.device, deterministic=config.deterministic)
+        memory = keeping_freed_memory(context.device) if config.keep_freed_memory else nullcontext()
+        with memory, seeded, Interruption() as interruption:
+            try:
+                self.setup()
+                self._restore()
+                self._run(interruption)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise TrainingError(self._memory_advice()) from error
+                raise
+            finally:
+                context.data.close()
+        self.emit(self.final_event())
+
+    @property
+    def final_metrics(self) -> Mapping[str, float]:
+        """The metrics of the last epoch."""
+        return self.state.metrics
+
+    def _run(self, interruption: Interruption) -> None:
+        steps = self.context.data.splits["train"].steps(self.config.batch_size)
+        self.emit(
+            RunStarted(
+                spec=self.context.spec,
+                space=self.context.space,
+                metrics=tuple(self.task.metrics),
+                device=str(self.context.device),
+                parameters=parameter_count(self.model),
+                epochs=self.epochs,
+                steps=steps,
+                first_epoch=self.state.epoch,
+                first_step=self.state.step,
+                run_dir=self.run_path,
+                model=self.trained_model,
+            )
+        )
+        measured = False
+        saved = time.monotonic()
+        while self.state.epoch < self.epochs:
+            began = time.monotonic() - self.state.seconds
+            self.start_epoch(self.state.epoch)
+            set_training_mode(self.model)
+            for train, arch in self._batches(steps):
+                self._step(train, arch, steps)
+                self.state.seconds = time.monotonic() - began
+                if not measured:
+                    measured = True
+                    self._measure_memory()
+                if interruption.wanted:
+                    self._interrupted()
+                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
+            self._end_epoch(began)
+            saved = time.monotonic()
+            if interruption.wanted and self.state.epoch < self.epochs:
+                self._interrupted()
+
+    def _batches(self, steps: int) -> Iterator[tuple[Batch, Batch | None]]:
+        splits, epoch, start = self.context.data.splits, self.state.epoch, self.state.step
+
+        def batches(split: str) -> Iterator[Batch]:
+            size = self.config.batch_size
+            return splits[split].batches(batch_size=size, epoch=epoch, start=start, steps=steps - start)
+
+        if len(splits["arch"]) == 0 or not self.needs_arch_batch(epoch):
+            return ((batch, None) for batch in batches("train"))
+        return zip(batches("train"), batches("arch"), strict=True)
+
+    def _step(self, train: Batch, arch: Batch | None, steps: int) -> None:
+        result = self.train_step(train, arch)
+        state = self.state
+        state.step += 1
+        found = {name: float(value) for name, value in result.statistics.items()}
+        found["loss"] = result.loss * found["count"]  # with all terms that were differentiated
+        state.statistics = {name: state.statistics.get(name, 0.0) + value for name, value in found.items()}
+        metrics = self.task.compute(state.statistics)
+        loss = metrics.pop("loss")
+        self.emit(StepEnded(epoch=state.epoch, step=state.step, steps=steps, loss=loss, metrics=metrics))
+
+    def _measure_memory(self) -> None:
+        peak = peak_memory(self.context.device)
+        if peak is not None:
+            self.emit(MemoryMeasured(peak, str(self.context.device)))
+
+    def _end_epoch(self, began: float) -> None:
+        ended = self.state
+        metrics = {f"train_{name}": value for name, value in self.task.compute(ended.statistics).items()}
+        metrics |= self.measure()
+        self.end_epoch(ended.epoch, metrics)
+        self.report_epoch(metrics, time.monotonic() - began)
+        self.state = LoopState(epoch=ended.epoch + 1, metrics=metrics)
+        self._save()
+
+    def measure(self) -> dict[str, float]:
+        """Return the metrics that are measured after an epoch, named ``SPLIT_METRIC``, such as ``arch_accuracy``.
+
+        By default on the validation split, or on the arch split if nothing is held out for validation, or on the train
+        split if there is no other.
+        """
+        split = next(name for name in ("validation", "arch", "train") if len(self.context.data.splits[name]))
+        return self.measure_split(self.model, split)
+
+    def measure_split(self, model: nn.Module, split: str, *, detailed: bool = False) -> dict[str, float]:
+        """Return the metrics of a model on a split, named ``SPLIT_METRIC``."""
+        batch_size = -(-self.config.batch_size // self.config.accumulate)
+        samples = self.context.data.splits[split]
+        found = measure(model, samples, self.task, batch_size, self.autocast, detailed=detailed)
+        return {f"{split}_{name}": value for name, value in found.items()}
+
+    # -- what steps are made of ----------------------------------------------------------------------------------------
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context of a forward pass: mixed precision if the options ask for it."""
+        return torch.autocast(self.context.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def pieces(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
+        """Split a batch for gradient accumulation; each piece comes with its share of the mean."""
+        x, y = batch
+        n = min(self.config.accumulate, len(y))
+        return [(a, b, len(b) / len(y)) for a, b in zip(x.chunk(n), y.chunk(n), strict=True)]
+
+    def descend(self, batch: Batch, optimizer: str = "weights", *, max_norm: float | None = None) -> StepResult:
+        """Update the weights of the model by one step of gradient descent.
+
+        Args:
+            batch: Inputs ``(B, C, H, W)`` and targets.
+            optimizer: Name of their optimiser.
+            max_norm: Maximum norm of their gradient.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        self.optimizers[optimizer].zero_grad()
+        mean, sums = 0.0, Sums()
+        for x, y, share in self.pieces(batch):
+            with self.autocast():
+                output = self.model(x)
+            loss, prediction = self.criterion(output, y)
+            torch.autograd.backward(loss * share)
+            mean += self.check_finite(loss.detach(), "training") * share
+            sums.add(self.task.statistics(prediction, y))
+        self.update(optimizer, list(self.model.parameters()), max_norm=max_norm)
+        return StepResult(mean, sums.values)
+
+    def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a network's output, and the main prediction in it."""
+        prediction, _ = self.task.outputs(output)
+        return self.task.loss(prediction, target), prediction
+
+    def update(
+        self,
+        optimizer: str,
+        parameters: Iterable[Tensor],
+        gradients: Iterable[Tensor] | None = None,
+        *,
+        max_norm: float | None = None,
+    ) -> None:
+        """Update parameters by one step of an optimiser. All gradients of a training reach their optimisers here.
+
+        Args:
+            optimizer: Name of the optimiser.
+            parameters: Its parameters.
+            gradients: Their gradients, in the same order; by default those that ``backward`` left.
+            max_norm: Maximum norm of the gradient; longer ones are scaled down.
+        """
+        parameters = list(parameters)
+        if gradients is not None:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+        if max_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, max_norm)
+        self.optimizers[optimizer].step()
+
+    def check_finite(self, mean: Tensor, kind: str) -> float:
+        """Return a loss as a finite number.
+
+        Args:
+            mean: The loss, a scalar.
+            kind: Which loss it is, for the error.
+
+        Raises:
+            TrainingError: It is not finite.
+        """
+        loss = float(mean)
+        if not math.isfinite(loss):
+            kept = f"; the last checkpoint before it is in {self.run.path}" if self.run else ""
+            raise TrainingError(
+                f"the {kind} loss is {loss} in epoch {self.state.epoch + 1}, step {self.state.step + 1}{kept}."
+                " Lower the learning rate, or check the data"
+            )
+        return loss
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that training changes, except the loop's state and torch's generators."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self.model.load_state_dict(state["model"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def _save(self) -> None:
+        if self.run is None:
+            return
+        state = {
+            **self.state_dict(),
+            "loop": asdict(self.state),
+            "random": random_state(self.context.device),
+            "metrics_position": self.output.metrics.position() if self.output.metrics else 0,
+        }
+        path = save_checkpoint(self.run.path, state)
+        self.emit(CheckpointSaved(path, self.state.epoch, self.state.step))
+
+    def _restore(self) -> None:
+        if self.run is None:
+            return
+        state, problems = load_checkpoint(self.run.path, self.context.device)
+        for problem in problems:
+            self.emit(Notice(problem))
+        metrics_position = 0
+        if state is not None:
+            try:
+                self.load_state_dict(state)
+                self.state = LoopState(**state["loop"])
+                metrics_position = state["metrics_position"]
+                # Generators live on the CPU, whatever device the tensors were mapped to.
+                set_random_state({name: value.cpu() for name, value in state["random"].items()}, self.context.device)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise CheckpointError(
+                    f"the checkpoint in {self.run.path} is not of this run ({' '.join(str(error).split())[:200]})"
+                ) from error
+        if self.output.metrics:
+            self.output.metrics.truncate(metrics_position)
+
+    def _interrupted(self) -> None:
+        self._save()
+        where = f"in epoch {self.state.epoch + 1} after step {self.state.step}"
+        if self.run is None:
+            raise InterruptedRunError(f"interrupted {where}; nothing was saved, since there is no run directory")
+        raise InterruptedRunError(f"interrupted {where}; resume with: {self.run.command('resume')}")
+
+    def _memory_advice(self) -> str:
+        space = self.context.spec.space.options
+        size = ", ".join(f"space.{name}={space[name]}" for name in ("cells", "channels") if name in space)
+        pieces = f"--set trainer.accumulate={2 * self.config.accumulate}"
+        again = f"{self.run.command('resume')} {pieces}" if self.run else f"{pieces}"
+        return (
+            f"out of memory on {self.context.device} with trainer.batch_size={self.config.batch_size}"
+            f"{', ' + size if size else ''}: lower one of them, or compute each batch in pieces: {again}"
+        )
