@@ -11,6 +11,7 @@ import torch
 from nasreg.errors import InterruptedRunError, one_line
 from nasreg.evaluators.base import Evaluator
 from nasreg.executors.base import Outcome
+from nasreg.mutators.seeding import seed_torch
 from nasreg.specs.trial import Proposal, Score
 
 
@@ -25,7 +26,7 @@ def evaluate_proposal(evaluator: Evaluator, proposal: Proposal) -> Outcome:
     devices = [device] if device.type != "cpu" else []
     try:
         with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
-            torch.manual_seed(evaluator.seed(proposal))
+            seed_torch(evaluator.seed(proposal))
             score = evaluator.evaluate(proposal)
     except InterruptedRunError:
         raise

@@ -15,10 +15,9 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from nasreg.errors import PluginError
 from nasreg.mutators.base import Mutator
+from nasreg.mutators.seeding import seed_torch
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
 from nasreg.specs.space import SearchSpaceSpec
@@ -143,4 +142,4 @@ class MultiTrialMutator(Mutator):
 
     def _reseed(self, what: str, number: int) -> None:
         self.rng = random.Random(f"{self._seed}/{what}/{number}")
-        torch.manual_seed(self.rng.getrandbits(63))
+        seed_torch(self.rng.getrandbits(63))

@@ -85,9 +85,19 @@ def differ_by_one_decision(space, one, other):
     )
 
 
+def test_each_kind_by_enumeration(tiny):
+    check_neighbours(tiny)
+    check_encodings(tiny)
+    check_steps(tiny)
+
+
 @settings(max_examples=60)
 @given(small_spaces(80))
 def test_neighbours_are_all_that_one_change_reaches(space):
+    check_neighbours(space)
+
+
+def check_neighbours(space):
     everything = every_architecture(space)
     for one in everything[::7]:
         found = list(space.neighbours(one))
@@ -172,6 +182,13 @@ def test_a_child_can_have_any_mixture_of_nodes():
     assert len(masks) == 2 ** len(differing)
 
 
+def test_all_slots_of_a_node_come_from_one_parent():
+    space, rng = SearchSpaceSpec(choices=(TINY["slots"],)), random.Random(0)
+    one, other = (space.architecture({"cell": (edges,)}) for edges in ((("a", 0), ("a", 0)), (("b", 1), ("c", 1))))
+    children = {space.crossover(one, other, rng).to_json() for _ in range(100)}
+    assert children == {one.to_json(), other.to_json()}
+
+
 def test_sample_is_uniform(tiny):
     rng = random.Random(0)
     everything, draws = every_architecture(tiny), 400
@@ -185,6 +202,10 @@ def test_sample_is_uniform(tiny):
 @settings(max_examples=40)
 @given(small_spaces(120))
 def test_encodings_have_one_length_and_differ(space):
+    check_encodings(space)
+
+
+def check_encodings(space):
     codes = [space.encode(each) for each in every_architecture(space)]
     assert {len(code) for code in codes} == {space.encoding_size}
     assert len(set(codes)) == space.size()
@@ -271,6 +292,10 @@ def every_path(space, taken=()):
 @settings(max_examples=60)
 @given(small_spaces(120))
 def test_steps_and_architectures_are_one_to_one(space):
+    check_steps(space)
+
+
+def check_steps(space):
     paths = list(every_path(space))
     found = [space.architecture_of(path) for path in paths]
     assert len(found) == space.size()

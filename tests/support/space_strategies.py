@@ -44,24 +44,22 @@ def repeats(draw, key=None):
 
 
 @st.composite
-def cells(draw, key=None, max_nodes=4, max_candidates=4, forms=(False, True)):
-    """Draw a cell; ``forms`` are the possible values of ``repeat_sources``."""
+def cells(draw, key=None, max_nodes=4, max_candidates=4):
     inputs, nodes, kept = draw(st.integers(1, 3)), draw(st.integers(1, max_nodes)), draw(st.integers(1, 3))
-    slots = draw(st.sampled_from(forms))
-    none_selectable = draw(st.booleans())
-    operations = st.lists(names.filter(lambda name: name != NONE), min_size=1, max_size=max_candidates, unique=True)
+    slots, none_selectable = draw(st.booleans()), draw(st.booleans())
+    operations = names.filter(lambda name: name != NONE)
+    known = draw(st.lists(operations, min_size=1, max_size=max_candidates, unique=True))
+    alike = draw(st.booleans())
     candidates = []
     for node in range(nodes):
         for _ in range(kept if slots else 1):
             sources = inputs + node
-            # Where a node can do without an edge, its only candidate may be none, which may not be selectable.
-            spare = sources - (1 if slots else min(kept, sources))
+            spare = sources - (1 if slots else min(kept, sources))  # edges that may have no operation to choose
             for _ in range(sources):
-                listed = draw(operations)
-                if draw(st.booleans()):
-                    listed = [NONE, *listed[: 0 if spare and draw(st.booleans()) else None]]
-                    spare -= len(listed) == 1
-                candidates.append(tuple(listed))
+                some = known if alike else draw(st.lists(st.sampled_from(known), min_size=1, unique=True))
+                if spare and draw(st.booleans()) and not alike:
+                    some, spare = [], spare - 1
+                candidates.append((NONE, *some) if not some or (not alike and draw(st.booleans())) else tuple(some))
     states = inputs + nodes
     loose_ends = draw(st.booleans())
     concat = draw(st.lists(st.integers(0, states - 1), min_size=1, max_size=states, unique=True))
@@ -83,8 +81,9 @@ def cells(draw, key=None, max_nodes=4, max_candidates=4, forms=(False, True)):
 
 
 def choices(key=None, **cell):
-    """Draw a choice of any kind."""
-    return st.one_of(layer_choices(key), input_choices(key), value_choices(key), repeats(key), cells(key, **cell))
+    """Draw a choice of any kind, cells most often."""
+    other = layer_choices(key) | input_choices(key) | value_choices(key) | repeats(key)
+    return st.booleans().flatmap(lambda is_cell: cells(key, **cell) if is_cell else other)
 
 
 @st.composite
