@@ -32,7 +32,6 @@ def search_context(
         task=Classification(),
         device=device,
         build_supernet=build,
-        build_network=lambda architecture: build(),
         make_mutator=make_mutator,
         capabilities={"depth": depth},
     )

@@ -156,7 +156,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     top, sources = top_level(layers, ("format", "seed", "device", "task", "workers", "executor"))
     if evaluator is not None:
         top.setdefault("executor", "serial" if top.get("workers", 1) == 1 else "processes")
-    elif "workers" in top or "executor" in top:
+    elif top.get("workers", 1) != 1 or top.get("executor", "serial") != "serial":
         raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")

@@ -20,7 +20,7 @@ from nasreg.data.splits import Batch
 from nasreg.errors import ConfigError, WeightsError
 from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.config import TrainingEvaluatorConfig
-from nasreg.events import EpochEnded, Event, RunEnded, StepEnded, TrialProgress
+from nasreg.events import EpochEnded, Event, MemoryMeasured, Notice, RunEnded, StepEnded, TrialProgress
 from nasreg.nn.parameters import parameter_count
 from nasreg.runs import files
 from nasreg.runs.callbacks import JsonLines
@@ -50,6 +50,7 @@ class TrainingEvaluator(Evaluator):
         super().__init__(context, config)
         self._kept: dict[int, dict[str, Tensor]] = {}
         """Weights of trials by id, in a search without a run directory."""
+        self._measured_memory = False
         if not len(self._data.splits["validation"]):
             raise ConfigError(
                 "the validation split, on which trials are scored, is empty: set dataset.validation_fraction"
@@ -109,7 +110,11 @@ class TrainingEvaluator(Evaluator):
     @contextlib.contextmanager
     def _output(self, proposal: Proposal) -> Any:
         def progress(event: Event) -> None:
-            if isinstance(event, TrialProgress):
+            if isinstance(event, MemoryMeasured):
+                if self._measured_memory:
+                    return
+                self._measured_memory = True
+            if isinstance(event, TrialProgress | MemoryMeasured | Notice):
                 self.context.emit(event)
 
         if self.context.directory is None:

@@ -100,8 +100,8 @@ class SearchSpaceSpec(CachingSpec):
     def architecture(self, decisions: Mapping[str, Decision]) -> Architecture:
         """Make an architecture of this space out of decisions, after checking them.
 
-        Inputs and edges of a node are put in ascending order where their order means nothing, so that equal
-        architectures compare equal; ``validate`` accepts any order.
+        Inputs and edges of a node keep their order, as that of a published genotype, also where it means nothing; see
+        ``canonical``.
 
         Raises:
             ArchitectureError: A decision is missing, unknown or impossible.
@@ -111,7 +111,8 @@ class SearchSpaceSpec(CachingSpec):
         except ValidationError as error:
             key = error.errors()[0]["loc"][1]
             raise ArchitectureError(f"{key!r}: {decisions[str(key)]!r} is no decision of any choice") from error
-        return self._made(self._decisions(architecture))
+        self.validate(architecture)
+        return architecture
 
     def _made(self, decisions: Sequence[Any]) -> Architecture:
         """Return the architecture of decisions that are known to be valid, in the order of choices."""
@@ -146,7 +147,10 @@ class SearchSpaceSpec(CachingSpec):
             raise ArchitectureError(f"the architecture does not belong to this search space: {'; '.join(problems)}")
 
     def canonical(self, architecture: Architecture) -> Architecture:
-        """Return an equivalent architecture with inputs and edges in the order in which ``architecture`` puts them.
+        """Return an equivalent architecture with inputs and edges in ascending order, where their order means nothing.
+
+        Architectures that come of ``sample``, ``mutate`` and the other operations are in this order. Two architectures
+        are the same if their canonical forms are equal.
 
         Raises:
             ArchitectureError: It does not belong to this space.

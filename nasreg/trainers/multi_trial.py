@@ -78,6 +78,7 @@ class MultiTrialTrainer(Trainer):
         """Trials that failed in a row, in this process."""
         self._finished = False
         """Whether no further proposal is to be made."""
+        self._last_failed: Trial | None = None
         self._told_of_replay = False
 
     @property
@@ -249,6 +250,8 @@ class MultiTrialTrainer(Trainer):
         if trial is None:
             raise RuntimeError("a trial is observed that has not ended")
         self.mutator.record(trial)
+        if trial.status == "failed":
+            self._last_failed = trial
         if trial.id in self._recorded:
             return
         if trial.status == "failed":
@@ -281,9 +284,10 @@ class MultiTrialTrainer(Trainer):
         )
 
     def _nothing_found(self) -> str:
-        if self._evaluations:
+        if self._last_failed is not None:
+            trial = self._last_failed
             seen = f"; see {self.run.path / files.TRIAL_ERRORS}" if self.run is not None else ""
-            return f"all {self._ended} trials failed{seen}"
+            return f"all {self._ended} trials failed, the last one, trial {trial.id}: {trial.reason}{seen}"
         return f"no architecture was evaluated: {self._admission.last_reason or 'the algorithm proposed none'}"
 
 

@@ -59,6 +59,7 @@ def test_list(capsys):
         "algorithms": {name: nasreg.get_algorithm(name).summary for name in nasreg.list_algorithms()},
         "spaces": {name: nasreg.get_space(name).summary for name in nasreg.list_spaces()},
         "datasets": {name: nasreg.get_dataset(name).summary for name in nasreg.list_datasets()},
+        "evaluators": {name: nasreg.get_evaluator(name).summary for name in nasreg.list_evaluators()},
         "genotypes": {name: nasreg.get_genotype(name).summary for name in nasreg.list_genotypes()},
         "recipes": {name: nasreg.get_recipe(name).summary for name in nasreg.list_recipes()},
     }
@@ -77,7 +78,7 @@ def test_list(capsys):
         (["spaces", "no-*"], {"spaces": []}),
         (
             ["*digit?"],
-            {"algorithms": [], "spaces": [], "datasets": ["digits"], "genotypes": [], "recipes": []},
+            {"algorithms": [], "spaces": [], "datasets": ["digits"], "evaluators": [], "genotypes": [], "recipes": []},
         ),
     ],
 )

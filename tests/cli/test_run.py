@@ -63,12 +63,12 @@ def test_a_preset_that_the_user_names_is_not_said_to_be_the_data_sets(tmp_path, 
         "--set",
         "space.blocks=1",
         "--set",
-        "trainer.trials=1",
+        "trainer.max_trials=1",
     ]
-    argv += ["--set", "dataset.limit=60", "--set", "trainer.epochs=1", "--device", "cpu"]
+    argv += ["--set", "dataset.limit=60", "--set", "evaluator.epochs=1", "--device", "cpu"]
     assert main([*argv, "--out", str(tmp_path / "my run")]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("random: space chain, data set digits, preset demo, device cpu\n")
+    assert out.startswith("random: space chain, data set digits, preset demo, evaluator training, device cpu\n")
     assert err == f"next: nasreg retrain '{tmp_path / 'my run'}'\n"
 
 

@@ -130,12 +130,13 @@ def test_words_that_yaml_takes_for_truth_values(word):
 
 
 def test_learning_rates():
-    cosine = RetrainConfig(epochs=10, lr=1.0)
-    assert [learning_rate(cosine, epoch) for epoch in (0, 5)] == pytest.approx([1.0, 0.5])
-    linear = RetrainConfig(epochs=10, lr=1.0, schedule="linear")
-    assert [learning_rate(linear, epoch) for epoch in (0, 5, 9)] == pytest.approx([1.0, 0.5, 0.1])
-    exponential = RetrainConfig(epochs=10, lr=1.0, schedule="exponential")
-    assert [learning_rate(exponential, epoch) for epoch in (0, 2)] == pytest.approx([1.0, 0.97**2])
+    def rates(schedule, *epochs):
+        return [learning_rate(schedule, 1.0, 0.0, epoch, 10, decay=0.97) for epoch in epochs]
+
+    assert rates("constant", 0, 9) == [1.0, 1.0]
+    assert rates("cosine", 0, 5) == pytest.approx([1.0, 0.5])
+    assert rates("linear", 0, 5, 9) == pytest.approx([1.0, 0.5, 0.1])
+    assert rates("exponential", 0, 2) == pytest.approx([1.0, 0.97**2])
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +296,8 @@ def test_repeats_give_mean_and_deviation_and_are_resumed_after_an_interruption(t
 
 def test_other_spaces_retrain_too():
     notices = []
-    found = nasreg.search("chain", toy_images(48), "random", trainer={"trials": 1, "epochs": 1}, device="cpu")
+    options = {"trainer": {"max_trials": 1}, "evaluator_options": {"epochs": 1}}
+    found = nasreg.search("chain", toy_images(48), "random", device="cpu", **options)
     arguments = {"space": "chain", "space_options": {}}
     result = train(
         source=found.architecture,

@@ -307,7 +307,7 @@ def test_the_description_of_cells():
     assert describe_architecture(DARTS, KNOWN) == (
         "normal cell\n"
         "  node 0 = sep_conv_3x3(c_{k-2}) + skip_connect(c_{k-1})\n"
-        "  node 1 = max_pool_3x3(c_{k-2}) + dil_conv_5x5(node 0)\n"
+        "  node 1 = dil_conv_5x5(node 0)  + max_pool_3x3(c_{k-2})\n"
         "  node 2 = sep_conv_5x5(c_{k-1}) + sep_conv_3x3(node 1)\n"
         "  node 3 = avg_pool_3x3(c_{k-2}) + skip_connect(node 2)\n"
         "  c_{k}  = concat(node 0, node 1, node 2, node 3)\n"

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import nasreg
-from interrupting import Died, die_at, interrupt_at, notices
+from interrupting import Died, die_at, interrupt_at, interrupt_trial, notices
 from nasreg.data import DatasetConfig
-from nasreg.errors import CheckpointError, ConfigError, InterruptedRunError, RunDirectoryError
+from nasreg.errors import CheckpointError, InterruptedRunError, RunDirectoryError
+from nasreg.evaluators import TrainingEvaluatorConfig
 from nasreg.events import CheckpointSaved
 from nasreg.runs.directory import RunDirectory
 from nasreg.testing import differences, toy_images
@@ -23,7 +24,8 @@ from tiny import TRAINER, Net
 pytestmark = pytest.mark.usefixtures("without_report")
 
 DIGITS = {"limit": 40}
-RANDOM = {"trials": 2, "epochs": 1, "batch_size": 16}
+RANDOM = {"max_trials": 2}
+SHORT = {"epochs": 1, "batch_size": 16}
 
 
 def search(out: Path, trainer=TRAINER, data=None, **more):
@@ -39,6 +41,7 @@ def search_digits(out: Path | None = None, algorithm: str = "darts", trainer=Non
         space_options={"blocks": 2, "channels": 2},
         dataset_options=DIGITS,
         trainer={**options, **(trainer or {})},
+        evaluator_options=None if algorithm == "darts" else SHORT,
         device="cpu",
         out=out,
         **more,
@@ -264,10 +267,10 @@ def test_a_resolved_device_is_no_change(tmp_path, cut_digits):
 
 
 def test_the_kind_of_each_option_is_declared():
-    assert MultiTrialTrainerConfig.resume_kind("trials") == "extends"
-    assert MultiTrialTrainerConfig.resume_kind("epochs") == "result"
-    assert MultiTrialTrainerConfig.resume_kind("accumulate") == "execution"
-    assert MultiTrialTrainerConfig.changes_bits("accumulate")
+    assert MultiTrialTrainerConfig.resume_kind("max_trials") == "extends"
+    assert TrainingEvaluatorConfig.resume_kind("epochs") == "result"
+    assert TrainingEvaluatorConfig.resume_kind("accumulate") == "execution"
+    assert TrainingEvaluatorConfig.changes_bits("accumulate")
     assert DatasetConfig.resume_kind("workers") == "execution"
     assert not DatasetConfig.changes_bits("workers")
     assert DatasetConfig.resume_kind("no such option") == "result"
@@ -275,16 +278,16 @@ def test_the_kind_of_each_option_is_declared():
 
 def test_more_trials_extend_a_finished_search(tmp_path, trials):
     run = copy_of(trials, tmp_path)
-    with pytest.raises(RunDirectoryError, match=r"has finished: .*; a larger trainer.trials extends it"):
+    with pytest.raises(RunDirectoryError, match=r"has finished: .*; a larger trainer.max_trials extends it"):
         nasreg.resume(run)
-    with pytest.raises(RunDirectoryError, match=r"trainer.trials=1 \(was 2\)"):
-        nasreg.resume(run, settings=["trainer.trials=1"])
+    with pytest.raises(RunDirectoryError, match=r"trainer.max_trials=1 \(was 2\)"):
+        nasreg.resume(run, settings=["trainer.max_trials=1"])
     messages: list[str] = []
-    extended = nasreg.resume(run, settings=["trainer.trials=4"], callbacks=[notices(messages)])
+    extended = nasreg.resume(run, settings=["trainer.max_trials=4"], callbacks=[notices(messages)])
     assert messages == []
     assert [trial["trial"] for trial in extended.trials] == [1, 2, 3, 4]
-    assert RunDirectory(run).status["changes"] == [{"trainer.trials": [2, 4]}]
-    longer = search_digits(tmp_path / "longer", "random", {"trials": 4})
+    assert RunDirectory(run).status["changes"] == [{"trainer.max_trials": [2, 4]}]
+    longer = search_digits(tmp_path / "longer", "random", {"max_trials": 4})
     assert not differences(run, longer.run_dir)
     assert extended.architecture == longer.architecture
 
@@ -292,16 +295,9 @@ def test_more_trials_extend_a_finished_search(tmp_path, trials):
 def test_an_interrupted_search_can_be_extended_and_interrupted_again(tmp_path, trials):
     run = copy_of(trials, tmp_path)
     with pytest.raises(InterruptedRunError):
-        nasreg.resume(run, settings=["trainer.trials=3"], callbacks=[interrupt_at(2)])
+        nasreg.resume(run, settings=["trainer.max_trials=3"], callbacks=[interrupt_trial(3)])
     nasreg.resume(run)
-    assert not differences(run, search_digits(tmp_path / "longer", "random", {"trials": 3}).run_dir)
-
-
-def test_more_trials_than_architectures_do_not_extend_a_search(tmp_path, trials):
-    run = copy_of(trials, tmp_path)
-    with pytest.raises(ConfigError, match=r"trainer.trials is 1000, but the space has only \d+ architectures"):
-        nasreg.resume(run, settings=["trainer.trials=1000"])
-    assert RunDirectory(run).status["state"] == "done"
+    assert not differences(run, search_digits(tmp_path / "longer", "random", {"max_trials": 3}).run_dir)
 
 
 SPACE = """

@@ -111,6 +111,17 @@ class WithAuxiliary(nn.Module):
         return (self.head(features), self.auxiliary(features)) if self.training else self.head(features)
 
 
+def short(algorithm, options):
+    """Return the arguments of a search in which the options are those of the training."""
+    if algorithm == "random":
+        return {"trainer": {"max_trials": 2}, "evaluator_options": options}
+    return {"trainer": options}
+
+
+def last_metrics(result):
+    return result.trials[-1]["metrics"] if result.trials else result.history[-1]
+
+
 @pytest.mark.parametrize(
     ("algorithm", "trainer"),
     [
@@ -118,13 +129,13 @@ class WithAuxiliary(nn.Module):
         ("darts", {"epochs": 1, "second_order": True}),
         ("darts", {"epochs": 1, "second_order": True, "hessian_product": "exact"}),
         ("darts", {"epochs": 1, "precision": "bfloat16", "accumulate": 2}),
-        ("random", {"trials": 2, "epochs": 1}),
+        ("random", {"epochs": 1}),
     ],
 )
 def test_models_with_several_outputs_in_training_mode(algorithm, trainer):
     options = {"batch_size": 16, **trainer}
-    result = nasreg.search(WithAuxiliary, toy_images(), algorithm, trainer=options, device="cpu")
-    assert math.isfinite(result.history[-1]["train_loss"])
+    result = nasreg.search(WithAuxiliary, toy_images(), algorithm, **short(algorithm, options), device="cpu")
+    assert math.isfinite(last_metrics(result)["train_loss"])
     assert result.model().eval()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
 
 
@@ -163,10 +174,10 @@ def recording(monkeypatch) -> Recording:
 
 @pytest.mark.parametrize(("algorithm", "split"), [("darts", "arch"), ("random", "validation")])
 def test_the_trainer_of_a_search_asks_its_task(recording, algorithm, split):
-    trainer = {"epochs": 1, "batch_size": 16} | ({"trials": 1} if algorithm == "random" else {})
-    result = nasreg.search(WithAuxiliary, toy_images(), algorithm, trainer=trainer, device="cpu")
+    options = short(algorithm, {"epochs": 1, "batch_size": 16})
+    result = nasreg.search(WithAuxiliary, toy_images(), algorithm, **options, device="cpu")
     assert recording.asked == {"loss with smoothing 0", "statistics", "compute"}
-    assert (result.history[0]["train_marked"], result.history[0][f"{split}_marked"]) == (1.0, 1.0)
+    assert (last_metrics(result)["train_marked"], last_metrics(result)[f"{split}_marked"]) == (1.0, 1.0)
 
 
 def test_the_trainer_of_a_retraining_asks_its_task(recording):

@@ -9,7 +9,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import nasreg
-from nasreg.events import Event, StepEnded
+from nasreg.events import Event, StepEnded, TrialProgress
 from nasreg.testing import toy_images
 from nasreg.trainers import EpochTrainer
 
@@ -27,7 +27,7 @@ class Recorder:
         self.by_step: list[Counter[str]] = []
 
     def __call__(self, event: Event) -> None:
-        if not isinstance(event, StepEnded):
+        if not isinstance(event, StepEnded | TrialProgress):
             return
         assert self.steps == [optimizer for _, optimizer in self.updates]
         self.by_step.append(Counter(name for name, _ in self.updates))
@@ -75,14 +75,17 @@ BOTH, WEIGHTS = Counter({"arch": 1, "weights": 1}), Counter({"weights": 1})
         ("darts", {"epochs": 1, "second_order": True}, [BOTH] * 2),
         ("darts", {"epochs": 1, "second_order": True, "hessian_product": "exact"}, [BOTH] * 2),
         ("pdarts", {"epochs": 2, **STAGES}, ([WEIGHTS] * 2 + [BOTH] * 2) * 2),
-        ("random", {"epochs": 1, "trials": 2, "accumulate": 2}, [WEIGHTS] * 8),
+        ("random", {"epochs": 1, "accumulate": 2}, [WEIGHTS] * 8),
     ],
     ids=["first order", "accumulated", "budget", "second order", "exact second order", "stages", "trials"],
 )
 def test_each_step_of_a_search_updates_through_one_method(recorder, algorithm, trainer, expected):
     options = {"batch_size": 8, **trainer}
     data = toy_images(32 if algorithm != "random" else 40)
-    nasreg.search("darts", data, algorithm, space_options=CELLS, trainer=options, device="cpu", callbacks=[recorder])
+    given = {"trainer": options}
+    if algorithm == "random":
+        given = {"trainer": {"max_trials": 2}, "evaluator_options": options}
+    nasreg.search("darts", data, algorithm, space_options=CELLS, device="cpu", callbacks=[recorder], **given)
     assert recorder.by_step == expected
     assert recorder.updates == []
     assert recorder.steps == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from nasreg.events import Event, Notice, StepEnded
+from nasreg.events import Event, Notice, StepEnded, TrialProgress
 
 
 class Died(BaseException):
@@ -27,6 +27,16 @@ def interrupt_at(epoch: int, step: int = 1) -> Callable[[Event], None]:
 
     def interrupt(event: Event) -> None:
         if isinstance(event, StepEnded) and (event.epoch, event.step) == (epoch, step):
+            signal.raise_signal(signal.SIGINT)
+
+    return interrupt
+
+
+def interrupt_trial(trial: int, step: int = 1) -> Callable[[Event], None]:
+    """Return a callback that sends this process SIGINT after a step of the first epoch of a trial; ids are from 1."""
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrialProgress) and (event.trial, event.epoch, event.step) == (trial, 0, step):
             signal.raise_signal(signal.SIGINT)
 
     return interrupt

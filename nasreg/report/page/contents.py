@@ -236,7 +236,7 @@ def _check_complete(path: Path) -> None:
         text = path.read_bytes() if path.exists() else b"\n"
     except OSError as error:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
-    if not text.endswith(b"\n"):
+    if text and not text.endswith(b"\n"):
         raise RunDirectoryError(f"{path} is damaged: the run is done, but the last line of the file is incomplete")
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 import nasreg
 from nasreg.config.resolve import RunRequest, resolve
 from nasreg.mutators import SoftmaxMutatorConfig, derive_cell
-from nasreg.nn import Execution, InputChoice, LayerChoice, extract_space, freeze, set_execution
+from nasreg.nn import Execution, InputChoice, LayerChoice, extract_space, set_execution
 from nasreg.registry import Registry
 from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
@@ -61,7 +61,6 @@ def make_trainer(model: Callable[[], nn.Module] = lambda: Smooth().double(), **o
         task=Classification(),
         device=CPU,
         build_supernet=model,
-        build_network=lambda architecture: freeze(model(), architecture),
         make_mutator=lambda space: DartsMutator(space, SoftmaxMutatorConfig(init_std=0.5)).double(),
         capabilities={},
     )

@@ -64,7 +64,6 @@ def make_trainer(**options: object) -> DartsTrainer:
         data=None,  # type: ignore[arg-type]  # the batches are given
         task=Classification(),
         build_supernet=network,
-        build_network=lambda architecture: network(),
         make_mutator=lambda space: DartsMutator(space, SoftmaxMutatorConfig()).double(),
         capabilities={},
         device=torch.device("cpu"),
