@@ -1,8 +1,8 @@
 """Evaluates proposals in worker processes of this machine, each with its part of the cores and a device of its own.
 
 Each worker is a ``ProcessPoolExecutor`` with one process, so that it is known whose process died. A process is
-spawned, not forked: torch's threads and CUDA do not survive a fork. A proposal whose process dies is evaluated once more
-in a new process; if that dies, too, the proposal has failed. Imports no torch.
+spawned, not forked: torch's threads and CUDA do not survive a fork. A proposal whose process dies is evaluated once
+more in a new process; if that dies, too, the proposal has failed. Imports no torch.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from nasreg.nn import extract_space
 from nasreg.registry import default_registry
 from nasreg.specs import DataInfo
 from nasreg.testing import differences, short_options, toy_images
-from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.retraining import RetrainTrainer, learning_rate
 from tiny import Net, Own
 from words import check_refused
@@ -298,7 +297,7 @@ def test_other_spaces_retrain_too():
     notices = []
     options = {"trainer": {"max_trials": 1}, "evaluator_options": {"epochs": 1}}
     found = nasreg.search("chain", toy_images(48), "random", device="cpu", **options)
-    arguments = {"space": "chain", "space_options": {}}
+    arguments = {"space": "chain", "space_options": {}, "trainer": {**TRAINER, "epochs": 8}}
     result = train(
         source=found.architecture,
         callbacks=[lambda event: notices.append(event.message) if isinstance(event, Notice) else None],

@@ -1,4 +1,4 @@
-"""Random search: distinct proposals, scores on the validation split, the best as the result."""
+"""Random search: distinct proposals, drawn uniformly, the best as the result."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ import torch
 from torch import nn
 
 import nasreg
-from nasreg.errors import ConfigError, TrainingError, UsageError
-from nasreg.events import TrialEnded
+from nasreg.errors import ConfigError, UsageError
+from nasreg.events import Notice, TrialEnded
 from nasreg.nn import LayerChoice
 from nasreg.testing import toy_images
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
-TRAINER = {"trials": 4, "epochs": 2, "batch_size": 32, "lr": 0.1}
+TRAINER = {"max_trials": 4}
+SHORT = {"epochs": 2, "batch_size": 32, "lr": 0.1}
 SPACE = {"blocks": 2, "channels": 2}
 DATA = {"validation_fraction": 0.25}
 
 
 def search(out=None, space="chain", space_options=SPACE, callbacks=(), **more):
-    arguments = {"trainer": TRAINER, "dataset_options": DATA, "seed": 1, "device": "cpu", **more}
+    arguments = {
+        "trainer": TRAINER,
+        "evaluator_options": SHORT,
+        "dataset_options": DATA,
+        "seed": 1,
+        "device": "cpu",
+        **more,
+    }
     return nasreg.search(
         space, toy_images(80), "random", out=out, space_options=space_options, callbacks=callbacks, **arguments
     )
@@ -31,18 +39,21 @@ def search(out=None, space="chain", space_options=SPACE, callbacks=(), **more):
 def test_the_result_is_the_best_of_distinct_trials(tmp_path):
     ended = []
     result = search(tmp_path / "run", callbacks=[lambda e: ended.append(e) if isinstance(e, TrialEnded) else None])
-    assert [(event.trial, event.trials) for event in ended] == [(n, 4) for n in range(4)]
-    assert len({event.architecture.to_json() for event in ended}) == 4
-    best = max(ended, key=lambda event: event.score)
-    assert result.architecture == best.architecture
-    assert [trial["trial"] for trial in result.trials] == [1, 2, 3, 4]
-    assert [trial["score"] for trial in result.trials] == [event.score for event in ended]
-    assert all(trial["parameters"] > 0 and trial["seconds"] > 0 for trial in result.trials)
-    assert len(result.history) == 8
-    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    assert [line["trial"] for line in lines if line["event"] == "trial"] == [1, 2, 3, 4]
+    assert [(event.trial.id, event.ended, event.max_trials) for event in ended] == [(n, n, 4) for n in range(1, 5)]
+    assert len({event.trial.architecture.to_json() for event in ended}) == 4
+    best = max(ended, key=lambda event: event.trial.score)
+    assert result.architecture == best.trial.architecture
+    lines = [json.loads(line) for line in (tmp_path / "run/trials.jsonl").read_text().splitlines()]
+    assert result.trials == lines
+    assert [line["score"] for line in lines] == [event.trial.score.value for event in ended]
+    assert all(line["metrics"]["parameters"] > 0 and line["seconds"] > 0 for line in lines)
     # the score is the accuracy on the validation split after the last epoch of a trial
-    assert [event.score for event in ended] == [epoch["validation_accuracy"] for epoch in result.history[1::2]]
+    for line in lines:
+        text = (tmp_path / f"run/trials/{line['trial']:06}/metrics.jsonl").read_text()
+        epochs = [each for each in map(json.loads, text.splitlines()) if each["event"] == "epoch"]
+        assert len(epochs) == 2
+        assert line["score"] == epochs[-1]["validation_accuracy"]
+    assert result.objective.title == "validation accuracy"
     assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
     with pytest.raises(UsageError, match="no supernet"):
         result.model(keep_weights=True)
@@ -69,8 +80,8 @@ def test_a_class_is_built_anew_for_each_trial_and_an_instance_copied():
     net = Net()
     before = [parameter.detach().clone() for parameter in net.parameters()]
     for space in (Net, net):
-        result = search(space=space, space_options=None, trainer={**TRAINER, "trials": 3})
-        assert {trial["architecture"]["decisions"]["a"] for trial in result.trials} == {"0", "1", "2"}
+        result = search(space=space, space_options=None, trainer={"max_trials": 3})
+        assert {trial["architecture"]["a"] for trial in result.trials if trial["status"] == "done"} == {"0", "1", "2"}
         assert result.model()(torch.rand(2, 1, 8, 8)).shape == (2, 2)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
     kept = dict(net.named_parameters())  # the network of an instance has the weights that it had before the search
@@ -80,10 +91,13 @@ def test_a_class_is_built_anew_for_each_trial_and_an_instance_copied():
     )
 
 
-def test_more_trials_than_architectures_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"trainer.trials is 4, but the space has only 3 architectures"):
-        search(tmp_path / "run", space=Net, space_options=None)
-    assert not (tmp_path / "run").exists()
+def test_a_space_that_is_used_up_ends_the_search_with_what_it_has():
+    notices = []
+    callbacks = [lambda event: notices.append(event.message) if isinstance(event, Notice) else None]
+    result = search(space=Net, space_options=None, callbacks=callbacks)
+    assert sum(trial["status"] == "done" for trial in result.trials) == 3
+    assert {trial["reason"] for trial in result.trials if trial["status"] == "rejected"} <= {"it was proposed before"}
+    assert notices == ["the search ends with what it has: all 3 architectures of the space were proposed"]
 
 
 def test_an_empty_validation_split_is_refused():
@@ -96,19 +110,9 @@ def test_an_empty_validation_split_is_refused():
 
 def test_accumulated_gradients():
     losses = [
-        search(trainer={**TRAINER, "trials": 1, "accumulate": accumulate}, space=Net, space_options=None).history
-        for accumulate in (1, 4)
+        search(
+            trainer={"max_trials": 1}, evaluator_options={**SHORT, "accumulate": n}, space=Net, space_options=None
+        ).trials[0]["metrics"]["train_loss"]
+        for n in (1, 4)
     ]
-    assert losses[0][-1]["train_loss"] == pytest.approx(losses[1][-1]["train_loss"], rel=1e-4)
-
-
-def test_a_budget_of_parameters(tmp_path):
-    sizes = [trial["parameters"] for trial in search().trials]
-    budget = sorted(sizes)[1]
-    result = search(tmp_path / "run", trainer={**TRAINER, "max_parameters": budget})
-    assert len(result.trials) == 4
-    assert max(trial["parameters"] for trial in result.trials) <= budget
-    with pytest.raises(
-        TrainingError, match=r"none of 100 architectures .* has at most 1 parameters .* raise trainer.max"
-    ):
-        search(trainer={**TRAINER, "max_parameters": 1})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
