@@ -91,7 +91,7 @@ class Evaluator(ABC):
             value: The objective.
             **metrics: Other measurements, by name.
         """
-        return Score(float(value), {name: float(each) for name, each in metrics.items()}, self.higher_is_better)
+        return Score(float(value), metrics, self.higher_is_better)
 
     @property
     def higher_is_better(self) -> bool:

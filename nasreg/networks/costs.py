@@ -120,7 +120,9 @@ def _place(n: int, which: Which) -> int:
     return {"smallest": 0, "middle": (n - 1) // 2, "largest": n - 1}[which]
 
 
-def network_costs(network: nn.Module, info: DataInfo, names: Collection[str], device: torch.device) -> dict[str, float]:
+def network_costs(
+    network: nn.Module, info: DataInfo, names: Collection[str], device: torch.device
+) -> dict[str, int | float]:
     """Measure costs of a network.
 
     Args:
@@ -129,7 +131,7 @@ def network_costs(network: nn.Module, info: DataInfo, names: Collection[str], de
         names: Which of ``parameters``, ``macs`` and ``latency_ms``; the last two are of one image.
         device: Where the latency is measured.
     """
-    found: dict[str, float] = {}
+    found: dict[str, int | float] = {}
     if "parameters" in names:
         found["parameters"] = parameter_count(network)
     if "macs" in names or "latency_ms" in names:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 
 from nasreg.errors import ConfigError, TrainingError, one_line
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.metrics import MetricSpec
-from nasreg.specs.trial import COSTS, Proposal
+from nasreg.specs.trial import COSTS, LATENCY, Proposal
 from nasreg.trainers.config import MultiTrialTrainerConfig
 from nasreg.trainers.context import MultiTrialContext
 
@@ -62,8 +63,8 @@ class Admission:
         costs = self._context.measure_costs(proposal.architecture, self._limits)
         for name, limit in self._limits.items():
             if costs[name] > limit:
-                metric = _metric(name)
-                return f"{metric.title} {metric.format(costs[name])} above {metric.format(limit)}", costs
+                title = _metric(name).title
+                return f"{title} {_text(name, costs[name])} above {_text(name, limit)}", costs
         return None, costs
 
     def _passes(self, architecture: Architecture) -> bool:
@@ -102,22 +103,28 @@ def _limits(context: MultiTrialContext, config: MultiTrialTrainerConfig) -> dict
     wanted = {name: limit for name, limit in given.items() if limit is not None}
     shares = [name for name, limit in wanted.items() if isinstance(limit, str)]
     largest = context.extreme_costs("largest", shares) if shares else {}
-    limits = {
-        name: float(limit.removesuffix("%")) / 100 * largest[name] if isinstance(limit, str) else float(limit)
-        for name, limit in wanted.items()
-    }
+    limits = {name: _share(limit, largest[name]) if isinstance(limit, str) else limit for name, limit in wanted.items()}
     # Latencies vary from measurement to measurement: too little to refuse a search.
-    exact = [name for name in limits if name != "latency_ms"]
+    exact = [name for name in limits if name != LATENCY.name]
     smallest = context.extreme_costs("smallest", exact) if exact else {}
     for name in exact:
         if smallest[name] > limits[name]:
-            metric = _metric(name)
             raise ConfigError(
-                f"trainer.max_{name}: no architecture has {metric.format(limits[name])} {metric.title} or fewer; the"
-                f" smallest has {metric.format(smallest[name])}. Raise the budget, or make the space smaller"
+                f"trainer.max_{name}: no architecture has {_text(name, limits[name])} {_metric(name).title} or fewer;"
+                f" the smallest has {_text(name, smallest[name])}. Raise the budget, or make the space smaller"
             )
     return limits
 
 
+def _share(percent: str, largest: float) -> float:
+    """Return a share of a cost: whole numbers have whole limits."""
+    share = float(percent.removesuffix("%")) / 100 * largest
+    return math.floor(share) if isinstance(largest, int) else share
+
+
 def _metric(name: str) -> MetricSpec:
     return next(metric for metric in COSTS if metric.name == name)
+
+
+def _text(name: str, value: float) -> str:
+    return _metric(name).format(value) if name == LATENCY.name else f"{value:,.0f}"

@@ -150,12 +150,15 @@ class MultiTrialTrainer(Trainer):
 
     def _may_propose(self) -> bool:
         number = self.mutator.n_proposed + 1
+        may_wait = True
         if number <= self._latest_recorded:
-            # As in the search that is resumed, also if that had other workers. Of one that had not ended it is only
-            # known that it was proposed before the next recorded one.
+            # As in the search that is resumed, also if that had other workers: a recorded proposal was made when so
+            # many trials had been observed, and one that had not ended no later than the next recorded one.
             following = next(n for n in range(number, self._latest_recorded + 1) if n in self._recorded)
-            return self._recorded[following].observed <= self.mutator.n_observed
-        if self._finished or self._evaluations >= self.config.max_trials:
+            may_wait = self.mutator.n_observed < self._recorded[following].observed
+            if following == number or not may_wait:
+                return not may_wait
+        elif self._finished or self._evaluations >= self.config.max_trials:
             return False
         return sum(not _is_rejected(pending) for pending in self._pending) < self.context.executor.workers
 
