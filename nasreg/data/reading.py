@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from nasreg.errors import DataError
+from nasreg.errors import DataError, one_line
 
 MAX_HELD_BYTES = 512 * 2**20
 """Bytes of images that ``in_memory: auto`` holds."""
@@ -101,7 +101,7 @@ class _Reader(Dataset[Any]):
                     tensor = self.jitter(tensor)
             return tensor.contiguous(), operator.index(label), index
         except Exception as error:  # noqa: BLE001  # the user's own code: it is reported in full
-            reason = str(error) if isinstance(error, _SampleError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, _SampleError) else one_line(error)
             where = f"the {self.name} set: image {index}{_path_of(self.dataset, index)}"
             return _Failure(f"{where} cannot be used: {' '.join(reason.split())}", traceback.format_exc())
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from nasreg.data.bundle import DatasetBundle
 from nasreg.data.config import GlyphConfig
-from nasreg.errors import DataError
+from nasreg.errors import DataError, one_line
 
 
 def _load(name: str, config: GlyphConfig, *, by_split: bool = False) -> DatasetBundle:
@@ -35,7 +35,7 @@ def _open(name: str, config: GlyphConfig, *, train: bool, by_split: bool) -> Dat
             root.mkdir(parents=True, exist_ok=True)
         dataset: Dataset[Any] = getattr(torchvision.datasets, name)(root, download=config.download, **which)
     except Exception as error:  # damaged files make torchvision raise any of them
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = one_line(error)[:200]
         if config.download:
             raise DataError(
                 f"cannot get {name} into {root}: {reason}. Without a connection, put its files there"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.config import JsonDict
 
-from nasreg.errors import ConfigError, PluginError, did_you_mean
+from nasreg.errors import ConfigError, PluginError, did_you_mean, one_line
 from nasreg.specs.invalid_metadata import tolerate_invalid_metadata
 
 tolerate_invalid_metadata()
@@ -132,8 +132,7 @@ def resolve(reference: str | Callable[..., Any], wanted_by: str) -> Any:
             f"{wanted_by}: cannot load {reference!r}: it exits when it is imported (exit code {error.code})"
         ) from error
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"{wanted_by}: cannot load {reference!r}: {reason}") from error
+        raise PluginError(f"{wanted_by}: cannot load {reference!r}: {one_line(error)}") from error
     return found
 
 

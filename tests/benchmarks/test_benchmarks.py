@@ -147,3 +147,16 @@ def test_second_order_compares_the_finite_difference_with_the_exact_product():
             ratio * gradient["norm of the first term"][number], rel=0.02
         )
     assert noise.keys() == error.keys() == cosine.keys()
+
+
+@pytest.mark.slow
+def test_trials_compares_ways_to_build_a_network_and_numbers_of_workers():
+    argv = ("--small", "--rounds", "1", "--trials", "50", "--epochs", "1")
+    heading, building, *rates, workers = run("trials.py", *argv).splitlines()
+    assert re.split(r" {2,}", heading)[1:] == ["supernet", "network", "ratio", "memory", "ratio"]
+    title, *columns = re.split(r" {2,}", building)
+    assert title == "darts, cells 3, channels 2"
+    assert all(min(numbers(column)) >= 0 for column in columns)
+    assert 0 < numbers(columns[-1])[-1] < 1, "a network has less memory than the supernet"
+    assert [numbers(rate)[-1] > 0 for rate in rates] == [True, True]
+    assert workers.startswith("6 trials, 1 worker ")

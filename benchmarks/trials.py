@@ -1,0 +1,149 @@
+"""What a trial of a multi-trial search costs beside its training: ``python benchmarks/trials.py``.
+
+It measures, each as a ratio in one run:
+
+- building the network of an architecture, next to building the supernet and freezing a copy of it: time and the memory
+  of new tensors;
+- trials per second of an evaluator that computes nothing, with and without records on disk;
+- the wall time of a search with several workers, next to one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+import nasreg
+from nasreg.config.lookup import find_space
+from nasreg.evaluators import Evaluator
+from nasreg.networks.build import network_of
+from nasreg.nn import extract_space, freeze
+from nasreg.registry import default_registry
+from nasreg.specs import DataInfo, EvaluatorSpec, MetricSpec, Proposal, Score
+
+INFO = DataInfo(channels=3, height=32, width=32, classes=tuple("0123456789"))
+
+SPACES = (
+    ("darts", {"cells": 8, "channels": 16}),
+    ("darts", {"cells": 20, "channels": 36}),
+    ("chain", {"blocks": 8, "channels": 64}),
+)
+SMALL = (("darts", {"cells": 3, "channels": 2}),)
+
+
+class Nothing(Evaluator):
+    """Computes nothing."""
+
+    objective = MetricSpec(name="number", title="number")
+
+    def evaluate(self, proposal: Proposal) -> Score:
+        """Return a number that depends on the id."""
+        return self.score(proposal.id % 97)
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="networks that are built in each way")
+    parser.add_argument("--small", action="store_true", help="use small spaces, to see that it runs")
+    parser.add_argument("--trials", type=int, default=5000, help="trials of the evaluator that computes nothing")
+    parser.add_argument("--workers", type=int, default=2, help="number of workers")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of a trial that trains")
+    args = parser.parse_args()
+    building(args.rounds, SMALL if args.small else SPACES)
+    rates(args.trials)
+    workers(args.workers, args.epochs, {"cells": 3, "channels": 2} if args.small else {"cells": 4, "channels": 8})
+
+
+def building(rounds: int, spaces: Sequence[tuple[str, dict[str, int]]]) -> None:
+    """Compare the two ways to build the network of an architecture."""
+    print(f"{'building a network, median of ' + str(rounds):40}  supernet    network  ratio      memory  ratio")
+    for name, options in spaces:
+        source = find_space(default_registry(), name)
+        space = extract_space(source.build(INFO, options))
+        architectures = [space.sample(random.Random(n)) for n in range(rounds)]
+
+        def whole(architecture: nasreg.Architecture) -> nn.Module:
+            return freeze(source.build(INFO, options), architecture)  # noqa: B023  # it is called in this pass
+
+        def alone(architecture: nasreg.Architecture) -> nn.Module:
+            return network_of(source, INFO, options, architecture.decisions)  # noqa: B023
+
+        times = [[seconds(way, each) for way in (whole, alone)] for each in architectures]
+        before, after = (statistics.median(column) for column in zip(*times, strict=True))
+        memory = [allocated(way, architectures[0]) for way in (whole, alone)]
+        title = ", ".join([name, *(f"{key} {value}" for key, value in options.items())])
+        print(
+            f"{title:40}  {before * 1e3:5.0f} ms   {after * 1e3:5.0f} ms   {after / before:.2f}"
+            f"  {memory[1] / 2**20:6.1f} MiB   {memory[1] / memory[0]:.2f}"
+        )
+
+
+def seconds(way: Callable[[nasreg.Architecture], nn.Module], architecture: nasreg.Architecture) -> float:
+    """Return the time that a network takes to build."""
+    began = time.perf_counter()
+    way(architecture)
+    return time.perf_counter() - began
+
+
+def allocated(way: Callable[[nasreg.Architecture], nn.Module], architecture: nasreg.Architecture) -> int:
+    """Return the bytes of all tensors that are allocated to build a network."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        way(architecture)
+    return sum(max(0, event.self_cpu_memory_usage) for event in profiled.key_averages())
+
+
+def rates(trials: int) -> None:
+    """Measure the trials per second of an evaluator that computes nothing."""
+    nasreg.register(EvaluatorSpec(name="nothing", summary="computes nothing", factory=Nothing))
+
+    def search(trials: int, out: Path | None) -> float:
+        began = time.perf_counter()
+        options: dict[str, Any] = {"max_trials": trials, "duplicates": "evaluate"}
+        nasreg.search("darts", algorithm="random", evaluator="nothing", trainer=options, device="cpu", out=out)
+        return time.perf_counter() - began
+
+    with tempfile.TemporaryDirectory() as folder:
+        search(1, Path(folder) / "first")
+        for title, place in (("in memory", None), ("with records on disk", Path(folder))):
+            few = search(1, place and place / "few")
+            many = search(trials, place and place / "many")
+            rate = (trials - 1) / (many - few)
+            print(f"evaluator that computes nothing, {title:22}  {rate:7,.0f} trials per second")
+
+
+def workers(number: int, epochs: int, space: dict[str, int]) -> None:
+    """Compare the wall time of a search with several workers with that of one."""
+    times = {}
+    for count in (1, number):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            nasreg.search(
+                "darts",
+                "digits",
+                "random",
+                trainer={"max_trials": 3 * number},
+                evaluator_options={"epochs": epochs, "batch_size": 64},
+                space_options=space,
+                workers=count,
+                device="cpu",
+                out=Path(folder) / "run",
+            )
+            times[count] = time.perf_counter() - began
+    one, several = times.values()
+    print(
+        f"search of {3 * number} trials, 1 worker {one:.1f} s, {number} workers {several:.1f} s, ratio {several / one:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
