@@ -140,9 +140,7 @@ def workers(number: int, epochs: int, space: dict[str, int]) -> None:
             )
             times[count] = time.perf_counter() - began
     one, several = times.values()
-    print(
-        f"search of {3 * number} trials, 1 worker {one:.1f} s, {number} workers {several:.1f} s, ratio {several / one:.2f}"
-    )
+    print(f"{3 * number} trials, 1 worker {one:.1f} s, {number} workers {several:.1f} s, ratio {several / one:.2f}")
 
 
 if __name__ == "__main__":
