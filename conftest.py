@@ -34,9 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def without_report() -> Iterator[None]:
-    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page."""
+    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page.
+
+    The latency of the network, which ``tests/networks`` is about, is measured in the fewest rounds.
+    """
     from nasreg.engine import execute
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "write_report", lambda path, metrics: None)
+        patch.setattr(execute, "COST_SECONDS", 0.0)
         yield
