@@ -24,19 +24,33 @@ SLOW_OF_THE_KIT = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark these as slow, without a page after each search; order files with slow tests first, to keep cores busy."""
+    """Mark these as slow, with nothing drawn after each search; order files with slow tests first, to keep cores busy."""
     for item in items:
         if isinstance(item, pytest.Function) and item.cls is not None and item.originalname in SLOW_OF_THE_KIT:
             item.add_marker(pytest.mark.slow)
-            item.fixturenames.insert(0, "without_report")
+            item.fixturenames.insert(0, "without_drawings")
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 
 @pytest.fixture(scope="module")
 def without_report() -> Iterator[None]:
-    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page."""
+    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page.
+
+    The latency of the network, which ``tests/networks`` is about, is measured in the fewest rounds.
+    """
     from nasreg.engine import execute
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "write_report", lambda path, metrics: None)
+        patch.setattr(execute, "COST_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def without_drawings(without_report: None) -> Iterator[None]:
+    """Let searches draw no cells either: a drawing depends on nothing but what else is written."""
+    from nasreg.engine import search_job
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_job, "draw", lambda trainer, directory, drawing: None)
         yield

@@ -3,21 +3,23 @@
     python benchmarks/against_random.py OUT --dataset digits --retrain dataset.limit=200
 
 searches once, samples architectures of the same space, trains all of them with the same seeds, and prints a table of
-their accuracies on the test set. It only calls the command ``nasreg``. What is finished in OUT is not repeated.
+their accuracies on the test set. It only runs commands of ``nasreg``. What is finished in OUT is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from nasreg.cli import main as nasreg
 from nasreg.runs.directory import RunDirectory
 
 
@@ -86,10 +88,11 @@ def run(out: Path, argv: list[str]) -> float:
     """Run a command that makes a run directory, unless it is there; return its seconds."""
     began = time.perf_counter()
     if not (out / "run.yaml").exists():
-        command = [sys.executable, "-m", "nasreg", *argv, "--out", str(out)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{' '.join(argv)} failed: {done.stderr}")
+        told = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told):
+            code = nasreg([*argv, "--out", str(out)])
+        if code:
+            sys.exit(f"{' '.join(argv)} failed: {told.getvalue()}")
     return time.perf_counter() - began
 
 

@@ -187,8 +187,10 @@ def compare(case: Case, size: Size, device: torch.device, rounds: int, ways: Seq
     trainers = {name: make_trainer(size, device, stage=case.stage, **case.options, **WAYS[name]) for name in ways}
     found = measure(trainers, size, device, rounds)
     peaks: dict[str, int] = {}
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["__main__"])  # each fresh process has torch already, and has computed nothing
     for name in ways:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        with ProcessPoolExecutor(1, mp_context=processes) as fresh:
             peaks[name] = fresh.submit(peak_memory, case, size, device, name).result()
     base, base_peak = found[ways[0]], peaks[ways[0]]
     for name, row in found.items():

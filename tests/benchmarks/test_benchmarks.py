@@ -1,19 +1,17 @@
 """The benchmarks run and print whole tables. What they measure is for people: no timing is asserted."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import forked
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(name: str, *argv: str) -> str:
-    done = subprocess.run([sys.executable, BENCHMARKS / name, *argv], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return forked.check(forked.script(BENCHMARKS / name, *argv)).out
 
 
 def numbers(line: str) -> list[float]:

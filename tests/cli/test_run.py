@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import forked
 import nasreg
 from nasreg.cli import main
 from nasreg.runs import files
@@ -23,15 +21,10 @@ from tiny_runs import SEARCH
 from words import check_refused
 
 
-def start(*argv: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-m", "nasreg", *map(str, argv)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(process: subprocess.Popen[str], condition, what: str) -> None:
+def wait_for(process: forked.Process, condition, what: str) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.wait()
         assert time.monotonic() < deadline, what
         time.sleep(0.001)
 
@@ -165,11 +158,11 @@ def test_the_traceback_is_shown_only_when_asked_for(tmp_path, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_130_and_says_how_to_resume(tmp_path, number):
     out = tmp_path / "my run"
-    process = start("run", "darts", *SEARCH[:-6], "--set", "trainer.epochs=500", "--device", "cpu", "--out", out)
+    process = forked.start("run", "darts", *SEARCH[:-6], "--set", "trainer.epochs=500", "--device", "cpu", "--out", out)
     wait_for(process, lambda: (out / "checkpoint.pt").exists(), "no checkpoint")
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process.send(number)
+    code, _, stderr = process.wait()
+    assert code == 130
     assert stderr.splitlines()[-1].endswith(f"resume with: nasreg resume '{out}'")
     assert json.loads((out / "status.json").read_text())["state"] == "interrupted"
 
@@ -179,7 +172,7 @@ def test_killed_in_the_middle_of_writing_and_resumed_is_the_same_run(searched, t
     out = tmp_path / "run"
     argv = ["run", "darts", *SEARCH, "--set", "trainer.checkpoint_minutes=1e-9", "--out", out]
     for attempt in range(3):
-        process = start(*argv) if attempt == 0 else start("resume", out)
+        process = forked.start(*argv) if attempt == 0 else forked.start("resume", out)
         began = time.monotonic()
 
         def writing(began=began, wanted=attempt):
@@ -188,15 +181,14 @@ def test_killed_in_the_middle_of_writing_and_resumed_is_the_same_run(searched, t
             return far and ((parts and (out / "checkpoint.pt").exists()) or time.monotonic() - began > 60)
 
         wait_for(process, writing, "nothing was written")
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    locked = start("resume", out)
+        process.send(signal.SIGKILL)
+        assert process.wait().code == -signal.SIGKILL
+    locked = forked.start("resume", out)
     wait_for(locked, lambda: json.loads((out / "status.json").read_text())["resumed"] == 3, "not resumed")
-    os.kill(locked.pid, signal.SIGSTOP)
+    locked.send(signal.SIGSTOP)
     check_refused(["resume", str(out)], f"run {out} is in use by another process", capsys)
-    os.kill(locked.pid, signal.SIGCONT)
-    _, stderr = locked.communicate()
-    assert locked.returncode == 0, stderr
+    locked.send(signal.SIGCONT)
+    forked.check(locked.wait())
     assert not differences(out, searched.path)
     assert not list(out.rglob("*.part"))
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import forked
 import nasreg
 from nasreg.errors import ConfigError, NasregError, RunDirectoryError, SpaceError
 from nasreg.events import StepEnded, TrialProgress
@@ -361,41 +360,11 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print("interrupted")
 """
-COMMANDS = """
-import json, os, sys
-import torch, nasreg
-import nasreg.engine.evaluate, nasreg.engine.runs, nasreg.networks.export, nasreg.networks.profile
-from nasreg.cli import main
-
-def load(path):
-    network = nasreg.load_network(path)
-    assert not network.training
-    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
-    print(network.head.in_features)
-
-for argv in json.loads(sys.argv[1]):
-    sys.stdout.flush()
-    child = os.fork()  # torch is imported once, and each command runs in a process of its own
-    if child == 0:
-        code = load(*argv[1:]) if argv[0] == "load" else main(argv)
-        sys.stdout.flush()
-        os._exit(code or 0)
-    assert os.waitpid(child, 0)[1] == 0, argv
-    print("----", flush=True)
-"""
 
 
-def shell(*argv: object, cwd: Path) -> str:
-    """Run a command as a user would, and return its standard output."""
-    done = subprocess.run(list(map(str, argv)), cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def commands(*argvs: list[object], cwd: Path) -> list[str]:
-    """Run ``nasreg`` commands, each in a new process, and return what each printed."""
-    text = shell(sys.executable, "-c", COMMANDS, json.dumps([list(map(str, argv)) for argv in argvs]), cwd=cwd)
-    return text.split("----\n")[:-1]
+def run(*argv: object, cwd: Path) -> str:
+    """Run a ``nasreg`` command in a new process, and return what it printed."""
+    return forked.check(forked.nasreg(*argv, cwd=cwd)).out
 
 
 @pytest.fixture(params=["script", "module"])
@@ -412,37 +381,41 @@ def interrupted(request, tmp_path) -> tuple[Path, str]:
         (project / "models/own.py").write_text(SPACE)
         (project / "search it.py").write_text(f"from models.own import Net\n{SEARCH}")
         reference = "models.own:Net"
-    assert shell(sys.executable, project / "search it.py", run, cwd=tmp_path) == "interrupted\n"
+    done = forked.check(forked.script(project / "search it.py", run, cwd=tmp_path))
+    assert done.out == "interrupted\n"
     return run, reference
 
 
 @pytest.mark.slow
 def test_every_command_builds_the_space_of_a_script_or_module_in_a_new_process(tmp_path, interrupted):
-    run, reference = interrupted
+    run_dir, reference = interrupted
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert RunDirectory(run).spec.space.name == reference
+    assert RunDirectory(run_dir).spec.space.name == reference
 
-    resumed = json.loads(shell(sys.executable, "-m", "nasreg", "resume", run, "--json", cwd=elsewhere))
-    assert resumed["run_dir"] == str(run)
-    assert RunDirectory(run).status["state"] == "done"
+    resumed = json.loads(run("resume", run_dir, "--json", cwd=elsewhere))
+    assert resumed["run_dir"] == str(run_dir)
+    assert RunDirectory(run_dir).status["state"] == "done"
 
     options = ("--set", "trainer.epochs=1", "--set", "dataset.limit=60", "--device", "cpu")
     trained, file = tmp_path / "trained", elsewhere / "net.safetensors"
-    shown, _, evaluated, profiled, _, loaded = commands(
-        ["show", run],
-        ["retrain", run, *options, "--out", trained],
-        ["evaluate", trained, "--device", "cpu"],
-        ["profile", run, "--device", "cpu"],
-        ["export", trained / "last.safetensors", "-o", file],
-        ["load", trained / "last.safetensors"],
-        cwd=elsewhere,
-    )
+    shown = run("show", run_dir, cwd=elsewhere)
+    run("retrain", run_dir, *options, "--out", trained, cwd=elsewhere)
+    evaluated = run("evaluate", trained, "--device", "cpu", cwd=elsewhere)
+    profiled = run("profile", run_dir, "--device", "cpu", cwd=elsewhere)
+    run("export", trained / "last.safetensors", "-o", file, cwd=elsewhere)
     assert re.search(r"conv\b.*c[13]", shown)
     assert "top-5" in evaluated
     assert "parameters" in profiled
     assert file.stat().st_size > 0
-    assert loaded == "3\n"
+
+    def load() -> None:
+        network = nasreg.load_network(trained / "last.safetensors")
+        assert not network.training
+        assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+        assert network.head.in_features == 3
+
+    forked.check(forked.call(load, cwd=elsewhere))
 
 
 def test_a_weight_file_outside_of_its_run_needs_the_space_to_be_named(tmp_path, monkeypatch):

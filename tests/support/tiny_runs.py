@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from nasreg.cli import main
+from nasreg.report import write_report
 
 SEARCH = (
     *("--set", "space.cells=2", "--set", "space.channels=2", "--set", "space.nodes=2"),
@@ -43,10 +46,16 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def finish(folder: Path, *argv: str) -> Finished:
-    """Run a command in a folder, where it makes the run directory ``run``."""
+    """Run a command in a folder, where it makes the run directory ``run``: with its page, whoever asks first."""
     folder.mkdir()
     out, err = io.StringIO(), io.StringIO()
-    with working_in(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        working_in(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr("nasreg.engine.execute.write_report", write_report)  # see ``without_report``
         code = main([*argv, "--out", "run"])
     assert code == 0, err.getvalue()
     return Finished(folder / "run", out.getvalue(), err.getvalue())
