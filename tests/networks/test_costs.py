@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import nasreg
+from argv import check_refused
+from nasreg.cli import main
 from nasreg.config.lookup import find_space, space_from_object
 from nasreg.errors import ConfigError, SpaceError, UsageError
 from nasreg.networks.build import network_of
@@ -280,3 +283,79 @@ def test_what_is_no_space_is_refused():
         nasreg.profile_space(Net(), INFO.model_copy(update={"channels": 3}))
     with pytest.raises(ConfigError, match="samples: 0 is invalid"):
         nasreg.profile_space(Own, INFO, samples=0)
+
+
+CHAIN = ["profile", "--space", "chain", "--image", "1x8x8", "--set", "space.blocks=1", "--set", "space.channels=4"]
+CHAIN_OPTIONS = {"blocks": 1, "channels": 4}
+
+
+def profile_of(argv, capsys):
+    """Return what ``nasreg profile`` prints."""
+    assert main(argv) == 0
+    text, errors = capsys.readouterr()
+    assert errors == ""
+    return text
+
+
+def test_a_table_of_a_space(capsys):
+    lines = profile_of(CHAIN, capsys).splitlines()
+    assert lines[0].startswith("chain on images of 1x8x8, on cpu with ")
+    assert lines[1].split() == ["architecture", "parameters", "MACs", "latency"]
+    found = nasreg.profile_space("chain", INFO.model_copy(update={"classes": tuple("0123456789")}), CHAIN_OPTIONS)
+    for line, cost in zip(lines[2:5], (found.smallest, found.middle, found.largest), strict=True):
+        assert line.split()[1:3] == [f"{cost.parameters:,}", f"{cost.macs:,}"]
+    assert lines[5:] == ["6 architectures, each of 2 elementary decisions"]
+    sizes = [found.smallest.parameters, found.middle.parameters, found.largest.parameters]
+    assert list(map(int, profile_of([*CHAIN, "--quiet"], capsys).split())) == sizes
+
+
+def test_a_table_of_budgets(capsys):
+    budgets = ["--max-parameters", "100%", "--max-macs", "1", "--max-latency-ms", "1e6"]
+    rows = [line.split("  ") for line in profile_of([*CHAIN, *budgets], capsys).splitlines()[7:]]
+    cells = [[cell.strip() for cell in row if cell] for row in rows]
+    assert cells[0] == ["budget", "at most", "can be met", "of 100 random architectures"]
+    assert cells[1][0] == "parameters"
+    assert cells[1][2:] == ["yes", "100%"]
+    assert cells[2] == ["MACs", "1", "perhaps: none that was measured meets it", "0%"]
+    assert cells[3] == ["latency", "1,000,000.000 ms", "yes", "not measured"]
+    assert cells[4] == ["both", "0%"]
+    assert "  parameters  1        no          0%" in profile_of([*CHAIN, "--max-parameters", "1"], capsys)
+    assert "random" not in profile_of([*CHAIN, "--max-latency-ms", "50%"], capsys)
+
+
+def test_a_users_own_class_as_json(capsys, tmp_path):
+    argv = ["profile", "--space", "tiny:Own", "--image", "1x8x8", "--classes", "2", "--json"]
+    found = json.loads(profile_of([*argv, "--max-parameters", "50%"], capsys))
+    expected = nasreg.profile_space(Own, INFO, max_parameters="50%")
+    assert found["budgets"] == {"parameters": expected.budgets["parameters"].model_dump()}
+    assert found["largest"]["architecture"] == expected.largest.architecture.model_dump(mode="json")
+    path = tmp_path / "largest.json"
+    path.write_text(json.dumps(found["largest"]["architecture"]))
+    network = ["profile", str(path), "--space", "tiny:Own", "--image", "1x8x8", "--classes", "2", "--quiet"]
+    assert int(profile_of(network, capsys)) == expected.largest.parameters
+
+
+def test_a_space_on_the_images_of_a_data_set(capsys):
+    found = json.loads(profile_of(["profile", "--space", "tiny:Own", "--dataset", "digits", "--json"], capsys))
+    assert found["image"] == [1, 8, 8]
+    assert found["smallest"]["parameters"] == 2 * 4 + 5 * 10
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--space", "chian"], "Did you mean 'chain'"),
+        (["--space", "tiny:Owner"], "tiny:Owner"),
+        (["--space", "darts", "--image", "3x1x1"], "too small for the DARTS space"),
+        (["--space", "tiny:Net"], "cannot compute images of 3x32x32: RuntimeError"),
+        (["--space", "chain", "--max-macs", "half"], "max_macs: 'half' is invalid"),
+        (["--space", "chain", "--max-parameters", "0"], "max_parameters: 0.0 is invalid"),
+        (["--space", "chain", "--batch", "3"], "--batch has no meaning"),
+        (["--space", "chain", "--candidates", "--max-macs", "9"], "without --candidates"),
+        (["DARTS_V2", "--max-latency-ms", "9"], "without SOURCE"),
+        (["DARTS_V2", "--candidates"], "no SOURCE"),
+        (["--candidates"], "give a SOURCE, or --space"),
+    ],
+)
+def test_wrong_usage_is_one_line(argv, says, capsys):
+    check_refused(["profile", *argv], says, capsys)
