@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 from torch import nn
 
 import nasreg
 from argv import check_refused
 from nasreg.cli import main
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import find_space, space_from_entry, space_from_object
+from nasreg.config.sources import SpaceSource
 from nasreg.errors import ConfigError, SpaceError, UsageError
 from nasreg.networks.build import network_of
 from nasreg.networks.extremes import extreme_architectures
@@ -31,7 +33,8 @@ from nasreg.nn import (
     parameter_count,
 )
 from nasreg.registry import default_registry
-from nasreg.specs import NONE, DataInfo
+from nasreg.specs import NONE, Config, DataInfo, SpaceEntry
+from nasreg.specs.references import parse_reference
 from space_strategies import every_architecture
 from tiny import Net, Own
 
@@ -40,7 +43,9 @@ INFO = DataInfo(channels=1, height=8, width=8, classes=("a", "b"))
 
 def counts_and_extremes(space, **options):
     """Return the number of parameters of every architecture, and those of the three extremes."""
-    source = find_space(default_registry(), space) if isinstance(space, str) else space_from_object(space)
+    if isinstance(space, str):
+        space = find_space(default_registry(), space)
+    source = space if isinstance(space, SpaceSource) else space_from_object(space)
     spec = extract_space(source.build(INFO, options))
     values = {**options, **source.retrain_options}
 
@@ -117,6 +122,16 @@ class Opposed(nn.Module):
         self.stack = Repeat([Linear(a * 3, 1), Linear(20, 10 - a), Linear(b, b)], depths=[0, 2, 3], key="depth")
 
 
+class Saddle(nn.Module):
+    """From the largest ``a`` and ``b``, no single change leads to the most parameters, which has the smallest ``b``."""
+
+    def __init__(self):
+        super().__init__()
+        a, b = ValueChoice([1, 9], key="a"), ValueChoice([1, 8], key="b")
+        self.one = Linear(12 - a, b, bias=False)
+        self.other = Linear(a, 12 - b, bias=False)
+
+
 class Cells(nn.Module):
     """Two cells share a decision; on the edges from their input the larger operation of one is the smaller of both."""
 
@@ -147,7 +162,7 @@ class Cells(nn.Module):
             self.add_module(f"cell{number}", cell)
 
 
-@pytest.mark.parametrize("space", [Chosen, Net, Deep, Wide, Opposed, Own])
+@pytest.mark.parametrize("space", [Chosen, Net, Deep, Wide, Opposed, Saddle, Own])
 def test_extremes_are_those_of_all_architectures(space):
     counts = check_extremes(space)
     assert len(set(counts)) > 1
@@ -161,8 +176,21 @@ def test_extremes_of_cells(none_selectable, repeat_sources, edges_kept):
     assert len(set(check_extremes(Cells, **form))) > 3
 
 
-def test_extremes_of_registered_spaces_are_in_the_form_that_is_retrained():
-    """A search has no scale and shift in BatchNorm, and has one after pools."""
+class FormConfig(Config):
+    retrained: bool = Field(default=False, description="whether it is built to be retrained")
+
+
+def test_extremes_are_of_the_form_that_is_retrained():
+    """The candidate that is the larger one in a search is the smaller one then."""
+
+    def build(info, config):
+        return nn.Sequential(LayerChoice([conv(1), conv(3)] if config.retrained else [conv(3), conv(1)], key="conv"))
+
+    entry = SpaceEntry(name="f", summary="two forms", factory=build, config=FormConfig, retrain={"retrained": True})
+    check_extremes(space_from_entry(entry, parse_reference("f")))
+
+
+def test_extremes_of_registered_spaces():
     operations = ["none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"]
     check_extremes("darts", cells=1, channels=2, nodes=1, candidates=operations, reductions=0)
     check_extremes("chain", blocks=2, channels=2)
