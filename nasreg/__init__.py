@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasreg.errors import NasregError
     from nasreg.hookspecs import hookimpl
     from nasreg.networks.build import build_network
+    from nasreg.networks.costs import profile_space
     from nasreg.networks.export import export_network
     from nasreg.networks.profile import candidate_costs, profile_network
     from nasreg.networks.references import find_architecture
@@ -59,6 +60,7 @@ _HOMES = {
     "nasreg.errors": ("NasregError",),
     "nasreg.hookspecs": ("hookimpl",),
     "nasreg.networks.build": ("build_network",),
+    "nasreg.networks.costs": ("profile_space",),
     "nasreg.networks.export": ("export_network",),
     "nasreg.networks.profile": (
         "candidate_costs",
@@ -133,6 +135,7 @@ __all__ = [
     "list_spaces",
     "load_network",
     "profile_network",
+    "profile_space",
     "refresh",
     "register",
     "resume",

@@ -10,6 +10,7 @@ import typer
 
 from nasreg.cli import options
 from nasreg.cli.output import Output
+from nasreg.specs.formatting import format_plain
 
 if TYPE_CHECKING:
     from nasreg.config.resolve import SpaceAndDataset
@@ -59,62 +60,127 @@ def _resolve(
     return _Subject(registry, found, chosen, shape)
 
 
+_BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|P%",
+        help="With --space: a budget, as a number or as a share of the largest architecture",
+        show_default=False,
+    ),
+]
+
+
 def profile(
     source: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[SOURCE]", help=f"{options.SOURCE_HELP}; none for the table of a space", show_default=False
-        ),
+        typer.Argument(metavar="[SOURCE]", help=f"{options.SOURCE_HELP}; none for a space", show_default=False),
     ] = None,
     space: Annotated[
         str | None,
         typer.Option(
-            help="Without SOURCE: the space whose candidates are measured. With SOURCE: the space of an architecture"
-            " that is in no run",
+            help="Without SOURCE: the space to measure (a name, package.module:name or folder/file.py:name). With"
+            " SOURCE: the space of an architecture that is in no run",
             show_default=False,
         ),
     ] = None,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="With --space: measure each candidate of the space instead.")
+    ] = False,
+    max_parameters: _BudgetText = None,
+    max_macs: _BudgetText = None,
+    max_latency_ms: _BudgetText = None,
     dataset: options.SourceDataset = None,
     image: options.Image = None,
     classes: options.Classes = None,
     set_: options.NetworkSet = None,
     device: options.MeasureDevice = "cpu",
     batch: Annotated[
-        int | None,
-        typer.Option(help="Images in a batch. Default: 64; for the table of a space 1", show_default=False),
+        int | None, typer.Option(help="Images in a batch. Default: 64; with --candidates 1", show_default=False)
     ] = None,
     as_json: options.Json = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            help="Print only numbers of parameters: of the network; of the smallest, the middle and the largest"
+            " architecture; or with --candidates the mean of each candidate.",
+        ),
+    ] = False,
 ) -> None:
-    """Measure the cost of a network: parameters, MACs, memory, latency.
+    """Measure the cost of a network or of a search space: parameters, MACs, memory, latency.
 
-    Without SOURCE and with --space: the cost of each candidate of a search space. MACs are multiply-accumulates.
+    Without SOURCE and with --space: what the smallest, the middle and the largest architecture of the space cost, and
+    which share of random architectures meets a budget. MACs are multiply-accumulates.
     """
     from nasreg.cli import render
     from nasreg.errors import UsageError
 
-    output = Output(as_json=as_json)
+    output = Output(as_json=as_json, quiet=quiet)
+    given = {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}
+    budgets = {name: _number(text) for name, text in given.items() if text is not None}
+    for name in budgets:
+        if source is not None or candidates:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is a budget of the architectures of a space: give it with --space and"
+                f" without {'SOURCE' if source is not None else '--candidates'}"
+            )
+    if candidates and source is not None:
+        raise UsageError("--candidates measures those of a space: give --space, and no SOURCE")
     subject = _resolve(source, space, dataset, image, classes, set_)
-    info, given = subject.input.info, subject.chosen.space_options
+    info, values = subject.input.info, subject.chosen.space_options
     size = {} if batch is None else {"batch_size": batch}
     if subject.source is not None:
         from nasreg.networks.build import build_network
         from nasreg.networks.profile import profile_network
 
         title = subject.source.title
-        found = profile_network(build_network(subject.source, info, given), info, device=device, **size)
+        network = profile_network(build_network(subject.source, info, values), info, device=device, **size)
         output.result(
-            lambda: {"source": title, **found.model_dump(mode="json")}, lambda: render.profile(output, title, found)
+            lambda: {"source": title, **network.model_dump(mode="json")},
+            lambda: render.profile(output, title, network),
+            [network.parameters],
         )
-    elif subject.chosen.space is not None:
+    elif subject.chosen.space is None:
+        raise UsageError("give a SOURCE, or --space for the cost of the architectures of a space")
+    elif candidates:
         from nasreg.networks.profile import candidate_costs, mean_costs
 
-        costs = candidate_costs(subject.chosen.space, info, given, device=device, registry=subject.registry, **size)
+        costs = candidate_costs(subject.chosen.space, info, values, device=device, registry=subject.registry, **size)
+        means = mean_costs(costs)
         output.result(
             lambda: {key: [cost.model_dump(mode="json") for cost in each] for key, each in costs.items()},
-            lambda: render.costs(output, mean_costs(costs)),
+            lambda: render.costs(output, means),
+            [format_plain(mean.parameters) for each in means.values() for mean in each.values()],
         )
     else:
-        raise UsageError("give a SOURCE, or --space for the cost of each candidate of a space")
+        from nasreg.networks.costs import profile_space
+
+        if batch is not None:
+            raise UsageError("--batch has no meaning for the architectures of a space: their latency is of one image")
+        found = profile_space(
+            subject.chosen.space,
+            info,
+            values,
+            max_parameters=budgets.get("max_parameters"),
+            max_macs=budgets.get("max_macs"),
+            max_latency_ms=budgets.get("max_latency_ms"),
+            device=device,
+            registry=subject.registry,
+        )
+        output.result(
+            lambda: found.model_dump(mode="json"),
+            lambda: render.space_profile(output, found),
+            [each.parameters for each in (found.smallest, found.middle, found.largest)],
+        )
+
+
+def _number(text: str) -> float | str:
+    """Return a number as such, and any other text as it is: a share, or something to refuse."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def export(

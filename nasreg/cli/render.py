@@ -10,10 +10,12 @@ from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
 from nasreg.runs import files
 from nasreg.runs.trials import best_first
-from nasreg.specs.formatting import format_bytes, format_duration, plural
+from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
 from nasreg.specs.metrics import MetricSpec
+from nasreg.specs.trial import COSTS, LATENCY
 
 if TYPE_CHECKING:
+    from nasreg.networks.costs import SpaceProfile
     from nasreg.networks.profile import MeanCost, NetworkProfile
 
 _PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
@@ -153,8 +155,6 @@ def trials(output: Output, records: Sequence[Mapping[str, Any]], objective: Metr
 
 def profile(output: Output, title: str, found: NetworkProfile) -> None:
     """Print the cost of a network."""
-    image = "x".join(map(str, found.image))
-    on_cpu = f" with {plural(found.threads, 'thread')}"
     rows = [
         ("parameters", f"{found.parameters:,}"),
         ("MACs", f"{found.macs:,} for one image"),
@@ -168,7 +168,14 @@ def profile(output: Output, title: str, found: NetworkProfile) -> None:
         )
         for each in found.latency
     ]
-    output.table(f"{title} on images of {image}, on {found.device}{on_cpu if found.device == 'cpu' else ''}", rows)
+    output.table(_measured(title, found), rows)
+
+
+def _measured(title: str, found: NetworkProfile | SpaceProfile) -> str:
+    """Return the title of a table of measurements."""
+    image = "x".join(map(str, found.image))
+    threads = f" with {plural(found.threads, 'thread')}" if found.device == "cpu" else ""
+    return f"{title} on images of {image}, on {found.device}{threads}"
 
 
 def costs(output: Output, means: Mapping[str, Mapping[str, MeanCost]]) -> None:
@@ -179,5 +186,35 @@ def costs(output: Output, means: Mapping[str, Mapping[str, MeanCost]]) -> None:
             (name, str(mean.places), f"{mean.parameters:,.0f}", f"{mean.macs:,.0f}", f"{mean.latency_ms:.3f} ms")
             for name, mean in candidates.items()
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        output.table(f"{key}: means", [(row[0], *map(str.rjust, row[1:], widths[1:])) for row in rows])
+        output.table(f"{key}: means", _numbers_right(rows))
+
+
+def space_profile(output: Output, found: SpaceProfile) -> None:
+    """Print what the architectures of a space cost, and what budgets admit."""
+    rows = [("architecture", "parameters", "MACs", "latency")]
+    rows += [
+        (name, f"{cost.parameters:,}", f"{cost.macs:,}", f"{cost.latency_ms:,.3f} ms")
+        for name, cost in (("smallest", found.smallest), ("middle", found.middle), ("largest", found.largest))
+    ]
+    output.table(_measured(found.space, found), _numbers_right(rows))
+    decisions = plural(found.n_decisions, "elementary decision")
+    output.line(f"{format_count(found.n_architectures)} architectures, each of {decisions}")
+    if not found.budgets:
+        return
+    lines = [("budget", "at most", "can be met", f"of {found.samples:,} random architectures")]
+    for name, budget in found.budgets.items():
+        metric = next(cost for cost in COSTS if cost.name == name)
+        limit = f"{budget.limit:,.3f} ms" if metric == LATENCY else f"{budget.limit:,.0f}"
+        met = {True: "yes", False: "no", None: "perhaps: none that was measured meets it"}[budget.reachable]
+        lines.append((metric.title, limit, met, "not measured" if budget.share is None else f"{budget.share:.0%}"))
+    counted = [budget for budget in found.budgets.values() if budget.share is not None]
+    if len(counted) > 1 and found.share is not None:
+        lines.append(("both", "", "", f"{found.share:.0%}"))
+    # without random architectures the last column says nothing
+    output.table("budgets", lines if found.samples else [line[:-1] for line in lines])
+
+
+def _numbers_right(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return rows whose columns but the first are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [(row[0], *map(str.rjust, row[1:], widths[1:])) for row in rows]

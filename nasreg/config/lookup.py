@@ -5,9 +5,10 @@ Imports torch only when one is built or loaded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nasreg.config.custom_space import space_from_code
+from nasreg.config.custom_space import space_from_callable, space_from_code, space_from_module
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import PluginError, RunDirectoryError, UsageError
@@ -17,6 +18,8 @@ from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_ref
 from nasreg.specs.run import Ref
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nasreg.data import DatasetBundle
 
 
@@ -56,6 +59,25 @@ def space_from_entry(entry: SpaceEntry, reference: Ref) -> SpaceSource:
         lambda info, config: component.load_factory()(info, config),  # noqa: PLW0108  # loaded when it is called
         entry,
         rebuild=(space_from_entry, (entry, reference)),
+    )
+
+
+def space_from_object(space: nn.Module | Callable[..., nn.Module]) -> SpaceSource:
+    """Return the source of a space given from Python: a class or function that builds the model, or the model.
+
+    Raises:
+        UsageError: It is none of these.
+        SpaceError: It is a model that cannot be copied, or its parameters cannot be options.
+    """
+    from torch import nn
+
+    if isinstance(space, nn.Module):
+        return space_from_module(space)
+    if callable(space):
+        return space_from_callable(space)
+    raise UsageError(
+        f"space: {space!r:.80} is invalid: expected a class or function that builds a model, a model, the name of a"
+        " space or 'package.module:name'"
     )
 
 

@@ -66,6 +66,11 @@ class SpaceSource:
         return module
 
     @property
+    def builds_anew(self) -> bool:
+        """Whether each build is a model that nothing else holds; a user's function may return a module of its file."""
+        return self.entry is not None or self.instance
+
+    @property
     def retrain_options(self) -> Mapping[str, Any]:
         """Options that make the space build the network that is retrained."""
         return self.entry.retrain if self.entry else {}

@@ -13,7 +13,8 @@ from nasreg.engine.evaluation import EvaluationPlan, make_executor
 from nasreg.engine.search_job import SearchJob
 from nasreg.errors import ConfigError, PluginError
 from nasreg.events import Event
-from nasreg.networks.costs import extreme_architectures, network_costs
+from nasreg.networks.costs import network_costs
+from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.references import find_architecture
 from nasreg.registry import Registry
 from nasreg.runs import files

@@ -12,10 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from nasreg.config.custom_space import space_from_callable, space_from_module
-from nasreg.config.lookup import dataset_from_object
+from nasreg.config.lookup import dataset_from_object, space_from_object
 from nasreg.config.resolve import ResolvedRun, RunRequest, resolve
-from nasreg.config.sources import SpaceSource
 from nasreg.engine.execute import execute
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, SearchJob
@@ -91,7 +89,7 @@ def search(
     registry = registry or default_registry()
     request = RunRequest(
         algorithm=registry.default_algorithm if algorithm is None else algorithm,
-        space=space_source(space),
+        space=space if space is None or isinstance(space, str) else space_from_object(space),
         dataset=data if isinstance(data, str) else dataset_from_object(data),
         preset=preset,
         config=config,
@@ -112,25 +110,6 @@ def search(
     pool = executor if isinstance(executor, Executor) else None
     resolved = resolve(registry, request)
     return run_search(resolved, registry=registry, out=out, resume=resume, callbacks=callbacks, executor=pool)
-
-
-def space_source(space: SpaceLike | None) -> str | SpaceSource | None:
-    """Return the argument ``space`` of ``search`` in the form that a ``RunRequest`` takes.
-
-    Raises:
-        UsageError: It is none of the accepted kinds.
-        SpaceError: It is a model that cannot be copied, or its parameters cannot be options.
-    """
-    if space is None or isinstance(space, str):
-        return space
-    if isinstance(space, nn.Module):
-        return space_from_module(space)
-    if callable(space):
-        return space_from_callable(space)
-    raise UsageError(
-        f"space: {space!r:.80} is invalid: expected a class or function that builds a model, a model, the name of a"
-        " space or 'package.module:name'"
-    )
 
 
 def run_search(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.networks.blocks import Block, network_blocks
     from nasreg.networks.build import build_network, plan_network
+    from nasreg.networks.costs import SpaceProfile, profile_space
     from nasreg.networks.export import ExportReport, example_images, export_network
     from nasreg.networks.inputs import InputSpec, input_spec
     from nasreg.networks.profile import NetworkProfile, candidate_costs, profile_network
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "blocks": ("Block", "network_blocks"),
     "build": ("build_network", "plan_network"),
+    "costs": ("SpaceProfile", "profile_space"),
     "export": ("ExportReport", "example_images", "export_network"),
     "inputs": ("InputSpec", "input_spec"),
     "profile": ("NetworkProfile", "candidate_costs", "profile_network"),
@@ -32,6 +34,7 @@ __all__ = [
     "InputSpec",
     "NetworkManifest",
     "NetworkProfile",
+    "SpaceProfile",
     "build_network",
     "candidate_costs",
     "example_images",
@@ -43,6 +46,7 @@ __all__ = [
     "network_manifest",
     "plan_network",
     "profile_network",
+    "profile_space",
     "save_network",
 ]
 

@@ -87,8 +87,6 @@ def network_of(
         options: Options of the space.
         decisions: A decision for each choice.
     """
-    # The user's own function may return a model that something else holds, such as a module of its file.
-    is_ours = source.entry is not None or source.instance
     with deferred_candidates():  # the supernet would be some ten times as large
         model = source.build(info, options)
-        return freeze(model, extract_space(model).architecture(decisions), in_place=is_ours)
+        return freeze(model, extract_space(model).architecture(decisions), in_place=source.builds_anew)

@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasreg.config.lookup import find_space
-from nasreg.errors import ConfigError, TrainingError
+from nasreg.config.lookup import find_space, space_from_object
+from nasreg.errors import ConfigError, NasregError, SpaceError, TrainingError, one_line
 from nasreg.nn import Answer, CandidateSite, Choice, candidate_sites, extract_space, named_choices
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
@@ -98,15 +98,18 @@ def profile_network(
 
     Raises:
         ConfigError: ``batch_size`` or ``rounds`` is too small.
+        SpaceError: The network cannot compute such images.
         TrainingError: Out of memory.
         UsageError: There is no such device.
     """
-    _check(batch_size, rounds, smallest=2)
+    check_least("batch_size", batch_size, 2)
+    check_least("rounds", rounds, 1)
     place = resolve_device(device)
-    with _measuring(place, batch_size, info):
+    with measuring(place, batch_size, info):
         network = copy.deepcopy(network).to(place)
         one, batch = _images(1, info, place), _images(batch_size, info, place)
-        activations = _activation_bytes(network.train(), batch)
+        with computing(info.channels, info.height, info.width):
+            activations = _activation_bytes(network.train(), batch)
         network.eval()
         return NetworkProfile(
             image=(info.channels, info.height, info.width),
@@ -124,7 +127,7 @@ def profile_network(
 
 
 def candidate_costs(
-    space: nn.Module | str,
+    space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,
     options: Mapping[str, Any] | None = None,
     *,
@@ -139,9 +142,10 @@ def candidate_costs(
     cost nothing and are left out, and so are candidates that the supernet does not call.
 
     Args:
-        space: A model with choices in it, the name of a space, or ``"package.module:factory"``.
+        space: A class or function that builds the model, a model with choices in it, the name of a space, or
+            ``"package.module:name"``.
         info: Shape of the images and the classes.
-        options: Options of a space that is given by name.
+        options: Options of the space.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: Images in the batch for the latency.
         rounds: Approximate number of measurements of each latency; fast candidates are measured more often.
@@ -152,19 +156,20 @@ def candidate_costs(
 
     Raises:
         ConfigError: An option does not exist or cannot take its value.
-        SpaceError: The space cannot be built, or has no choices.
+        SpaceError: The space cannot be built, has no choices, or cannot compute such images.
         TrainingError: Out of memory.
         UnknownNameError: There is no such space.
     """
-    _check(batch_size, rounds, smallest=1)
+    check_least("batch_size", batch_size, 1)
+    check_least("rounds", rounds, 1)
     place = resolve_device(device)
-    if isinstance(space, str):
-        model = find_space(registry or default_registry(), space).build(info, options or {})
-    else:
-        model = copy.deepcopy(space)
-    extract_space(model)  # raises if it has no valid space
+    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
     costs: dict[str, list[CandidateCost]] = {}
-    with _measuring(place, batch_size, info):
+    with measuring(place, batch_size, info):
+        model = source.build(info, options or {})
+        if not source.builds_anew:
+            model = copy.deepcopy(model)
+        extract_space(model)  # raises if it has no valid space
         for key, path, name, candidate, call in _calls(model.to(place).eval(), _images(batch_size, info, place)):
             cost = CandidateCost(
                 path=path,
@@ -227,7 +232,7 @@ def _calls(model: nn.Module, images: Tensor) -> list[_Call]:
     for path, candidates in layers.items():
         layer = model.get_submodule(path)
         handles.append(layer.register_forward_pre_hook(record(candidates), with_kwargs=True))
-    with torch.no_grad():
+    with torch.no_grad(), computing(*images.shape[1:]):
         model(images)
     for handle in handles:
         handle.remove()
@@ -316,14 +321,30 @@ def _images(number: int, info: DataInfo, device: torch.device) -> Tensor:
     return torch.randn(number, info.channels, info.height, info.width, device=device)
 
 
-def _check(batch_size: int, rounds: int, smallest: int) -> None:
-    for name, value, least in (("batch_size", batch_size, smallest), ("rounds", rounds, 1)):
-        if value < least:
-            raise ConfigError(f"{name}: {value} is invalid: expected {least} or more")
+def check_least(name: str, value: int, least: int) -> None:
+    """Check that an argument is large enough.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value < least:
+        raise ConfigError(f"{name}: {value} is invalid: expected {least} or more")
 
 
 @contextmanager
-def _measuring(device: torch.device, batch_size: int, info: DataInfo) -> Iterator[None]:
+def computing(*shape: int) -> Iterator[None]:
+    """Turn what goes wrong when a model computes images of a shape, except a lack of memory, into a ``SpaceError``."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, NasregError) or is_out_of_memory(error):
+            raise
+        images = "x".join(map(str, shape))
+        raise SpaceError(f"the model cannot compute images of {images}: {one_line(error)}") from error
+
+
+@contextmanager
+def measuring(device: torch.device, batch_size: int, info: DataInfo) -> Iterator[None]:
     """Restore torch's random state afterwards, and turn a lack of memory into a ``TrainingError``."""
     devices = [device] if device.type != "cpu" else []
     with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):

@@ -26,7 +26,7 @@ from nasreg.spaces.config import DartsSpaceConfig
 from nasreg.spaces.darts import build
 from nasreg.specs import DataInfo
 from sources import SMALL, SMALL_WORDS, chain_architecture, chain_model, info
-from tiny import Net
+from tiny import Net, Own
 from words import check_refused
 
 SIZES = json.loads((Path(__file__).with_name("golden") / "eval_networks.json").read_text())
@@ -141,9 +141,21 @@ def test_costs_of_a_users_model_which_stays_as_it_is():
         model(torch.randn(1, 1, 8, 8))
 
 
+def test_costs_of_a_class_are_those_of_its_model():
+    digits = DataInfo(channels=1, height=8, width=8, classes=("a", "b"))
+    assert [cost.macs for cost in candidate_costs(Own, digits, {"width": 2}, rounds=1)["conv"]] == [2 * 64, 18 * 64]
+
+
 def test_what_has_no_choice_has_no_costs():
     with pytest.raises(SpaceError, match="no choice in it"):
         candidate_costs(nn.Conv2d(3, 4, 1), info())
+
+
+def test_images_that_a_model_cannot_compute_are_refused():
+    with pytest.raises(SpaceError, match=r"cannot compute images of 3x16x16: RuntimeError: "):
+        candidate_costs(Net(), info())
+    with pytest.raises(SpaceError, match=r"cannot compute images of 3x16x16: RuntimeError: "):
+        profile_network(nn.Conv2d(1, 2, 3), info())
 
 
 def test_a_run_says_what_the_images_are(run_dir):
@@ -180,12 +192,14 @@ def test_tables_for_people(capsys):
     network = build_network("DARTS_V2", info(), SMALL)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert f"\n  parameters   {parameters:,}\n" in text
+    assert main([*argv, "--quiet"]) == 0
+    assert capsys.readouterr().out == f"{parameters}\n"
     for part in ("for one image", "KiB to train on a batch of 2", "ms for 1 image (", "ms for 2 images ("):
         assert part in text
 
 
 def test_tables_of_a_space(capsys):
-    argv = ["profile", "--space", "chain", "--image", "1x8x8", "--set", "space.blocks=1"]
+    argv = ["profile", "--space", "chain", "--candidates", "--image", "1x8x8", "--set", "space.blocks=1"]
     assert main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "conv0: means"
@@ -195,6 +209,8 @@ def test_tables_of_a_space(capsys):
     assert main([*argv, "--json"]) == 0
     costs = json.loads(capsys.readouterr().out)
     assert [cost["candidate"] for cost in costs["conv0"]] == ["conv1x1", "conv3x3", "conv5x5"]
+    assert main([*argv, "--quiet"]) == 0
+    assert capsys.readouterr().out.split() == [str(cost["parameters"]) for cost in costs["conv0"]]
 
 
 BAD = [
@@ -211,7 +227,7 @@ BAD = [
     (["profile", "DARTS_V2", "--dataset", "digits", "--set", "dataset.limt=10"], "Did you mean 'dataset.limit'"),
     (["profile", "DARTS_V2", "--classes", "1"], "expected 2 to"),
     (["profile", "DARTS_V2", "--batch", "1"], "batch_size: 1 is invalid"),
-    (["profile", "--space", "chain", "--batch", "0"], "batch_size: 0 is invalid"),
+    (["profile", "--space", "chain", "--candidates", "--batch", "0"], "batch_size: 0 is invalid"),
     (["profile", "DARTS_V2", "--device", "cuda:99"], "no device 'cuda:99'"),
     (["profile", "DARTS_V2", "--image", "3x1x1"], "too small for the DARTS space"),
     (["profile", "no/such/architecture.json"], "cannot read architecture"),
@@ -248,7 +264,7 @@ def test_any_text_for_the_shape_of_an_image_is_right_or_refused(text):
 
 def test_out_of_memory_says_what_was_too_much(capsys):
     argv = ["--image", "1x4096x4096", "--set", "space.blocks=1", "--batch", str(10**7)]
-    assert main(["profile", "--space", "chain", *argv]) == 1
+    assert main(["profile", "--space", "chain", "--candidates", *argv]) == 1
     assert "out of memory on cpu with 10000000 images of 1x4096x4096" in capsys.readouterr().err
 
 
