@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from nasreg.errors import ConfigError, TrainingError, one_line
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.metrics import MetricSpec
-from nasreg.specs.trial import COSTS, LATENCY, Proposal
+from nasreg.specs.trial import COSTS, LATENCY, PARAMETERS, Proposal
 from nasreg.trainers.config import MultiTrialTrainerConfig
 from nasreg.trainers.context import MultiTrialContext
 
@@ -104,8 +104,8 @@ def _limits(context: MultiTrialContext, config: MultiTrialTrainerConfig) -> dict
     shares = [name for name, limit in wanted.items() if isinstance(limit, str)]
     largest = context.extreme_costs("largest", shares) if shares else {}
     limits = {name: _share(limit, largest[name]) if isinstance(limit, str) else limit for name, limit in wanted.items()}
-    # Latencies vary from measurement to measurement: too little to refuse a search.
-    exact = [name for name in limits if name != LATENCY.name]
+    # The architecture with the fewest parameters need not have the fewest MACs, or the shortest latency.
+    exact = [name for name in limits if name == PARAMETERS.name]
     smallest = context.extreme_costs("smallest", exact) if exact else {}
     for name in exact:
         if smallest[name] > limits[name]:
