@@ -36,7 +36,7 @@ from nasreg.specs import (
     ValueChoiceSpec,
 )
 
-MOST_COMBINATIONS = 4096
+MAX_COMBINATIONS = 4096
 """Of values that are decided together; where there are more, they are improved one after the other."""
 
 Which = Literal["smallest", "middle", "largest"]
@@ -60,7 +60,7 @@ def extreme_architectures(
 
     Networks are counted in the form in which the space is retrained, as the trials of a search are. The extremes are
     exact, with two exceptions: parameters that several choices share are counted for each of them, and of values that
-    layers read together in more than ``MOST_COMBINATIONS`` combinations, no other value of one choice is better, which
+    layers read together in more than ``MAX_COMBINATIONS`` combinations, no other value of one choice is better, which
     need not be the extreme where a larger value does not always mean more parameters. Choices of inputs do not change
     the number of parameters: the smallest architecture has the fewest inputs and the largest the most.
 
@@ -233,7 +233,7 @@ def _groups(terms: Sequence[_Term]) -> list[set[str]]:
 
 def _best(domains: Mapping[str, Sequence[Value]], cost: Callable[[Mapping[str, Value]], int]) -> Mapping[str, Value]:
     """Return the values of the lowest cost; where there are too many to try, values none of which alone can improve."""
-    if math.prod(map(len, domains.values())) <= MOST_COMBINATIONS:
+    if math.prod(map(len, domains.values())) <= MAX_COMBINATIONS:
         combinations = (dict(zip(domains, each, strict=True)) for each in itertools.product(*domains.values()))
         return min(combinations, key=cost)
     values = {key: domain[0] for key, domain in domains.items()}

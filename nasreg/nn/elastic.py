@@ -57,9 +57,9 @@ class Sizes(nn.Module):
             yield tuple(map(self._whole, names, values))
 
     def _whole(self, name: str, value: Any) -> int:
-        least = 0 if name.startswith("padding") else 1
-        if isinstance(value, str) or value != int(value) or value < least:
-            raise SpaceError(f"{self._layer}: {name} may be {value!r}; it must be a whole number of at least {least}")
+        minimum = 0 if name.startswith("padding") else 1
+        if isinstance(value, str) or value != int(value) or value < minimum:
+            raise SpaceError(f"{self._layer}: {name} may be {value!r}; it must be a whole number of at least {minimum}")
         return int(value)
 
 

@@ -14,7 +14,7 @@ from nasreg.errors import SpaceError
 from nasreg.nn.choices import Choice, checked, decided
 from nasreg.specs.choices import ValueChoiceSpec
 
-MOST_COMBINATIONS = 100_000
+MAX_COMBINATIONS = 100_000
 """Of the values of the choices that one expression depends on; more are refused."""
 
 
@@ -168,10 +168,10 @@ def combinations(first: Value, *others: Value) -> Iterator[tuple[Any, ...]]:
         for value, rest in itertools.product(possible_values(first), list(combinations(*others))):
             yield (value, *rest)
         return
-    if (count := math.prod(len(choice.values) for choice in choices.values())) > MOST_COMBINATIONS:
+    if (count := math.prod(len(choice.values) for choice in choices.values())) > MAX_COMBINATIONS:
         raise SpaceError(
             f"one size depends on {', '.join(map(repr, choices))}, which have {count:,} combinations; at most"
-            f" {MOST_COMBINATIONS:,} can be checked"
+            f" {MAX_COMBINATIONS:,} can be checked"
         )
     for numbers in itertools.product(*(choice.values for choice in choices.values())):
         decisions = dict(zip(choices, numbers, strict=True))
