@@ -148,7 +148,13 @@ def _prepared(pickled: bytes, device: str) -> _LocalEvaluation:
     digest = hashlib.blake2b(pickled).digest()
     if digest not in _evaluators:
         Interruption.silent = True
-        plan: EvaluationPlan = pickle.loads(pickled)  # noqa: S301  # our own, from the main process
+        try:
+            plan: EvaluationPlan = pickle.loads(pickled)  # noqa: S301  # our own, from the main process
+        except Exception as error:
+            raise UsageError(
+                f"a worker process cannot find the space or data ({one_line(error)}): define their classes and functions"
+                " in a module, not in a notebook or an interactive session"
+            ) from error
         place = resolve_device(device)
         _evaluators[digest] = _LocalEvaluation(plan.make_evaluator(place, plan.load_data(place)))
     return _evaluators[digest]

@@ -10,8 +10,8 @@ from nasreg.config.custom_space import import_code
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.evaluation import EvaluationPlan, make_executor
-from nasreg.engine.search_job import SearchJob
-from nasreg.errors import ConfigError, PluginError
+from nasreg.engine.search_job import SearchJob, search_spec
+from nasreg.errors import ConfigError, IncompatibleError, PluginError
 from nasreg.events import Event
 from nasreg.networks.costs import network_costs
 from nasreg.networks.extremes import extreme_architectures
@@ -80,8 +80,14 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
-        """Check also that the evaluator can score the space."""
-        _evaluator(run).check_space(run.space.reference.title)
+        """Check also that the evaluator can score the space, with a share of its effort if the algorithm wants that."""
+        evaluator, algorithm = _evaluator(run), registry.algorithm(search_spec(run).algorithm)
+        evaluator.check_space(run.space.reference.title)
+        if algorithm.fidelity and not evaluator.fidelity:
+            raise IncompatibleError(
+                f"algorithm {algorithm.name!r} evaluates with a share of the full effort, which evaluator"
+                f" {evaluator.name!r} cannot do: choose another with --evaluator"
+            )
         super().check(run, registry)
 
     @classmethod

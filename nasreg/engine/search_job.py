@@ -32,7 +32,7 @@ class SearchJob(Job):
         self, run: ResolvedRun, registry: Registry, data: RunData | None, directory: RunDirectory | None
     ) -> None:
         super().__init__(run, registry, data, directory)
-        self.spec = _search_spec(run)
+        self.spec = search_spec(run)
         self.algorithm = registry.algorithm(self.spec.algorithm)
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
@@ -45,7 +45,7 @@ class SearchJob(Job):
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
         """Check that the algorithm can search the space, as far as that does not depend on the images."""
-        spec = _search_spec(run)
+        spec = search_spec(run)
         algorithm = registry.algorithm(spec.algorithm)
         installed = [registry.space(name) for name in registry.spaces()]
         algorithm.check_capabilities(run.space.reference.title, run.space.entry, installed)
@@ -101,7 +101,8 @@ class SearchJob(Job):
         )
 
 
-def _search_spec(run: ResolvedRun) -> RunSpec:
+def search_spec(run: ResolvedRun) -> RunSpec:
+    """Return the spec of a run that is a search."""
     if not isinstance(run.spec, RunSpec):
         raise TypeError("a search needs a RunSpec")
     return run.spec

@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 
-from nasreg.errors import InterruptedRunError
+from nasreg.errors import InterruptedRunError, TrainingError
 from nasreg.executors.base import Outcome, TrialExecutor
 from nasreg.specs.trial import Proposal
 
@@ -115,9 +115,20 @@ class _Worker:
         return self._pool.submit(evaluate, proposal)
 
     def check_started(self) -> None:
-        """Raise what went wrong when the worker was prepared."""
-        if self._started is not None:
+        """Raise what went wrong when the worker was prepared.
+
+        Raises:
+            TrainingError: It died.
+        """
+        if self._started is None:
+            return
+        try:
             self._started.result()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "a worker process ended before it was ready (killed, or out of memory). A script has to call"
+                " nasreg.search below: if __name__ == '__main__':"
+            ) from error
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process; one that has only just been started is waited for, or it would miss it."""

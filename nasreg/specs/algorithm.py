@@ -135,6 +135,11 @@ class AlgorithmSpec(_Entry):
         " training by default",
     )
 
+    fidelity: bool = Field(
+        default=False,
+        description="whether it proposes with less than the evaluator's full effort; see Proposal.fidelity",
+    )
+
     @model_validator(mode="after")
     def _evaluator_of_family(self) -> AlgorithmSpec:
         if self.family == "one-shot" and self.evaluator is not None:

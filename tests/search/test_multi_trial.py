@@ -104,6 +104,10 @@ def test_everything_known_is_checked_before_data_are_loaded(registry, search):
     other.register(tied, DESCENT, SCRIPTED)
     with pytest.raises(IncompatibleError, match="cannot score architectures of search space 'chain'; it scores those"):
         nasreg.search("chain", Forbidden(), "descent", evaluator="tied", registry=other)
+    halving = DESCENT.model_copy(update={"name": "halving", "fidelity": True})
+    other.register(halving)
+    with pytest.raises(IncompatibleError, match="'halving' evaluates with a share .* evaluator 'scripted' cannot"):
+        nasreg.search(Digits, Forbidden(), "halving", registry=other)
     with pytest.raises(IncompatibleError, match=r"cannot handle choice 'v' \(kind value\)"):
         search(space=Valued)
     with pytest.raises(UsageError, match=r"there is no evaluator 'script'. Did you mean 'scripted'"):
@@ -460,3 +464,14 @@ def test_a_trial_resumes_in_its_middle(tmp_path, search):
         assert RunDirectory(tmp_path / "run").status["state"] == "interrupted"
     search(tmp_path / "run", resume=True, **options)
     assert records(tmp_path / "run") == records(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_says_what_is_missing(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED.replace('if __name__ == "__main__":', "if True:"))
+    path = os.pathsep.join([str(ROOT / "tests/support"), *sys.path])
+    argv = [sys.executable, str(script), str(tmp_path / "run")]
+    done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "below: if __name__ == '__main__':" in done.stderr.splitlines()[-1]
