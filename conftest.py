@@ -24,7 +24,7 @@ SLOW_OF_THE_KIT = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark these as slow, with nothing drawn after a search; order files with slow tests first, to keep cores busy."""
+    """Mark these as slow, and let them draw nothing; order files with slow tests first, to keep cores busy."""
     for item in items:
         if isinstance(item, pytest.Function) and item.cls is not None and item.originalname in SLOW_OF_THE_KIT:
             item.add_marker(pytest.mark.slow)

@@ -152,8 +152,8 @@ def _prepared(pickled: bytes, device: str) -> _LocalEvaluation:
             plan: EvaluationPlan = pickle.loads(pickled)  # noqa: S301  # our own, from the main process
         except Exception as error:
             raise UsageError(
-                f"a worker process cannot find the space or data ({one_line(error)}): define their classes and functions"
-                " in a module, not in a notebook or an interactive session"
+                f"a worker process cannot find the space or data ({one_line(error)}): define their classes and"
+                " functions in a module, not in a notebook or an interactive session"
             ) from error
         place = resolve_device(device)
         _evaluators[digest] = _LocalEvaluation(plan.make_evaluator(place, plan.load_data(place)))

@@ -22,7 +22,7 @@ from nasreg.networks.export import default_path, example_images, export_network
 from nasreg.networks.inputs import InputSpec
 from nasreg.networks.references import find_architecture
 from nasreg.networks.weights import load_network, load_weights, network_manifest
-from sources import SMALL, SMALL_WORDS, chain_architecture, info, trained
+from sources import GENOTYPE, SMALL, SMALL_WORDS, chain_architecture, info, trained
 from words import check_refused
 
 FORMATS = ["pt2", "onnx", "safetensors"]
@@ -69,7 +69,7 @@ def test_a_file_computes_what_the_network_does(tmp_path, chain, kind, format_):
     options = {"blocks": 2, "channels": 4}
     if kind != "chain":
         options = {**SMALL, "auxiliary": kind == "auxiliary", "features_only": kind == "features"}
-    source, space = (chain, "chain") if kind == "chain" else ("PDARTS", "darts")
+    source, space = (chain, "chain") if kind == "chain" else (GENOTYPE, "darts")
     network = trained(source, space, **options)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     data = InputSpec(info=info(), mean=(0.1, 0.2, 0.3), std=(1, 1, 1))

@@ -7,10 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import forked
+from nasreg.cli import main
 from plugin_cases import DAMAGED, FAILING, HOOK, WORKING
 from plugin_venv import ROOT, build, unpack, write_plugin
 
@@ -23,9 +26,24 @@ def records(venv) -> dict[str, dict]:
     return {record["name"]: record for record in venv.json("plugins")}
 
 
+CHECK = """
+from nasreg.cli import main
+main(["plugins", "--check", "--json"])
+print("----")
+main(["plugins", "--check"])
+"""
+
+
 @pytest.fixture(scope="session")
-def checked(venv) -> list[dict]:
-    return venv.json("plugins", "--check")
+def check(venv) -> tuple[list[dict], list[str]]:
+    """What ``nasreg plugins --check`` prints: its JSON, and its lines for people."""
+    records, text = venv.run_python(CHECK).stdout.split("----\n")
+    return json.loads(records), text.splitlines()
+
+
+@pytest.fixture(scope="session")
+def checked(check) -> list[dict]:
+    return check[0]
 
 
 @pytest.mark.parametrize("name", FAILING)
@@ -84,9 +102,6 @@ def test_summary_and_homepage_come_from_the_plugin_or_its_distribution(venv, rec
 def test_a_search_runs_beside_them(venv, tmp_path):
     settings = ["trainer.epochs=1", "space.blocks=1", "space.channels=2", "dataset.limit=100"]
     words = [word for setting in settings for word in ("--set", setting)]
-    done = venv.run("run", "good", "--space", "chain", *words, "--out", tmp_path / "run")
-    assert done.returncode == 2  # its spec says that it handles no input choice
-    assert "cannot handle choice 'skip0'" in done.stderr
     done = venv.run("run", "darts", "--space", "chain", *words, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
 
@@ -231,21 +246,28 @@ def test_an_absent_plugin_in_a_list(venv):
     assert done.stderr == f"nasreg: warning: NASREG_DISABLE {said}\n"
 
 
-def test_a_plugin_that_was_uninstalled_is_named_by_its_run(plain_venv, tmp_path):
+def test_a_plugin_that_was_uninstalled_is_named_by_its_run(tmp_path):
+    """It is in a folder that is on the path of one process only."""
+
+    def nasreg(*words: str, path: list[str]) -> forked.Done:
+        def run() -> int:
+            sys.path[:0] = path
+            return main(list(words))
+
+        return forked.call(run, cwd=tmp_path)
+
     source = HOOK + "return [spec('leaving')]"
     folder = unpack(build(write_plugin(tmp_path / "src", "leaving", source), tmp_path), tmp_path / "installed")
-    env = {"PYTHONPATH": str(folder)}
     settings = ["space.cells=1", "space.channels=2", "dataset.limit=100"]
     words = [word for setting in settings for word in ("--set", setting)]
-    done = plain_venv.run("run", "leaving", *words, "--out", "done", cwd=tmp_path, env=env)
-    assert done.returncode == 0, done.stderr
+    forked.check(nasreg("run", "leaving", *words, "--out", "done", path=[str(folder)]))
     shutil.rmtree(folder)
     (tmp_path / "done/status.json").write_text('{"state": "interrupted", "resumed": 0}')
-    done = plain_venv.run("resume", "done", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "there is no algorithm 'nasreg-leaving/leaving'" in done.stderr
-    assert "nasreg-leaving 1.0" in done.stderr
-    assert plain_venv.run("show", "done", cwd=tmp_path).returncode == 0
+    done = nasreg("resume", "done", path=[])
+    assert done.code == 2
+    assert "there is no algorithm 'nasreg-leaving/leaving'" in done.err
+    assert "nasreg-leaving 1.0" in done.err
+    forked.check(nasreg("show", "done", path=[]))
 
 
 def test_nasreg_runs_from_a_source_tree_without_metadata(plain_venv, tmp_path):
@@ -271,12 +293,12 @@ def test_nasreg_runs_from_a_source_tree_without_metadata(plain_venv, tmp_path):
     assert (core["status"], core["version"]) == ("ok", "0.2.0")
 
 
-def test_the_documentation_says_what_is_printed(venv):
+def test_the_documentation_says_what_is_printed(check):
     """Each row of the table in docs/contract.md: the plugin is named, and what is said of it."""
     rows = re.findall(r"^\| .* \| `([^`]+)` \| `(.*)` \|$", (ROOT / "docs/contract.md").read_text(), re.MULTILINE)
     shown = {name for name, _ in rows}
     assert {shown for _, shown, _ in DAMAGED.values()} | set(FAILING) - {"cause-of-itself", "no-exception"} <= shown
-    printed = venv.run("plugins", "--check").stdout.splitlines()
+    _, printed = check
     for name, told in rows:
         about = [line for line in printed if re.match(rf"(  {name} |plugin '{name}' )", line)]
         assert any(told in line for line in about), (name, told, about)

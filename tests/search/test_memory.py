@@ -9,7 +9,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import resource, sys, torch, nasreg
+import os, resource, torch, nasreg
 from nasreg.events import StepEnded
 from nasreg.testing import toy_images
 
@@ -33,21 +33,16 @@ def measure(event):
     if isinstance(event, StepEnded) and event.step == 1:
         found.extend([faults_of_allocations(), resident()])
 
-for keep in sys.argv[1:]:
-    trainer = {"epochs": 1, "batch_size": 16, "keep_freed_memory": keep == "keep"}
+for limits, keep in (({}, False), ({"MALLOC_TOP_PAD_": "0"}, True), ({}, True)):
+    os.environ |= limits
+    trainer = {"epochs": 1, "batch_size": 16, "keep_freed_memory": keep}
     options = {"blocks": 1, "channels": 2}
     data = toy_images(32)
     nasreg.search("chain", data, "darts", space_options=options, trainer=trainer, device="cpu", callbacks=[measure])
+    for name in limits:
+        del os.environ[name]
 print(*found[::2], found[-1] - resident())
 """
-
-
-def measured(environment: dict[str, str], *runs: str) -> list[int]:
-    """Return the page faults of allocations in each run, and the bytes returned after the last one."""
-    command = [sys.executable, "-c", SCRIPT, *runs]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [int(number) for number in done.stdout.split()]
 
 
 @pytest.mark.slow
@@ -56,9 +51,10 @@ def test_a_run_reuses_the_memory_that_it_frees_unless_told_otherwise():
     if "glibc" not in (os.confstr("CS_GNU_LIBC_VERSION") or ""):
         pytest.skip("it is a setting of glibc")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    without, kept, returned = measured(environment, "release", "keep")
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    without, limited, kept, returned = map(int, done.stdout.split())
     assert without > 10_000, "keep_freed_memory=false leaves mallopt alone: each allocation gets new pages"
     assert kept < without / 10
     assert returned > 2**24
-    limited, _ = measured({**environment, "MALLOC_TOP_PAD_": "0"}, "keep")
     assert limited > without / 2, "a setting of the user takes precedence"

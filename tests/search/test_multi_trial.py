@@ -106,7 +106,7 @@ def test_everything_known_is_checked_before_data_are_loaded(registry, search):
         nasreg.search("chain", Forbidden(), "descent", evaluator="tied", registry=other)
     halving = DESCENT.model_copy(update={"name": "halving", "fidelity": True})
     other.register(halving)
-    with pytest.raises(IncompatibleError, match="'halving' evaluates with a share .* evaluator 'scripted' cannot"):
+    with pytest.raises(IncompatibleError, match=r"'halving' evaluates with a share .* evaluator 'scripted' cannot"):
         nasreg.search(Digits, Forbidden(), "halving", registry=other)
     with pytest.raises(IncompatibleError, match=r"cannot handle choice 'v' \(kind value\)"):
         search(space=Valued)

@@ -12,9 +12,14 @@ from nasreg.networks.build import build_network
 from nasreg.specs import DataInfo
 
 SMALL = {"cells": 3, "channels": 4}
-SMALL_ARGV = ("--set", "space.cells=3", "--set", "space.channels=4")
-SMALL_WORDS = SMALL_ARGV
-"""Its former name."""
+GENOTYPE = (
+    "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_3x3', 0), ('sep_conv_5x5', 2)],"
+    " normal_concat=range(2, 4),"
+    " reduce=[('max_pool_3x3', 0), ('avg_pool_3x3', 1), ('skip_connect', 0), ('dil_conv_5x5', 2)],"
+    " reduce_concat=range(2, 4))"
+)
+"""Every operation of the space darts, in cells half as large as those of the papers."""
+SMALL_WORDS = ("--set", "space.cells=3", "--set", "space.channels=4")
 
 
 def info(side: int = 16, classes: int = 5) -> DataInfo:
