@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasreg.specs.algorithm import (
+        PRIMITIVES,
         AlgorithmSpec,
         Component,
         DatasetEntry,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "algorithm": (
+        "PRIMITIVES",
         "AlgorithmSpec",
         "Component",
         "DatasetEntry",
@@ -90,6 +92,7 @@ __all__ = [
     "NONE",
     "OLDEST_PLUGIN_API",
     "PLUGIN_API",
+    "PRIMITIVES",
     "SKIP",
     "AlgorithmSpec",
     "AnyChoiceSpec",

@@ -6,7 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, field_serializer, field_validator, model_validator
 
@@ -53,6 +53,9 @@ Primitive = Literal[
 ]
 """The kinds of choices. ``input`` stands for all that begin with ``input/``; each kind of cell stands for itself."""
 
+PRIMITIVES: frozenset[Primitive] = frozenset(kind for kind in get_args(Primitive) if not kind.startswith("input/"))
+"""All kinds of choices, for an algorithm that uses only the operations of ``SearchSpaceSpec``."""
+
 
 class Component(Spec):
     """A factory and the options it takes."""
@@ -93,6 +96,10 @@ class TrainerSpec(Component):
     """
 
 
+def _core_trainer() -> TrainerSpec:
+    return TrainerSpec(factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig")
+
+
 class Preset(Spec):
     """A named set of options."""
 
@@ -125,7 +132,9 @@ class AlgorithmSpec(_Entry):
         default=frozenset(), description="splits of the training images that it needs beside train"
     )
     mutator: MutatorSpec
-    trainer: TrainerSpec
+    trainer: TrainerSpec = Field(
+        default_factory=_core_trainer, description="the trainer; a multi-trial algorithm takes the core's by default"
+    )
     presets: dict[RegistryName, Preset] = Field(min_length=1, description="named sets of options")
     default_preset: RegistryName = Field(description="preset used where none is named")
     default_space: str = Field(min_length=1, description="space used where none is named")
@@ -141,7 +150,9 @@ class AlgorithmSpec(_Entry):
     )
 
     @model_validator(mode="after")
-    def _evaluator_of_family(self) -> AlgorithmSpec:
+    def _of_family(self) -> AlgorithmSpec:
+        if self.family == "one-shot" and "trainer" not in self.model_fields_set:
+            raise ValueError("a one-shot algorithm needs a trainer of its own")
         if self.family == "one-shot" and self.evaluator is not None:
             raise ValueError("a one-shot algorithm has no evaluator: it learns on one supernet")
         return self

@@ -21,7 +21,6 @@ from nasreg.specs import (
     Preset,
     Proposal,
     Score,
-    TrainerSpec,
     Trial,
 )
 
@@ -98,7 +97,6 @@ DESCENT = AlgorithmSpec(
     family="multi-trial",
     primitives=frozenset({"layer", "input", "cell"}),
     mutator=MutatorSpec(factory=Descent, config=Config),
-    trainer=TrainerSpec(factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"),
     presets={"default": Preset(summary="20 trials")},
     default_preset="default",
     default_space="chain",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nasreg.hookspecs import hookimpl
-from nasreg.specs import AlgorithmSpec, MutatorSpec, PluginInfo, Preset, TrainerSpec
+from nasreg.specs import PRIMITIVES, AlgorithmSpec, MutatorSpec, PluginInfo, Preset, TrainerSpec
 
 
 @hookimpl
@@ -24,7 +24,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             paper="Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search,"
             " https://arxiv.org/abs/1902.07638",
             family="multi-trial",
-            primitives=frozenset({"layer", "input", "cell", "cell/slots", "cell/loose-ends", "value", "repeat"}),
+            primitives=PRIMITIVES,
             mutator=MutatorSpec(factory="nasreg_random.mutator:RandomMutator", config="nasreg.specs:Config"),
             trainer=TrainerSpec(
                 factory="nasreg.trainers:MultiTrialTrainer", config="nasreg_random.config:RandomTrainerConfig"
