@@ -138,7 +138,8 @@ def trial_table(contents: RunContents) -> list[list[str]]:
     measured = {name for trial in trials.best for name in trial.get("metrics", {})}
     names = [name for name in known if name in measured] + sorted(measured - known.keys())
     metrics = [known[name] if name in known else metric_spec(name, ()) for name in names]
-    rows = [["trial", trials.objective.title, *(metric.title for metric in metrics), "time", "failed" if trials.counts["failed"] else ""]]
+    last = "failed" if any("reason" in trial for trial in trials.best) else ""
+    rows = [["trial", trials.objective.title, *(metric.title for metric in metrics), "time", last]]
     for trial in trials.best:
         values = trial.get("metrics", {})
         texts = [
@@ -158,10 +159,7 @@ def trial_notes(contents: RunContents) -> list[str]:
         return []
     notes = []
     if len(trials.scores) > graphics.MAX_DOTS:
-        notes.append(
-            f"The chart shows {graphics.MAX_DOTS:,} of the {len(trials.scores):,} scores, all that were the best so far"
-            " among them."
-        )
+        notes.append(f"The chart shows {graphics.MAX_DOTS:,} of the {len(trials.scores):,} scores.")
     if trials.evaluated > len(trials.best):
         notes.append(f"The table has the best {len(trials.best)} of {trials.evaluated:,} trials.")
     notes += [f"{note}." for note in trials.notes]
