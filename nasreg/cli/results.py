@@ -11,6 +11,7 @@ from nasreg.cli.paths import shell_command, short
 from nasreg.events import Callback, Event, RunStarted, SearchStarted
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
+from nasreg.runs.trial_summary import count_trials
 from nasreg.runs.trials import best_first
 from nasreg.specs.metrics import metric_spec
 from nasreg.specs.run import RunSpec
@@ -60,7 +61,7 @@ def report_search(output: Output, result: SearchResult) -> None:
             "run_dir": str(path),
             "architecture": result.architecture.model_dump(mode="json"),
             "genotype": result.genotype,
-            "trials": len(result.trials),
+            "trials": None if result.objective is None else count_trials(result.trials),
             "best_trial": None if result.objective is None else best_first(result.trials, result.objective)[0],
             "last_epoch": {
                 name: value

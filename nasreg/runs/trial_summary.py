@@ -106,7 +106,8 @@ def metric_text(metric: MetricSpec, value: float | None) -> str:
 
 def count_trials(records: Sequence[Mapping[str, Any]]) -> Mapping[TrialStatus, int]:
     """Return the number of records of each status."""
-    return Counter(record["status"] for record in records)
+    found = Counter(record["status"] for record in records)
+    return {status: found[status] for status in ("done", "failed", "rejected")}
 
 
 def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSummary:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +17,7 @@ import nasreg
 from evaluators import Digits
 from nasreg.cli import main
 from nasreg.errors import InterruptedRunError, RunDirectoryError, TrainingError
-from nasreg.events import TrialStarted
+from nasreg.events import SearchStarted, TrialStarted
 from nasreg.report import write_report
 from nasreg.report.page import graphics
 from nasreg.report.page.charts import ScoreDots
@@ -91,17 +93,21 @@ def test_a_score_that_is_no_accuracy_and_needs_no_data(scripted):
         assert "accuracy" not in page.texts[section]
 
 
-def test_an_interrupted_search_shows_the_best_so_far(tmp_path, registry):
+def test_an_interrupted_search_shows_the_best_so_far_and_is_resumed_from_it(tmp_path, registry):
+    out, events = tmp_path / "run", []
+
     def interrupt(event: Any) -> None:
         if isinstance(event, TrialStarted) and event.trial == 4:
             raise InterruptedRunError("enough")
 
-    out = tmp_path / "run"
-    with pytest.raises(InterruptedRunError):
+    def search(callback: Any, **more: Any) -> None:
         nasreg.search(
             Digits, toy_images(), "random", trainer={"max_trials": 8}, evaluator="scripted", device="cpu",
-            registry=registry, out=out, callbacks=[interrupt],
+            registry=registry, out=out, callbacks=[callback], **more,
         )  # fmt: skip
+
+    with pytest.raises(InterruptedRunError):
+        search(interrupt)
     page = check(out / "index.html")
     best = min(records(out), key=lambda trial: trial["score"])
     assert page.state == "state other"
@@ -109,6 +115,12 @@ def test_an_interrupted_search_shows_the_best_so_far(tmp_path, registry):
     for key, digit in best["architecture"].items():
         assert f"{key} = {digit}" in page.texts["result"]
     assert "Architecture so far" in page.texts["result"]
+    search(events.append, resume=True)
+    started = next(event for event in events if isinstance(event, SearchStarted))
+    assert (started.ended, started.best.value) == (3, best["score"])
+    page = check(out / "index.html")
+    assert page.state == "state done"
+    assert "8 trials done, resumed once" in page.texts["header"]
 
 
 def test_a_search_whose_trials_all_fail_says_why(tmp_path, registry):
@@ -123,6 +135,16 @@ def test_a_search_whose_trials_all_fail_says_why(tmp_path, registry):
     assert "There is no architecture before a trial has a score." in page.texts["result"]
     assert [row[-1] for row in table(page)[1:]] == [f"ValueError: trial {number} is told to fail" for number in (1, 2)]
     assert "best so far" not in page.texts["trials"]
+
+
+def test_show_needs_no_torch(scripted, tmp_path):
+    shutil.copytree(scripted, tmp_path / "run")
+    code = "import sys; from nasreg.cli import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    argv = [sys.executable, "-W", "error", "-c", code, "show", "run"]
+    shown = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("trials, the best first\n  trial  cost")
+    assert shown.stdout.endswith("wrote run/index.html\n")
 
 
 # -- many trials -------------------------------------------------------------------------------------------------------
