@@ -29,6 +29,10 @@ def files() -> dict[str, str]:
     return made
 
 
+def _is_event(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, events.Event)
+
+
 def _reference() -> Iterator[str]:
     yield "# Reference\n\nMade from the code by `docs/make_reference.py`.\n\n## Commands\n"
     group: Any = typer.main.get_command(build_app())
@@ -59,7 +63,7 @@ def _reference() -> Iterator[str]:
             returned = inspect.signature(hook).return_annotation
             yield f"- `{name}() -> {returned}`: {_doc(hook)}"
     yield "\n## Events\n\nA callback is called with each of these (`nasreg.events`). Epochs count from 0.\n"
-    for name, event in inspect.getmembers(events, dataclasses.is_dataclass):
+    for name, event in inspect.getmembers(events, _is_event):
         fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event))
         yield f"- `{name}`({fields}): {_doc(event)}"
     yield "\n## Errors\n\nOf `nasreg.errors`, with the exit code of the command line.\n"

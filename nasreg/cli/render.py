@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nasreg.cli.output import Output
+from nasreg.cli.paths import short
 from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
 from nasreg.runs import files
-from nasreg.runs.trials import best_first
+from nasreg.runs.directory import RunDirectory
+from nasreg.runs.trial_summary import metric_text, summarize_trials
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
-from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.trial import COSTS, LATENCY
 
 if TYPE_CHECKING:
@@ -135,22 +136,32 @@ MAX_TRIALS = 20
 """Trials that are listed."""
 
 
-def trials(output: Output, records: Sequence[Mapping[str, Any]], objective: MetricSpec) -> None:
-    """Print the trials of a multi-trial search, the best first; see ``nasreg.runs.trials.trial_record``."""
-    evaluated = [each for each in best_first(records, objective) if each["status"] != "rejected"]
-    sized = any("parameters" in each.get("metrics", {}) for each in evaluated)
-    rows = [("trial", objective.title, *(["parameters"] if sized else []), "time")]
-    for each in evaluated[:MAX_TRIALS]:
-        score = objective.format(each["score"]) if "score" in each else f"{each['status']}: {each['reason']}"
-        parameters = each.get("metrics", {}).get("parameters")
-        size = [f"{int(parameters):,}" if parameters is not None else ""] if sized else []
-        rows.append((str(each["trial"]), score, *size, format_duration(each["seconds"])))
+def trials(output: Output, run: RunDirectory) -> None:
+    """Print the trials of a multi-trial search, the best first; nothing for a run without trials.
+
+    Raises:
+        RunDirectoryError: The trials cannot be read.
+    """
+    objective = run.objective
+    if objective is None:
+        return
+    summary = summarize_trials(run.path / files.TRIALS, objective, MAX_TRIALS)
+    costs = [cost for cost in COSTS if any(cost.name in each.get("metrics", {}) for each in summary.best)]
+    failed = any(each["status"] == "failed" for each in summary.best)
+    rows = [("trial", objective.title, *(cost.title for cost in costs), "time", *([""] if failed else []))]
+    for each in summary.best:
+        metrics = each.get("metrics", {})
+        score = objective.format(each["score"]) if "score" in each else "failed"
+        measured = [metric_text(cost, metrics[cost.name]) if cost.name in metrics else "" for cost in costs]
+        reason = [each.get("reason", "")] if failed else []
+        rows.append((str(each["trial"]), score, *measured, format_duration(each["seconds"]), *reason))
     output.table("trials, the best first", rows)
-    counts = {status: sum(each["status"] == status for each in records) for status in ("failed", "rejected")}
-    texts = [f"{len(evaluated) - MAX_TRIALS:,} more"] if len(evaluated) > MAX_TRIALS else []
-    texts += [f"{count:,} {status}" for status, count in counts.items() if count]
-    if texts:
-        output.line(f"  {', '.join(texts)}; all trials are in {files.TRIALS}")
+    more = summary.evaluated - len(summary.best)
+    notes = ([f"{more:,} more"] if more else []) + summary.notes
+    if summary.failed:
+        notes.append(f"tracebacks are in {short(run.path / files.TRIAL_ERRORS)}")
+    for note in [*notes, f"all trials are in {short(run.path / files.TRIALS)}"] if notes else []:
+        output.line(f"  {note}")
 
 
 def profile(output: Output, title: str, found: NetworkProfile) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from nasreg.cli import render
 from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command, short
-from nasreg.events import Callback, Event, RunStarted
+from nasreg.events import Callback, Event, RunStarted, SearchStarted
 from nasreg.runs import files
+from nasreg.runs.directory import RunDirectory
+from nasreg.runs.trial_summary import count_trials
 from nasreg.runs.trials import best_first
 from nasreg.specs.metrics import metric_spec
 from nasreg.specs.run import RunSpec
@@ -40,7 +42,7 @@ def preset_note(output: Output, run: ResolvedRun, others: str) -> list[Callback]
     told: list[Event] = []
 
     def note(event: Event) -> None:
-        if isinstance(event, RunStarted) and not told:
+        if isinstance(event, RunStarted | SearchStarted) and not told:
             told.append(event)
             output.line(f"{kind} {chosen}, which data set {title} names; others: {others}")
 
@@ -59,7 +61,7 @@ def report_search(output: Output, result: SearchResult) -> None:
             "run_dir": str(path),
             "architecture": result.architecture.model_dump(mode="json"),
             "genotype": result.genotype,
-            "trials": len(result.trials),
+            "trials": None if result.objective is None else count_trials(result.trials),
             "best_trial": None if result.objective is None else best_first(result.trials, result.objective)[0],
             "last_epoch": {
                 name: value
@@ -71,7 +73,7 @@ def report_search(output: Output, result: SearchResult) -> None:
     def text() -> None:
         if result.objective is not None:
             output.line()
-            render.trials(output, result.trials, result.objective)
+            render.trials(output, RunDirectory(path))
         output.line(f"\n{describe_architecture(result.space, result.architecture)}\n")
         for file in written:
             if file.exists():

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,7 +14,8 @@ from nasreg.cli.output import Output
 from nasreg.cli.paths import short
 
 if TYPE_CHECKING:
-    from nasreg.specs import Architecture, MetricSpec, SearchSpaceSpec
+    from nasreg.runs.directory import RunDirectory
+    from nasreg.specs import Architecture, SearchSpaceSpec
 
 
 def show(
@@ -70,8 +70,7 @@ class _Shown(NamedTuple):
     space: SearchSpaceSpec
     architecture: Architecture
     strengths: dict[str, list[float]] | None = None
-    trials: Sequence[dict[str, Any]] = ()
-    objective: MetricSpec | None = None
+    run: RunDirectory | None = None
 
 
 def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
@@ -86,13 +85,13 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
         return {
             "architecture": shown.architecture.model_dump(mode="json"),
             "genotype": genotype,
-            "trials": list(shown.trials),
+            "trials": shown.run.trials if shown.run is not None else [],
             "files": names,
         }
 
     def text() -> None:
-        if shown.objective is not None:
-            render.trials(output, shown.trials, shown.objective)
+        if shown.run is not None and shown.run.objective is not None:
+            render.trials(output, shown.run)
             output.line()
         output.line(describe_architecture(shown.space, shown.architecture))
         if genotype:
@@ -120,7 +119,7 @@ def _of_run(path: Path) -> _Shown:
     metrics = directory.path / files.METRICS
     records = read_metrics(metrics) if metrics.exists() else []
     strengths = [record.get("strengths") for record in records if record.get("event") == "epoch"]
-    return _Shown(space, architecture, strengths[-1] if strengths else None, directory.trials, directory.objective)
+    return _Shown(space, architecture, strengths[-1] if strengths else None, directory)
 
 
 def _by_itself(source: str, space: str | None) -> _Shown:

@@ -12,6 +12,7 @@ from torch import nn
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import UsageError
 from nasreg.nn import extract_space, freeze
+from nasreg.runs.trial_summary import count_trials, counts_text
 from nasreg.runs.trials import best_first
 from nasreg.specs import Architecture, MetricSpec, SearchSpaceSpec, genotype_text
 from nasreg.specs.metrics import metric_spec, split_name
@@ -70,7 +71,7 @@ class SearchResult:
 
         facts, strengths = {}, None
         if self.objective is not None:
-            facts["trials"] = str(len(self.trials))
+            facts["trials"] = counts_text(count_trials(self.trials))
             best = best_first(self.trials, self.objective)[0]
             facts[f"best {self.objective.title}"] = self.objective.format(best["score"])
         else:

@@ -49,11 +49,13 @@ def _resume(run_dir: Path, spec: RunSpec | RetrainSpec) -> Command:
         function = "search" if isinstance(spec, RunSpec) else "retrain"
         call = f"nasreg.{function}(..., out={str(run_dir)!r}, resume=True)"
         return Command(call, "resume in Python, with the arguments of the first call")
-    return Command(shell_command("resume", run_dir), "resume from the last checkpoint")
+    trials = isinstance(spec, RunSpec) and spec.evaluator is not None
+    purpose = "resume after the recorded trials" if trials else "resume from the last checkpoint"
+    return Command(shell_command("resume", run_dir), purpose)
 
 
 def _after(run_dir: Path, spec: RunSpec | RetrainSpec) -> list[Command]:
-    retrain = "train the network of the architecture from scratch: its accuracy is the one to report"
+    retrain = "train the network of the architecture from scratch: its metrics on the test set are the ones to report"
     if isinstance(spec, RunSpec):
         if _is_object(spec.space.name):
             return [Command("nasreg.retrain(result, data)", f"{retrain}; in Python, with the result of the search")]

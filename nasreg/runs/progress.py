@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -31,7 +32,7 @@ from nasreg.events import (
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
 from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name
 from nasreg.specs.run import RunSpec
-from nasreg.specs.trial import Score
+from nasreg.specs.trial import PARAMETERS, Score, TrialStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 30.0
 """Within an epoch ``PlainProgress`` writes a line at most this often."""
 
-TRIAL_SECONDS = 0.1
-"""Trials that end faster than this one after the other have no line each, unless one is the best so far or failed."""
+TRIAL_LINES = 100
+"""So many trials have a line each."""
+
+TRIAL_SECONDS = 1.0
+"""After them, and always for rejected proposals, there is a line at most this often; the best so far has always one."""
 
 REFRESH_SECONDS = 0.1
 """``RichProgress`` redraws its bar at most this often."""
@@ -88,6 +92,9 @@ class _Progress:
         self.unit: Literal["epoch", "trial"] = "epoch"
         self.trial: TrialProgress | None = None
         self.best: Score | None = None
+        self.objective: MetricSpec | None = None
+        self.counts: Counter[TrialStatus] = Counter()
+        self._trial_lines = 0
         self._said_trial = -math.inf
 
     def __call__(self, event: Event) -> None:
@@ -110,16 +117,18 @@ class _Progress:
                 self.started, self.epochs, self.step = self.clock(), event.max_trials, None
                 self.unit = "trial"
                 self.first = self.done = event.ended
+                self.best, self.objective = event.best, event.objective
                 for line in _search_lines(event):
                     self.say(line)
             case TrialProgress():
-                epochs = event.epoch + event.step / max(event.steps, 1)
-                self.done = math.floor(self.done) + min(epochs / event.epochs, 0.999)
+                if self.trial is None or self.trial.trial != event.trial:  # resumed in the middle, it ends the sooner
+                    self.first += _share_of_trial(event, event.step - 1)
+                # Only when it has ended, it counts as a whole trial.
+                self.done = math.floor(self.done) + min(_share_of_trial(event, event.step), 0.999)
                 self.trial = event
             case TrialEnded():
                 self.done, self.trial = float(event.ended), None
-                if (text := self._trial_line(event)) is not None:
-                    self.say(text)
+                self._end_trial(event)
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
             case Notice():
@@ -143,34 +152,33 @@ class _Progress:
     def hide(self) -> None:
         """Hide the position until it is shown again, since something else is printed."""
 
-    def _trial_line(self, event: TrialEnded) -> str | None:
-        """Return the line of a trial; None for one of many that follow each other within a moment."""
-        trial, metric = event.trial, event.objective
-        if trial.score is not None and (self.best is None or trial.score > self.best):
-            self.best, new = trial.score, True
-        else:
-            new = False
+    def _end_trial(self, event: TrialEnded) -> None:
+        """Count a trial, and write its line unless it is one of too many."""
+        trial = event.trial
+        self.counts[trial.status] += 1
+        is_best = trial.score is not None and (self.best is None or trial.score > self.best)
+        if is_best:
+            self.best = trial.score
         now = self.clock()
-        if not new and trial.status == "done" and now - self._said_trial < TRIAL_SECONDS:
-            return None
-        if trial.status == "rejected" and now - self._said_trial < TRIAL_SECONDS:
-            return None
-        self._said_trial = now
-        place = f"trial {trial.id} ({event.ended}/{event.max_trials})"
-        if trial.score is None:
-            return f"{place} {trial.status}: {trial.reason}"
-        parameters = trial.metrics.get("parameters")
-        texts = [f"{metric.title} {metric.format(trial.score.value)}{' (best so far)' if new else ''}"]
-        texts += [plural(int(parameters), "parameter")] if parameters is not None else []
-        return f"{place}: {', '.join([*texts, format_duration(trial.seconds)])}"
+        is_listed = trial.status != "rejected" and self._trial_lines < TRIAL_LINES
+        if is_best or is_listed or now - self._said_trial >= TRIAL_SECONDS:
+            self._trial_lines += trial.status != "rejected"
+            self._said_trial = now
+            self.say(_trial_line(event, is_best=is_best))
 
     def position(self) -> list[str]:
-        """Return the position: ``["epoch 3/50", "step 12/100", "train loss 1.234", "accuracy 45.1%"]``."""
+        """Return the position in the run.
+
+        Such as ``["epoch 3/50", "step 12/100", "train loss 1.234", "accuracy 45.1%"]``, or in a multi-trial search
+        ``["trial 3/50", "epoch 2/20", "best validation accuracy 91.3%", "1 failed"]``.
+        """
         if self.unit == "trial":
             texts = [f"trial {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
             if self.trial is not None:
                 texts.append(f"epoch {self.trial.epoch + 1}/{self.trial.epochs}")
-            return texts
+            if self.best is not None and self.objective is not None:
+                texts.append(f"best {self.objective.title} {self.objective.format(self.best.value)}")
+            return texts + [f"{self.counts[each]:,} {each}" for each in ("failed", "rejected") if self.counts[each]]
         if self.step is None:
             return [f"epoch {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
         step = self.step
@@ -334,6 +342,22 @@ def _search_lines(event: SearchStarted) -> list[str]:
     if event.ended:
         lines.append(f"resuming after {plural(event.ended, 'trial')}")
     return lines
+
+
+def _trial_line(event: TrialEnded, *, is_best: bool) -> str:
+    trial, metric = event.trial, event.objective
+    place = f"trial {trial.id} ({event.ended}/{event.max_trials})"
+    if trial.score is None:
+        return f"{place} {trial.status}: {trial.reason}"
+    parameters = trial.metrics.get(PARAMETERS.name)
+    texts = [f"{metric.title} {metric.format(trial.score.value)}{' (best so far)' if is_best else ''}"]
+    texts += [plural(int(parameters), "parameter")] if parameters is not None else []
+    return f"{place}: {', '.join([*texts, format_duration(trial.seconds)])}"
+
+
+def _share_of_trial(event: TrialProgress, step: int) -> float:
+    """Return the share of a trial's training that is done after a step of the current epoch."""
+    return (event.epoch + step / max(event.steps, 1)) / event.epochs
 
 
 def _epoch_line(event: EpochEnded, metrics: Sequence[MetricSpec]) -> str:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pydantic import Field
 
-from nasreg.errors import ConfigError
-from nasreg.specs.base import Spec, parse
+from nasreg.specs.base import Spec
 from nasreg.specs.formatting import format_number, format_percent
 
 SPLITS = ("train", "arch", "validation", "test")
@@ -66,10 +64,6 @@ def task_metrics(task: str) -> tuple[MetricSpec, ...]:
     return TASK_METRICS.get(task, ())
 
 
-SCORE = MetricSpec(name="score", title="score")
-"""The score of a trial whose evaluator does not say what it measures: a plain number, the higher the better."""
-
-
 def split_name(name: str) -> tuple[str | None, str]:
     """Split the name of a recorded metric into the split and the metric: ``test_loss`` into ``test`` and ``loss``.
 
@@ -97,20 +91,3 @@ def metric_spec(name: str, metrics: Sequence[MetricSpec] = CLASSIFICATION_METRIC
     if known is None:
         return MetricSpec(name=name, title=titled)
     return known.model_copy(update={"name": name, "title": titled})
-
-
-def recorded_score(trial: Mapping[str, Any]) -> MetricSpec:
-    """Return what the score of a recorded trial measures.
-
-    Args:
-        trial: A trial of ``metrics.jsonl`` or of a result, with or without an entry ``metric``.
-
-    Raises:
-        ConfigError: The entry describes no metric.
-    """
-    metric = trial.get("metric")
-    if metric is None:
-        return SCORE
-    if not isinstance(metric, Mapping):
-        raise ConfigError(f"the metric of a trial must be a mapping, not {metric!r}")
-    return parse(MetricSpec, metric, "metric")

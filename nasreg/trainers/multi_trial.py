@@ -127,7 +127,8 @@ class MultiTrialTrainer(Trainer):
             self._latest_recorded = max(self._recorded, default=0)
         ended = sum(trial.status != "rejected" for trial in self._recorded.values())
         context, spec = self.context, self.context.spec
-        facts = (str(context.device), self.config.max_trials, ended, self.run_path)
+        best = max((trial.score for trial in self._recorded.values() if trial.score is not None), default=None)
+        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best)
         self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 
     def _search(self, interruption: Interruption) -> None:

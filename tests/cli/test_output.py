@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ SOURCES = sorted(Path(nasreg.cli.__file__).parent.glob("*.py"))
 SMALL = ("--set", "space.cells=3", "--set", "space.channels=4")
 RANDOM = (
     *("run", "random", "--space", "chain", "--set", "space.blocks=1", "--set", "space.channels=2", "--device", "cpu"),
-    *("--set", "trainer.trials=1", "--set", "trainer.epochs=1", "--set", "dataset.limit=60"),
+    *("--set", "trainer.max_trials=1", "--set", "evaluator.epochs=1", "--set", "dataset.limit=60"),
 )
 
 
@@ -168,11 +169,72 @@ def test_quiet_prints_the_run_directory_and_resume_extends_it(tmp_path, monkeypa
     run = out.removesuffix("\n")
     assert (tmp_path / run / "run.yaml").is_file()
     assert run.startswith("runs/random-digits-")
-    assert main(["resume", run, "--set", "trainer.trials=2", "--json"]) == 0
+    assert main(["resume", run, "--set", "trainer.max_trials=2", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["trials"] == 2
-    assert "trial 2/2" in err
-    assert "trial 1/2" not in err
+    result = json.loads(out, parse_constant=pytest.fail)
+    assert result["trials"]["done"] == 2
+    assert result["best_trial"]["architecture"] == result["architecture"]["decisions"]
+    assert "resuming after 1 trial\n" in err
+    assert re.search(r"^trial \d+ \(2/2\): validation accuracy ", err, re.MULTILINE)
+    assert "(1/2):" not in err
+
+
+FRAGILE = """
+from torch import nn
+
+from nasreg.nn import LayerChoice
+
+
+class Broken(nn.Conv2d):
+    def forward(self, x):
+        raise ValueError(f"no images of {x.shape[-1]} pixels")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = {"small": nn.Conv2d(1, 4, 1), "broken": Broken(1, 4, 3), "large": nn.Conv2d(1, 4, 7, padding=3)}
+        self.layer = LayerChoice(layers, key="layer")
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(self.layer(x).mean((2, 3)))
+"""
+
+
+def test_trials_are_printed_the_best_first_with_why_others_have_no_score(tmp_path, monkeypatch, capsys):
+    """Of three architectures one cannot be evaluated, and one is above the budget."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    options = ("max_trials=3", "max_parameters=90%", "duplicates=reject")
+    argv = ["run", "random", "--space", "fragile.py:Net", "--device", "cpu", "--out", "run"]
+    argv += [each for option in options for each in ("--set", f"trainer.{option}")]
+    assert main([*argv, "--set", "evaluator.epochs=1", "--set", "dataset.limit=60"]) == 0
+    out, err = capsys.readouterr()
+    trials = [json.loads(line) for line in (tmp_path / "run/trials.jsonl").read_text().splitlines()]
+    first = {each["architecture"]["layer"]: each for each in reversed(trials)}
+    done, failed, rejected = (first[name] for name in ("small", "broken", "large"))
+    assert (done["status"], failed["status"], rejected["status"]) == ("done", "failed", "rejected")
+    assert "preset demo, which data set digits names" in out
+    assert f"trial {done['trial']} (" in out
+    assert f"{done['score']:.1%} (best so far), 58 parameters, " in out
+    assert err.startswith("nasreg: warning: the search ends with what it has: all 3 architectures")
+    table = out.partition("trials, the best first\n")[2]
+    rows = [line.split() for line in table.splitlines()]
+    assert rows[0] == ["trial", "validation", "accuracy", "parameters", "time"]
+    assert rows[1][:3] == [str(done["trial"]), f"{done['score']:.1%}", "58"]
+    assert rows[2][:3] == [str(failed["trial"]), "failed", "90"]
+    assert table.splitlines()[2].endswith("  ValueError: no images of 8 pixels")
+    assert "  1 failed: ValueError: no images of 8 pixels\n" in table
+    assert f"  {len(trials) - 2} rejected: " in table
+    assert "parameters 250 above 225" in table
+    assert "  tracebacks are in run/errors.txt\n  all trials are in run/trials.jsonl\n\nlayer = small\n" in table
+    assert "no images of 8 pixels" in (tmp_path / "run/errors.txt").read_text()
+    assert main(["show", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("trials, the best first\n" + table.partition("\nwrote")[0])
+    assert main(["show", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["trials"] == trials
 
 
 QUIET = {

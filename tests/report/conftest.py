@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import nasreg
+from evaluators import DESCENT, SCRIPTED, Digits
 from nasreg import SearchResult
+from nasreg.registry import Registry
 from nasreg.testing import short_options, small_options, toy_images
 
 Search = Callable[..., SearchResult]
@@ -40,8 +42,8 @@ def darts_result(tmp_path_factory) -> SearchResult:
 
 @pytest.fixture(scope="session")
 def random_result(tmp_path_factory) -> SearchResult:
-    trainer = {**short_options("random"), "trials": 3}
-    return _search(tmp_path_factory.mktemp("random") / "run", "random", trainer=trainer)
+    more = {"trainer": {"max_trials": 3}, "evaluator_options": {"epochs": 2, "batch_size": 16}}
+    return _search(tmp_path_factory.mktemp("random") / "run", "random", **more)
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +54,29 @@ def darts(darts_result) -> Path:
 @pytest.fixture(scope="session")
 def random(random_result) -> Path:
     return random_result.run_dir
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """A registry with what the installed plugins do not have: an evaluator that needs no data."""
+    found = Registry()
+    found.register(SCRIPTED, DESCENT)
+    return found
+
+
+@pytest.fixture(scope="session")
+def scripted_result(tmp_path_factory, registry) -> SearchResult:
+    """A search for the smallest sum of digits, without data, in which trials fail and are rejected."""
+    trainer = {"max_trials": 8, "duplicates": "reject", "max_parameters": 40, "max_failures": 9}
+    return nasreg.search(
+        Digits, toy_images(), "random", trainer=trainer, evaluator="scripted", evaluator_options={"fail": [4, 6]},
+        seed=1, device="cpu", registry=registry, out=tmp_path_factory.mktemp("scripted") / "run",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def scripted(scripted_result) -> Path:
+    return scripted_result.run_dir
 
 
 @pytest.fixture(scope="session")

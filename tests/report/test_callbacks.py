@@ -11,10 +11,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nasreg.cli import main
 from nasreg.errors import RunDirectoryError
-from nasreg.events import EpochEnded, RunEnded, RunStarted, StageStarted, StepEnded, TrialEnded
+from nasreg.events import EpochEnded, RunEnded, RunStarted, SearchStarted, StageStarted, StepEnded, TrialEnded
 from nasreg.runs.callbacks import JsonLines, TensorBoard, read_metrics
 from nasreg.specs import Architecture, RunSpec, SearchSpaceSpec, Selection
 from nasreg.specs.metrics import ACCURACY
+from nasreg.specs.trial import Proposal, Score, Trial, TrialStatus
 
 ARCHITECTURE = Architecture(fingerprint="f", decisions={"a": "b"})
 
@@ -31,6 +32,18 @@ def epoch(number: int) -> EpochEnded:
     )  # fmt: skip
 
 
+def trial(number: int, score: float | None) -> TrialEnded:
+    found = None if score is None else Score(score)
+    status: TrialStatus = "failed" if score is None else "done"
+    return TrialEnded(Trial(Proposal(number, ARCHITECTURE), status, found), number, 9, ACCURACY)
+
+
+def searching(ended: int = 0) -> SearchStarted:
+    empty = Selection(name="x")
+    spec = RunSpec(algorithm="a", space=empty, dataset=empty, evaluator=empty, mutator={}, trainer={})
+    return SearchStarted(spec, SearchSpaceSpec(choices=()), ACCURACY, "cpu", 9, ended, None)
+
+
 def started(first_epoch: int = 0) -> RunStarted:
     empty = Selection(name="x")
     spec = RunSpec(algorithm="a", space=empty, dataset=empty, mutator={}, trainer={})
@@ -40,14 +53,13 @@ def started(first_epoch: int = 0) -> RunStarted:
     )  # fmt: skip
 
 
-def test_a_line_for_each_step_epoch_stage_and_trial(tmp_path):
+def test_a_line_for_each_step_epoch_and_stage(tmp_path):
     with JsonLines(tmp_path / "m.jsonl") as lines:
         lines(started())
         lines(StageStarted(0, 3, 0, "all candidates"))
         lines(step(0, 1, float("nan")))
         lines(epoch(0))
-        lines(TrialEnded(0, 2, ARCHITECTURE, -208600.0, 10, 2.5))
-        lines(TrialEnded(1, 2, ARCHITECTURE, 0.75, 10, 2.5, metric=ACCURACY))
+        lines(trial(1, 0.75))
     assert read_metrics(tmp_path / "m.jsonl") == [
         {"event": "stage", "stage": 1, "epoch": 1, "summary": "all candidates"},
         {"event": "step", "epoch": 1, "step": 1, "loss": None, "accuracy": 0.5},
@@ -60,23 +72,6 @@ def test_a_line_for_each_step_epoch_stage_and_trial(tmp_path):
             "diagnostics": {"skip_connect in normal": 1.0},
             "strengths": {"normal": [0.25, 0.5]},
             "weights": {"normal": [{"a": 0.1235}, {"a": 0.5, "b": 0.25}]},
-        },
-        {
-            "event": "trial",
-            "trial": 1,
-            "score": -208600.0,
-            "parameters": 10,
-            "seconds": 2.5,
-            "architecture": {"format": 1, "fingerprint": "f", "decisions": {"a": "b"}},
-        },
-        {
-            "event": "trial",
-            "trial": 2,
-            "score": 0.75,
-            "metric": {"name": "accuracy", "title": "accuracy", "unit": "%", "higher_is_better": True},
-            "parameters": 10,
-            "seconds": 2.5,
-            "architecture": {"format": 1, "fingerprint": "f", "decisions": {"a": "b"}},
         },
     ]
 
@@ -127,6 +122,17 @@ def test_tensorboard_has_each_step_once_also_after_a_resume(tmp_path):
     assert found["strength/normal/1"] == [(2, 0.5), (4, 0.5)]
     assert found["step/accuracy"] == [(step, 0.5) for step in (1, 2, 3, 4)]
     assert found["diagnostics/skip_connect_in_normal"] == [(2, 1.0), (4, 1.0)]
+
+
+def test_tensorboard_has_the_score_of_each_trial_once_also_after_a_resume(tmp_path):
+    board = TensorBoard(tmp_path)
+    for event in (searching(), trial(1, 0.25), trial(2, None), trial(3, 0.75)):
+        board(event)
+    board._writer.close()
+    board = TensorBoard(tmp_path)
+    for event in (searching(2), trial(3, 0.5), RunEnded(ARCHITECTURE, None, {})):
+        board(event)
+    assert scalars(tmp_path) == {"trial/accuracy": [(1, 0.25), (3, 0.5)]}
 
 
 def test_without_tensorboard_it_says_what_to_install(tmp_path, monkeypatch, capsys):

@@ -22,7 +22,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_results(darts_result, random_result):
+def test_results(darts_result, random_result, scripted_result):
     page = Page(darts_result._repr_html_())
     assert {"svg", "table", "pre"} <= set(page.tags)
     assert darts_result.genotype in page.words
@@ -30,7 +30,12 @@ def test_results(darts_result, random_result):
     assert "validation accuracy of the supernet" in page.words
     best = max(trial["score"] for trial in random_result.trials)
     page = Page(random_result._repr_html_())
-    assert {"best validation accuracy", f"{best:.1%}"} <= set(page.words)
+    assert {"best validation accuracy", f"{best:.1%}", "3 trials done"} <= set(page.words)
+    page = Page(scripted_result._repr_html_())
+    records = scripted_result.trials
+    best = min(trial["score"] for trial in records if trial["status"] == "done")
+    rejected = sum(trial["status"] == "rejected" for trial in records)
+    assert {"best cost", f"{best:.3f} g", f"6 trials done, 2 failed, {rejected} rejected"} <= set(page.words)
 
 
 def test_without_matplotlib_a_description_takes_the_place_of_the_drawing(darts_result, monkeypatch):

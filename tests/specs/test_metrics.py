@@ -6,18 +6,17 @@ import math
 
 import pytest
 
-from nasreg.errors import ConfigError
 from nasreg.specs.metrics import (
     ACCURACY,
     CLASSIFICATION_METRICS,
     LOSS,
-    SCORE,
     TOP5,
     MetricSpec,
     metric_spec,
-    recorded_score,
     split_name,
 )
+
+COST = MetricSpec(name="cost", title="cost")
 
 
 @pytest.mark.parametrize(
@@ -27,10 +26,10 @@ from nasreg.specs.metrics import (
         (TOP5, 1.0, "100.0%"),
         (LOSS, 0.663, "0.663"),
         (LOSS, 2.0, "2.000"),
-        (SCORE, -208600.0, "-208600"),
-        (SCORE, 1.5e-5, "1.5e-05"),
-        (SCORE, 0.0, "0.000"),
-        (SCORE, 1e20, "1e+20"),
+        (COST, -208600.0, "-208600"),
+        (COST, 1.5e-5, "1.5e-05"),
+        (COST, 0.0, "0.000"),
+        (COST, 1e20, "1e+20"),
         (MetricSpec(name="latency", title="latency", unit="ms", higher_is_better=False), 1.25, "1.250 ms"),
         (ACCURACY, None, "not finite"),
         (LOSS, math.nan, "not finite"),
@@ -73,11 +72,3 @@ def test_the_metrics_of_classification_are_frozen_and_distinct():
     assert len({spec.name for spec in CLASSIFICATION_METRICS}) == len(CLASSIFICATION_METRICS)
     with pytest.raises(ValueError, match="frozen"):
         LOSS.title = "other"
-
-
-def test_a_recorded_score_says_what_it_measures():
-    assert recorded_score({"score": -208600.0}) == SCORE
-    assert recorded_score({"score": 0.9, "metric": ACCURACY.model_dump(mode="json")}) == ACCURACY
-    for metric in ("accuracy", {"name": "x"}, {"name": "x", "title": "x", "colour": "red"}):
-        with pytest.raises(ConfigError, match="metric"):
-            recorded_score({"score": 0.9, "metric": metric})

@@ -6,7 +6,6 @@ Sizes are points; the colours are those of ``drawing.colours``, which the page m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from nasreg.report.drawing.colours import (
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 COLOUR_MAP = "viridis"
 MAX_LABELS = 8
 MAX_EPOCHS_WITH_DOTS = 40
+MAX_LARGE_DOTS = 200
 
 
 def _axes(width: float, height: float, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
@@ -108,7 +108,7 @@ def curve_figure(
         metric: The metric.
         epochs: Numbers of the epochs.
         series: Split, or the name of the metric where it has none, -> a value for each epoch; None leaves a gap.
-        marks: Starts of stages or trials.
+        marks: Starts of stages.
     """
     figure, axes = _axes(345, 220, left=46, right=8, top=38, bottom=32)
     _title(figure, _title_with_unit(metric))
@@ -132,7 +132,7 @@ def diagnostics_figure(
     Args:
         epochs: Numbers of the epochs.
         series: Name of the diagnostic -> a value for each epoch; None leaves a gap.
-        marks: Starts of stages or trials.
+        marks: Starts of stages.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -156,7 +156,7 @@ def _plot(
     colour: str,
     dashes: str,
 ) -> None:
-    """Plot a curve with a gap at each mark, where a stage or a trial begins with another model."""
+    """Plot a curve with a gap at each mark, where a stage begins with another model."""
     starts = {mark.epoch for mark in marks}
     x: list[float] = []
     y: list[float] = []
@@ -260,23 +260,41 @@ def weight_figure(table: WeightTable, marks: Sequence[Mark], min_share: float, m
     return figure
 
 
-def score_figure(scores: Sequence[float | None], metric: MetricSpec) -> Figure:
-    """Return the chart of the scores: a dot for each trial, a line for the best so far.
+class ScoreDots(NamedTuple):
+    """What the chart of the scores shows: all trials, or a selection where there are too many."""
+
+    scores: Sequence[tuple[int, float]]
+    """Id and score of trials, by id."""
+    best: Sequence[tuple[int, float]]
+    """Those of them that were the best so far."""
+    failed: Sequence[int]
+    """Ids of trials that failed."""
+    last: int
+    """The last id of all."""
+
+
+def score_figure(dots: ScoreDots, metric: MetricSpec) -> Figure:
+    """Return the chart of the scores: a dot for each trial, a cross for each that failed, a line for the best so far.
 
     Args:
-        scores: The scores in the order of the trials; None where a score was not finite.
+        dots: The trials; at least one has a score.
         metric: The metric of the scores.
     """
     figure, axes = _axes(420, 210, left=54, right=8, top=30, bottom=32)
     _title(figure, _title_with_unit(metric))
-    finite = [(number, score) for number, score in enumerate(scores, 1) if score is not None]
-    numbers, values = [number for number, _ in finite], [score for _, score in finite]
-    best = list(accumulate(values, max if metric.higher_is_better else min))
-    axes.plot(numbers, values, "o", color=TRAIN, markersize=4, label="trial")
-    axes.step(numbers, best, where="post", color=VALIDATION, linewidth=1.5, label="best so far")
+    size = 4 if len(dots.scores) <= MAX_LARGE_DOTS else 2
+    numbers, values = zip(*dots.scores, strict=True)
+    axes.plot(numbers, values, "o", color=TRAIN, markersize=size, markeredgewidth=0, label="trial")
+    steps, best = zip(*dots.best, (dots.last, dots.best[-1][1]), strict=True)
+    axes.step(steps, best, where="post", color=VALIDATION, linewidth=1.5, label="best so far")
+    if dots.failed:
+        axes.plot(
+            dots.failed, [0] * len(dots.failed), "x", color=QUIET, markersize=size, label="failed",
+            transform=axes.get_xaxis_transform(), clip_on=False, zorder=3,
+        )  # fmt: skip
     axes.grid(axis="y", color=FAINT, linewidth=0.3)
     _format_ticks(axes, metric)
-    _integer_ticks(axes, 1, len(scores))
+    _integer_ticks(axes, 1, dots.last)
     axes.set_xlabel("trial", size=BODY, color=QUIET, family=FONT)
-    _legend(figure)
+    _legend(figure, columns=3)
     return figure

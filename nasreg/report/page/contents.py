@@ -17,11 +17,17 @@ from nasreg.errors import RunDirectoryError
 from nasreg.runs import files
 from nasreg.runs.callbacks import read_metrics
 from nasreg.runs.directory import RunDirectory
+from nasreg.runs.trial_summary import TrialSummary, summarize_trials
 from nasreg.specs import Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
-from nasreg.specs.metrics import LOSS, SCORE, SPLITS, MetricSpec, metric_spec, split_name
+from nasreg.specs.metrics import LOSS, SPLITS, MetricSpec, metric_spec, split_name
+from nasreg.specs.trial import COSTS
 
 Weights = dict[str, list[dict[str, float | None]]]
 """Key of a choice -> rows of candidate name -> weight."""
+
+
+MAX_TRIALS = 50
+"""Trials in the table."""
 
 
 class EpochLine(BaseModel):
@@ -58,14 +64,11 @@ class StageLine(BaseModel):
     summary: str = ""
 
 
-class TrialLine(BaseModel):
-    """A trial in ``metrics.jsonl``; a score of None was not finite."""
+class Objective(BaseModel):
+    """``objective.json``; empty in a run that has no trials."""
 
-    trial: int
-    score: float | None
-    metric: MetricSpec = SCORE
-    parameters: int
-    seconds: float
+    objective: MetricSpec | None = None
+    metrics: list[MetricSpec] = Field(default_factory=list)
 
 
 class Status(BaseModel):
@@ -80,6 +83,8 @@ class Status(BaseModel):
 class Data(BaseModel):
     """``data.json``."""
 
+    fingerprint: str | None = None
+    """None where no data were loaded."""
     channels: int | None = None
     height: int | None = None
     width: int | None = None
@@ -116,7 +121,7 @@ class Environment(BaseModel):
 
 @dataclass(frozen=True)
 class Mark:
-    """An epoch with which a stage or a trial starts."""
+    """An epoch with which a stage starts."""
 
     epoch: int
     label: str
@@ -135,16 +140,24 @@ class RunContents:
     data: Data
     epochs: list[EpochLine]
     stages: list[StageLine]
-    trials: list[TrialLine]
+    trials: TrialSummary | None
+    """The trials; None in a run that has none."""
+    trial_metrics: Sequence[MetricSpec]
+    """What else may have been measured of a trial."""
     marks: list[Mark]
     derived: dict[int, Architecture]
     """Epoch -> the architecture that would have been derived after it."""
     found: Architecture | None
-    """The result; the last of ``derived`` where the run has not ended."""
+    """The result; where the run has not ended the last of ``derived``, or that of the best trial."""
     stage_drawings: list[Path]
     """Drawings that the algorithm wrote to ``stages/``."""
     metrics: Sequence[MetricSpec]
     """The metrics of the task."""
+
+    @property
+    def used_data(self) -> bool:
+        """Whether images were loaded: an evaluator may need none."""
+        return self.trials is None or self.data.fingerprint is not None
 
     @property
     def metric_names(self) -> list[str]:
@@ -177,13 +190,7 @@ class RunContents:
     @property
     def trains_supernet(self) -> bool:
         """Whether the metrics of the epochs are those of a supernet, and not of the architecture found."""
-        models = {line.model for line in self.epochs} - {None}
-        return "supernet" in models if models else isinstance(self.spec, RunSpec) and not self.trials
-
-    @property
-    def ranked_trials(self) -> list[TrialLine]:
-        """The trials, the best first; those without a finite score last."""
-        return sorted(self.trials, key=lambda trial: trial.metric.sort_key(trial.score))
+        return any(line.model == "supernet" for line in self.epochs)
 
 
 def read_contents(run: RunDirectory, metrics: Sequence[MetricSpec]) -> RunContents:
@@ -199,16 +206,19 @@ def read_contents(run: RunDirectory, metrics: Sequence[MetricSpec]) -> RunConten
     spec, space = run.spec, run.space
     status = _file(run, files.STATUS, Status)
     path = run.path / files.METRICS
+    objective = _file(run, files.OBJECTIVE, Objective)
+    trials = None
+    if objective.objective is not None:
+        trials = summarize_trials(run.path / files.TRIALS, objective.objective, MAX_TRIALS)
     if status.state == "done":
-        _check_complete(path)
+        _check_complete(path if trials is None else run.path / files.TRIALS)
     lines = read_metrics(path) if path.exists() else []
     epochs = _lines(path, lines, "epoch", EpochLine)
     stages = _lines(path, lines, "stage", StageLine)
-    trials = _lines(path, lines, "trial", TrialLine)
     # An epoch that is repeated after a crash may have a file, but no line: it will be written again.
     paths = {_number(path): path for path in (run.path / files.ARCHITECTURES).glob("epoch-*.json")}
     derived = {line.epoch: Architecture.load(paths[line.epoch]) for line in epochs if line.epoch in paths}
-    found = run.architecture if (run.path / files.ARCHITECTURE).exists() else None
+    found = _found(run, derived, trials)
     for architecture in [*derived.values(), *([found] if found else [])]:
         space.validate(architecture)
     return RunContents(
@@ -222,21 +232,40 @@ def read_contents(run: RunDirectory, metrics: Sequence[MetricSpec]) -> RunConten
         epochs=epochs,
         stages=stages,
         trials=trials,
-        marks=[Mark(line.epoch, f"stage {line.stage}") for line in stages] or _trial_marks(lines, trials),
+        trial_metrics=[*objective.metrics, *COSTS],
+        marks=[Mark(line.epoch, f"stage {line.stage}") for line in stages],
         derived=derived,
-        found=found or (derived[max(derived)] if derived else None),
+        found=found,
         stage_drawings=sorted((run.path / "stages").glob("*.svg"), key=_number),
         metrics=metrics,
     )
 
 
+def _found(run: RunDirectory, derived: dict[int, Architecture], trials: TrialSummary | None) -> Architecture | None:
+    """Return the result, or what would be the result if the run ended now."""
+    if (run.path / files.ARCHITECTURE).exists():
+        return run.architecture
+    if derived:
+        return derived[max(derived)]
+    if trials is None or not trials.scores:
+        return None
+    decisions = trials.best[0].get("architecture")
+    if not isinstance(decisions, dict):
+        raise RunDirectoryError(f"{run.path / files.TRIALS}: trial {trials.best[0]['trial']} has no architecture")
+    return run.space.architecture(decisions)
+
+
 def _check_complete(path: Path) -> None:
     """Check that the file of a finished run ends with a complete line: only that of an unfinished run may not."""
+    if not path.exists():
+        return
     try:
-        text = path.read_bytes() if path.exists() else b"\n"
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 1))
+            last = file.read()
     except OSError as error:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
-    if text and not text.endswith(b"\n"):
+    if last != b"\n":
         raise RunDirectoryError(f"{path} is damaged: the run is done, but the last line of the file is incomplete")
 
 
@@ -260,16 +289,6 @@ def _validated(kind: type[_Model], value: Any, problem: str) -> _Model:
 def _lines(path: Path, lines: list[dict[str, Any]], event: str, kind: type[_Model]) -> list[_Model]:
     problem = f"{path} has an invalid line of kind {event}"
     return [_validated(kind, line, problem) for line in lines if line.get("event") == event]
-
-
-def _trial_marks(lines: list[dict[str, Any]], trials: list[TrialLine]) -> list[Mark]:
-    """Return the first epoch of each trial: the line of a trial comes just before that of its last epoch."""
-    if not trials:
-        return []
-    kinds = [line["event"] for line in lines if line.get("event") in ("epoch", "trial")]
-    last = [kinds[: place + 1].count("epoch") + 1 for place, kind in enumerate(kinds) if kind == "trial"]
-    starts = [1, *(epoch + 1 for epoch in last)][: kinds.count("epoch")]
-    return [Mark(start, f"trial {number}") for number, start in enumerate(starts, 1) if start <= kinds.count("epoch")]
 
 
 def _number(path: Path) -> int:

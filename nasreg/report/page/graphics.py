@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from markupsafe import Markup
 
@@ -12,12 +12,20 @@ from nasreg.errors import RunDirectoryError
 from nasreg.report.describe import cell_title, edge_title
 from nasreg.report.drawing.canvas import figure_svg
 from nasreg.report.drawing.cells import cells_figure
-from nasreg.report.page.charts import WeightTable, curve_figure, diagnostics_figure, score_figure, weight_figure
+from nasreg.report.page.charts import (
+    ScoreDots,
+    WeightTable,
+    curve_figure,
+    diagnostics_figure,
+    score_figure,
+    weight_figure,
+)
 from nasreg.report.page.contents import Mark, RunContents
 from nasreg.report.page.inline_svg import inline_svg
+from nasreg.runs.trial_summary import TrialSummary, counts_text
 from nasreg.specs import Architecture, CellSpec, ChoiceSpec, SearchSpaceSpec
 from nasreg.specs.architecture import CellDecision
-from nasreg.specs.formatting import format_plain, plural
+from nasreg.specs.formatting import format_plain
 from nasreg.specs.metrics import split_name
 
 if TYPE_CHECKING:
@@ -27,6 +35,11 @@ MAX_ARCHITECTURES = 60
 MAX_WEIGHTS = 120
 MAX_CURVES = 12
 DIAGNOSTICS_PER_CHART = 5
+MAX_DOTS = 2000
+MAX_CROSSES = 200
+"""Trials in the chart of the scores that have a score, and that failed."""
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -124,14 +137,13 @@ def weights(contents: RunContents) -> tuple[list[WeightGroup], int]:
     for choice in contents.space.choices:
         if known := _tables(contents, choice):
             tables.setdefault(cell_title(choice) if isinstance(choice, CellSpec) else "choices", []).extend(known)
-    marks = contents.marks if contents.stages else []
     groups, room = [], MAX_WEIGHTS
     for place, (title, group) in enumerate(tables.items()):
         shares = [share for table in group for _, _, share in table.shares()] or [1.0]
         scale = min(shares), max(shares)
         removed = any(name not in row for table in group for row in table.rows.values() for name in table.candidates)
         charts = [
-            _weights_of(table, marks, scale, f"weights-{place}-{number}")
+            _weights_of(table, contents.marks, scale, f"weights-{place}-{number}")
             for number, table in enumerate(group[: max(room, 0)])
         ]
         room -= len(group)
@@ -207,13 +219,31 @@ def _architecture(space: SearchSpaceSpec, architecture: Architecture, epoch: int
 
 
 def scores(contents: RunContents) -> Markup | None:
-    """Return the chart of the scores of the trials; None where there are no trials."""
-    if not contents.trials:
+    """Return the chart of the scores of the trials; None where there are none."""
+    trials = contents.trials
+    if trials is None or not trials.scores:
         return None
-    best = contents.ranked_trials[0]
-    values = [line.score for line in contents.trials]
-    title = f"scores of {plural(len(values), 'trial')}, the best {best.metric.format(best.score)}"
-    return _inline(lambda: score_figure(values, best.metric), "scores", title)
+    metric, dots = trials.objective, score_dots(trials)
+    title = f"scores of {counts_text(trials.counts)}; the best {metric.format(trials.best[0]['score'])}"
+    return _inline(lambda: score_figure(dots, metric), "scores", title)
+
+
+def score_dots(trials: TrialSummary) -> ScoreDots:
+    """Return the trials that the chart shows: where they are too many those that were the best so far, and some others.
+
+    Args:
+        trials: The trials; at least one has a score.
+    """
+    best = _some(trials.so_far_best(), MAX_DOTS)
+    shown = set(best)
+    others = _some([each for each in trials.scores if each not in shown], MAX_DOTS - len(best))
+    last = max(trials.scores[-1][0], *trials.failed[-1:], 1)
+    return ScoreDots(sorted([*best, *others]), best, _some(trials.failed, MAX_CROSSES), last)
+
+
+def _some(values: Sequence[_Value], max_count: int) -> list[_Value]:
+    """Return some of the values, as ``evenly`` does; none where there is not even space for two."""
+    return [values[place] for place in evenly(range(len(values)), max_count)] if max_count > 1 else []
 
 
 def stages(contents: RunContents) -> list[tuple[str, Markup]]:

@@ -14,9 +14,11 @@ from nasreg.report.commands import next_commands
 from nasreg.report.describe import describe_architecture
 from nasreg.report.page import graphics
 from nasreg.report.page.contents import EpochLine, RunContents
+from nasreg.runs import files
+from nasreg.runs.trial_summary import counts_text, metric_text
 from nasreg.specs import RunSpec, genotype_text
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
-from nasreg.specs.metrics import split_name
+from nasreg.specs.metrics import metric_spec, split_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 _UNKNOWN = "-"
@@ -61,7 +63,10 @@ def render_page(contents: RunContents) -> str:
         omitted_groups=omitted_groups,
         slider=slider,
         slider_steps=[(step.drawing, step_label(contents, lines[step.epoch])) for step in slider.steps],
+        heading=heading(contents),
         scores=graphics.scores(contents),
+        trial_table=trial_table(contents),
+        trial_notes=trial_notes(contents),
         diagnostics=graphics.diagnostics(contents),
         stages=stages,
         costs=costs(contents),
@@ -72,16 +77,22 @@ def render_page(contents: RunContents) -> str:
     )
 
 
+def heading(contents: RunContents) -> str:
+    """Return the heading of the page; a search that loaded no data is on its space."""
+    spec = contents.spec
+    if isinstance(spec, RunSpec) and not contents.used_data:
+        return f"{spec.algorithm_title} on {spec.space.title}"
+    return spec.headline
+
+
 def summary(contents: RunContents) -> str:
-    """Return the line below the heading: epochs, trials, resumes, and the metric that tells most."""
-    parts = [plural(len(contents.epochs), "epoch")]
-    if contents.trials:
-        parts.append(plural(len(contents.trials), "trial"))
+    """Return the line below the heading: epochs or trials, resumes, and the metric that tells most."""
+    trials = contents.trials
+    parts = [counts_text(trials.counts) if trials else plural(len(contents.epochs), "epoch")]
     if contents.status.resumed:
         parts.append("resumed once" if contents.status.resumed == 1 else f"resumed {contents.status.resumed} times")
-    if contents.trials:
-        best = contents.ranked_trials[0]
-        parts.append(f"best {best.metric.title} {best.metric.format(best.score)}")
+    if trials and trials.scores:
+        parts.append(f"best {trials.objective.title} {trials.objective.format(trials.best[0]['score'])}")
     elif contents.main_metric:
         parts.append(main_metric_text(contents, contents.epochs[-1]))
     return ", ".join(parts)
@@ -114,9 +125,50 @@ def epoch_row(contents: RunContents, line: EpochLine) -> list[str]:
     return [str(line.epoch), *metrics, _UNKNOWN if line.seconds is None else format_duration(line.seconds)]
 
 
+def trial_table(contents: RunContents) -> list[list[str]]:
+    """Return the table of the best trials: its heading, then a row for each trial.
+
+    Beside the score it has a column for each metric that was measured of one of them. The last column tells why trials
+    failed; without such trials it is empty.
+    """
+    trials = contents.trials
+    if trials is None or not trials.best:
+        return []
+    known = {metric.name: metric for metric in contents.trial_metrics}
+    measured = {name for trial in trials.best for name in trial.get("metrics", {})}
+    names = [name for name in known if name in measured] + sorted(measured - known.keys())
+    metrics = [known[name] if name in known else metric_spec(name, ()) for name in names]
+    last = "failed" if any("reason" in trial for trial in trials.best) else ""
+    rows = [["trial", trials.objective.title, *(metric.title for metric in metrics), "time", last]]
+    for trial in trials.best:
+        values = trial.get("metrics", {})
+        texts = [
+            metric_text(metric, values[name]) if name in values else _UNKNOWN
+            for name, metric in zip(names, metrics, strict=True)
+        ]
+        score = trials.objective.format(trial["score"]) if "score" in trial else _UNKNOWN
+        duration = format_duration(trial.get("seconds", 0.0))
+        rows.append([str(trial["trial"]), score, *texts, duration, trial.get("reason", "")])
+    return rows
+
+
+def trial_notes(contents: RunContents) -> list[str]:
+    """Return what the chart and the table do not show, and why trials failed or were rejected."""
+    trials = contents.trials
+    if trials is None:
+        return []
+    notes = []
+    if len(trials.scores) > graphics.MAX_DOTS:
+        notes.append(f"The chart shows {graphics.MAX_DOTS:,} of the {len(trials.scores):,} scores.")
+    if trials.evaluated > len(trials.best):
+        notes.append(f"The table has the best {len(trials.best)} of {trials.evaluated:,} trials.")
+    notes += [f"{note}." for note in trials.notes]
+    return [*notes, f"The tracebacks are in {files.TRIAL_ERRORS}."] if trials.failed else notes
+
+
 def step_label(contents: RunContents, line: EpochLine) -> str:
     """Return the label of a position of the slider."""
-    if contents.trials or not contents.main_metric:
+    if not contents.main_metric:
         return f"epoch {line.epoch}"
     return f"epoch {line.epoch}, {main_metric_text(contents, line)}"
 
@@ -135,7 +187,9 @@ def facts(contents: RunContents) -> list[tuple[str, str]]:
             "search space",
             f"{spec.space.title}: {choices}, {format_count(contents.space.size())} architectures",
         ),
-        ("data set", "; ".join([spec.dataset.title, *images])),
+        ("evaluator", spec.evaluator.title if isinstance(spec, RunSpec) and spec.evaluator else ""),
+        ("workers", str(spec.workers) if isinstance(spec, RunSpec) and spec.workers > 1 else ""),
+        ("data set", "; ".join([spec.dataset.title, *images]) if contents.used_data else ""),
         ("images per split", ", ".join(f"{name} {count:,}" for name, count in data.splits.items() if count)),
         ("seed", str(spec.seed)),
         ("device", spec.device),
@@ -153,6 +207,13 @@ def costs(contents: RunContents) -> list[tuple[str, str]]:
         rows += [
             ("total time", f"{format_duration(sum(seconds))} for {plural(len(contents.epochs), 'epoch')}"),
             ("time per epoch", f"mean {mean}, longest {longest}"),
+        ]
+    trials = contents.trials
+    if trials and trials.evaluated:
+        mean, longest = format_duration(trials.seconds / trials.evaluated), format_duration(trials.longest)
+        rows += [
+            ("time of all trials", f"{format_duration(trials.seconds)} for {plural(trials.evaluated, 'evaluation')}"),
+            ("time per trial", f"mean {mean}, longest {longest}"),
         ]
     if contents.status.peak_bytes:
         rows.append(("peak memory", f"{format_bytes(contents.status.peak_bytes)}, measured after the first step"))
