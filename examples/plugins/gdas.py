@@ -101,9 +101,9 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             trainer=TrainerSpec(factory=GdasTrainer, config=GdasTrainerConfig),
             presets={
                 "demo": Preset(
-                    summary="4 epochs, 3 small cells",
-                    trainer={"epochs": 4, "batch_size": 16, "lr": 0.1, "arch_lr": 0.01},
-                    spaces={"darts": {"cells": 3, "channels": 4, "nodes": 2}},
+                    summary="12 epochs, 2 small cells",
+                    trainer={"epochs": 12, "batch_size": 32, "lr": 0.05, "arch_lr": 0.01},
+                    spaces={"darts": {"cells": 2, "channels": 8, "nodes": 2}},
                 ),
             },
             default_preset="demo",
@@ -114,7 +114,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 
 if __name__ == "__main__":
     nasreg.register(sys.modules[__name__])
-    result = nasreg.search("darts", "digits", "gdas", seed=0, dataset_options={"limit": 600})
+    result = nasreg.search("darts", "digits", "gdas", seed=0, trainer={"epochs": 5})
     for epoch in result.history:
-        print(f"epoch {epoch['epoch']}  train loss {epoch['train_loss']:.3f}")
+        print(f"epoch {epoch['epoch']}  accuracy of sampled networks {epoch['arch_accuracy']:.3f}")
     print(result.genotype)

@@ -31,7 +31,7 @@ def synflow(network: nn.Module, info: DataInfo, device: torch.device) -> float:
             weight.abs_()
     ones = torch.ones(1, info.channels, info.height, info.width, dtype=torch.float64, device=device)
     gradients = torch.autograd.grad(network(ones).sum(), weights, materialize_grads=True, allow_unused=True)
-    flows = [(weight * gradient).sum() for weight, gradient in zip(weights, gradients, strict=True)]
+    flows = [(weight.detach() * gradient).sum() for weight, gradient in zip(weights, gradients, strict=True)]
     return float(torch.stack(flows).sum().log())
 
 

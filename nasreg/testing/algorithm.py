@@ -1,15 +1,13 @@
 """The contract of an algorithm as tests: an author derives from one class and names the algorithm.
 
-The tests run real, small searches with real training (see ``nasreg.testing.small``).
+The tests run real, small searches (see ``nasreg.testing.small``).
 """
 
 from __future__ import annotations
 
-import json
-import os
+import itertools
 import signal
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,26 +15,31 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 import nasreg
+from nasreg.config.lookup import find_space
 from nasreg.config.resolve import RunRequest, resolve
 from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError
-from nasreg.events import Event, StepEnded
+from nasreg.events import Event, StepEnded, TrialEnded, TrialProgress
+from nasreg.networks.references import EXAMPLE_INFO, describe_space
 from nasreg.nn.extract import named_choices
 from nasreg.registry import default_registry
 from nasreg.runs import files
-from nasreg.specs import AlgorithmSpec, Architecture, DataInfo, RunSpec
+from nasreg.specs import AlgorithmSpec, Architecture, RunSpec
+from nasreg.testing.checks import (
+    check_looking_up_imports_no_torch,
+    check_options_are_described,
+    check_options_survive_json,
+    global_random_state,
+)
 from nasreg.testing.contents import differences
-from nasreg.testing.small import short_options, small_options, toy_images
+from nasreg.testing.multi_trial import MultiTrialTests, QuickSearch
+from nasreg.testing.small import short_evaluator_options, short_options, small_options, toy_images
 
-_LIGHT = """
-import json, sys
-import nasreg
-described = nasreg.describe(sys.argv[1], "algorithm")
-print(json.dumps([described["algorithm"]["name"], "torch" in sys.modules]))
-"""
+_Moment = tuple[type[Event], int, int, int]
+"""The kind of an event, and of its trial, epoch and step those that it has."""
 
 
 class Search(Protocol):
@@ -46,12 +49,13 @@ class Search(Protocol):
         """Run it; ``more`` are arguments of ``nasreg.search``."""
 
 
-class AlgorithmContract:
+class AlgorithmContract(MultiTrialTests):
     """Tests of one algorithm. A test class derives from this one and overrides the fixture ``algorithm``.
 
     The searches take the preset ``demo`` where the algorithm has one, else its default, shortened by
-    ``trainer_options``. The algorithm must be installed, or registered with ``nasreg.register`` (then the test of a
-    light import is skipped).
+    ``trainer_options`` and, of a multi-trial algorithm, ``evaluator_options``. The algorithm must be installed, or
+    registered with ``nasreg.register`` (then the test of a light import is skipped). Tests that are for the other
+    family of algorithms are skipped.
 
     Example:
         >>> class TestMyAlgo(AlgorithmContract):
@@ -67,8 +71,18 @@ class AlgorithmContract:
 
     @pytest.fixture
     def trainer_options(self, algorithm: str) -> dict[str, Any]:
-        """Options of the trainer that make a search short, with two epochs or more. Override where yours differ."""
+        """Options of the trainer that make a search short, with two epochs or trials or more."""
         return short_options(algorithm)
+
+    @pytest.fixture
+    def mutator_options(self) -> dict[str, Any]:
+        """Options of the mutator; override it for small ones, such as a population of four."""
+        return {}
+
+    @pytest.fixture
+    def evaluator_options(self, spec: AlgorithmSpec) -> dict[str, Any]:
+        """Options of the algorithm's evaluator that make a trial short."""
+        return {} if spec.default_evaluator is None else short_evaluator_options(spec.default_evaluator)
 
     @pytest.fixture
     def data(self) -> Dataset[tuple[Tensor, ...]]:
@@ -81,20 +95,31 @@ class AlgorithmContract:
         return nasreg.get_algorithm(algorithm)
 
     @pytest.fixture
-    def search(self, spec: AlgorithmSpec, trainer_options: dict[str, Any], data: Dataset[tuple[Tensor, ...]]) -> Search:
-        """Runs a small search."""
+    def search(
+        self,
+        spec: AlgorithmSpec,
+        trainer_options: dict[str, Any],
+        mutator_options: dict[str, Any],
+        evaluator_options: dict[str, Any],
+        data: Dataset[tuple[Tensor, ...]],
+    ) -> Search:
+        """Runs a small search, each with another state of the global generators of random numbers."""
+        numbers = itertools.count()
 
         def run(out: Path, space: str | None = None, **more: Any) -> SearchResult:
             arguments: dict[str, Any] = {
                 "preset": "demo" if "demo" in spec.presets else None,
                 "trainer": trainer_options,
+                "mutator": mutator_options,
+                "evaluator_options": evaluator_options,
                 "space_options": small_options(space or spec.default_space),
                 "dataset_options": {"validation_fraction": 0.25},
                 "seed": 1,
                 "device": "cpu",
                 "out": out,
             }
-            return nasreg.search(space, data, spec.name, **{**arguments, **more})
+            with global_random_state(next(numbers)):
+                return nasreg.search(space, data, spec.name, **{**arguments, **more})
 
         return run
 
@@ -103,43 +128,30 @@ class AlgorithmContract:
         if "space" in metafunc.fixturenames:
             metafunc.parametrize("space", nasreg.list_spaces())
 
-    # -- its spec --------------------------------------------------------------------------------------------
+    # -- its spec ------------------------------------------------------------------------------------------------------
 
     def test_looking_it_up_imports_no_torch(self, algorithm: str) -> None:
         """In a process of its own, with its plugin alone."""
-        record = next(record for record in default_registry().plugins() if algorithm in record.algorithms)
-        if record.distribution is None:
-            pytest.skip("it is registered in this process and belongs to no package")
-        done = subprocess.run(
-            [sys.executable, "-c", _LIGHT, algorithm],
-            env={**_environment(), "NASREG_PLUGINS": record.distribution},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        name, imported = json.loads(done.stdout)
-        assert name == algorithm
-        assert not imported, "the plugin module or a module of a config class imports torch: name factories by string"
+        check_looking_up_imports_no_torch("algorithm", algorithm)
 
     def test_its_spec_and_every_preset_survive_json(self, spec: AlgorithmSpec) -> None:
         """Each preset gives a run in which nothing is left open, and whose options are the same after JSON."""
         assert AlgorithmSpec.model_validate_json(spec.model_dump_json()).model_dump() == spec.model_dump()
         for preset in spec.presets:
-            run = resolve(default_registry(), RunRequest(algorithm=spec.name, preset=preset)).spec
-            assert isinstance(run, RunSpec)
-            for component, options in ((spec.mutator, run.mutator), (spec.trainer, run.trainer)):
-                config = component.load_config()
-                parsed = config.model_validate(options)
-                assert config.model_validate_json(parsed.model_dump_json()) == parsed, f"preset {preset}"
+            run = resolve(default_registry(), RunRequest(algorithm=spec.name, preset=preset))
+            found = run.spec
+            assert isinstance(found, RunSpec)
+            check_options_survive_json(spec.mutator, found.mutator, f"mutator, preset {preset}")
+            check_options_survive_json(spec.trainer, found.trainer, f"trainer, preset {preset}")
+            if run.evaluator is not None and found.evaluator is not None:
+                options = found.evaluator.options
+                check_options_survive_json(run.evaluator.component, options, f"evaluator, preset {preset}")
 
     def test_every_option_has_a_default_and_a_description(self, algorithm: str) -> None:
         """They are what ``nasreg describe`` shows."""
         described = nasreg.describe(algorithm, "algorithm")["algorithm"]
         for part in ("mutator", "trainer"):
-            for option in described[part]["options"]:
-                assert not option["required"], f"{part}.{option['name']} has no default"
-                assert option["description"], f"{part}.{option['name']} has no description"
+            check_options_are_described(part, described[part]["options"])
 
     @pytest.mark.parametrize("part", ["mutator", "trainer"])
     def test_an_unknown_option_is_refused(self, search: Search, tmp_path: Path, part: str) -> None:
@@ -151,7 +163,7 @@ class AlgorithmContract:
     # -- its searches --------------------------------------------------------------------------------------------------
 
     def test_it_runs_on_every_space_that_it_claims(
-        self, spec: AlgorithmSpec, search: Search, tmp_path: Path, space: str
+        self, spec: AlgorithmSpec, search: Search, data: Dataset[tuple[Tensor, ...]], tmp_path: Path, space: str
     ) -> None:
         """Its architectures belong to the space and freeze to networks that train; other spaces are refused first."""
         out = tmp_path / "run"
@@ -162,15 +174,29 @@ class AlgorithmContract:
             assert not out.exists()
             return
         result = search(out, space)
-        for path in [out / files.ARCHITECTURE, *(out / files.ARCHITECTURES).iterdir()]:
+        result.space.validate(result.architecture)
+        for path in [out / files.ARCHITECTURE, *out.glob(f"{files.ARCHITECTURES}/*")]:
             result.space.validate(Architecture.load(path))
+        for trial in result.trials:
+            assert trial["status"] != "failed", f"trial {trial['trial']} failed: {trial['reason']}"
+            result.space.architecture(trial["architecture"])
         network = result.model()
         assert not any(type(module).__module__.startswith("nasreg.nn") for module in network.modules())
-        losses = _train(network)
+        losses = _train(network, *_batch(spec, data))
         assert losses[-1] < losses[0], "the network of the architecture does not train"
 
-    def test_the_seed_decides_everything(self, search: Search, tmp_path: Path) -> None:
-        """Two runs with one seed are equal bit for bit; with another seed the weights are others."""
+    def test_the_seed_decides_everything(
+        self, spec: AlgorithmSpec, search: Search, quick_search: QuickSearch, tmp_path: Path
+    ) -> None:
+        """Two runs with one seed are equal bit for bit, whatever the global generators; with another seed they differ.
+
+        Of a multi-trial algorithm the proposals are compared, in a search without training.
+        """
+        if spec.family == "multi-trial":
+            trials = quick_search(tmp_path / "one")
+            assert quick_search(tmp_path / "same") == trials
+            assert quick_search(tmp_path / "other", seed=2) != trials, "the proposals do not depend on the seed"
+            return
         search(tmp_path / "one")
         search(tmp_path / "same")
         assert not differences(tmp_path / "one", tmp_path / "same")
@@ -179,35 +205,41 @@ class AlgorithmContract:
         assert any(name.startswith("checkpoint.pt/model/") for name in differing)
 
     def test_parameters_change(self, spec: AlgorithmSpec, search: Search, tmp_path: Path) -> None:
-        """From the last epoch but one to the last: weights, and in a one-shot search what every architecture shares."""
+        """From the last epoch but one to the last, in a one-shot search, also those that every architecture shares."""
+        if spec.family != "one-shot":
+            pytest.skip("a multi-trial algorithm trains no supernet")
         result = search(tmp_path / "run")
-        previous = tmp_path / "run/checkpoint.previous.pt"
+        previous = tmp_path / "run" / files.PREVIOUS_CHECKPOINT
         assert previous.exists(), "there was only one epoch: let trainer_options give two"
         before, after = (torch.load(path, weights_only=True) for path in (previous, tmp_path / "run/checkpoint.pt"))
         moved = {name for name, value in after["model"].items() if not torch.equal(value, before["model"].get(name))}
-        if spec.family == "one-shot":
-            assert result.supernet is not None, "a one-shot trainer gives its supernet"
-            unchanged = sorted(_shared_parameters(result.supernet) - moved)
-            assert not unchanged, "weights that every architecture shares are not trained"
+        assert result.supernet is not None, "a one-shot trainer gives its supernet"
+        unchanged = sorted(_shared_parameters(result.supernet) - moved)
+        assert not unchanged, "weights that every architecture shares are not trained"
         assert moved, "no weight is trained"
         alphas = _tensors(after["mutator"])
         if alphas:
             assert alphas != _tensors(before["mutator"]), "nothing of the mutator is trained"
 
     def test_interrupted_and_resumed_it_is_the_same_run(self, search: Search, tmp_path: Path) -> None:
-        """Interrupted after the first step, twice around the middle, before the last: as if nothing had happened."""
-        steps: list[tuple[int, int]] = []
+        """Interrupted after the first step, around the middle, before the last: as if nothing had happened.
 
-        def count(event: Event) -> None:
-            if isinstance(event, StepEnded):
-                steps.append((event.epoch, event.step))
+        Trials are interrupted in their middle and after their end.
+        """
+        moments: list[_Moment] = []
 
-        search(tmp_path / "whole", callbacks=[count])
-        middle = len(steps) // 2
-        for number, stop in enumerate((steps[0], steps[middle - 1], steps[middle], steps[-2])):
+        def note(event: Event) -> None:
+            if (moment := _moment(event)) is not None:
+                moments.append(moment)
 
-            def interrupt(event: Event, stop: tuple[int, int] = stop) -> None:
-                if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:
+        search(tmp_path / "whole", callbacks=[note])
+        middle = len(moments) // 2
+        ends = [moment for moment in moments if moment[0] is TrialEnded]
+        stops = dict.fromkeys([moments[0], moments[middle - 1], moments[middle], *ends[-2:-1], moments[-2]])
+        for number, stop in enumerate(sorted(stops, key=moments.index)):
+
+            def interrupt(event: Event, stop: _Moment = stop) -> None:
+                if _moment(event) == stop:
                     signal.raise_signal(signal.SIGINT)
 
             with pytest.raises(InterruptedRunError):
@@ -216,27 +248,44 @@ class AlgorithmContract:
         assert not differences(tmp_path / "whole", tmp_path / "cut")
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("NASREG")}
+def _moment(event: Event) -> _Moment | None:
+    """Return the moment of a search in which an event is sent, if a search can be interrupted then."""
+    match event:
+        case StepEnded():
+            return StepEnded, 0, event.epoch, event.step
+        case TrialProgress():
+            return TrialProgress, event.trial, event.epoch, event.step
+        case TrialEnded() if event.trial.status != "rejected":
+            return TrialEnded, event.trial.id, 0, 0
+    return None
 
 
 def _refusal(spec: AlgorithmSpec, space: str) -> str | None:
-    """Return the error if an algorithm cannot search a space according to their specs."""
-    entry = nasreg.get_space(space)
-    info = DataInfo(channels=1, height=8, width=8, classes=("dark", "bright"))
-    module = entry.component.load_factory()(info, entry.component.load_config()(**small_options(space)))
+    """Return the error if an algorithm, or its evaluator, cannot search a space according to their specs."""
+    registry = default_registry()
+    source = find_space(registry, space)
+    installed = [registry.space(name) for name in registry.spaces()]
     try:
-        installed = [nasreg.get_space(name) for name in nasreg.list_spaces()]
-        spec.check_space(space, nasreg.extract_space(module), entry, installed)
+        if spec.default_evaluator is not None:
+            registry.evaluator(spec.default_evaluator).check_space(space)
+        spec.check_space(space, describe_space(source, small_options(space)), source.entry, installed)
     except IncompatibleError as error:
         return str(error)
     return None
 
 
-def _train(network: nn.Module) -> list[float]:
+def _batch(spec: AlgorithmSpec, data: Dataset[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor]:
+    """Return a few images that the network of a search can be trained on, and their labels."""
+    if spec.default_evaluator is None or "data" in nasreg.get_evaluator(spec.default_evaluator).needs:
+        x, y = default_collate([data[index] for index in range(16)])
+        return x, y
+    x, y = toy_images(16, EXAMPLE_INFO.height).tensors
+    return x.expand(-1, EXAMPLE_INFO.channels, -1, -1), y
+
+
+def _train(network: nn.Module, x: Tensor, y: Tensor) -> list[float]:
     # Short steps of a bounded length, so that the loss falls whatever the weights begin with.
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    x, y = toy_images(16).tensors
     losses = []
     for _ in range(10):
         loss = F.cross_entropy(network(x), y)
@@ -253,7 +302,7 @@ def _shared_parameters(supernet: nn.Module) -> set[str]:
     return {name for name, value in supernet.named_parameters() if value.requires_grad and not name.startswith(choices)}
 
 
-def _tensors(state: dict[str, Any]) -> dict[str, list[float]]:
+def _tensors(state: Mapping[str, Any]) -> dict[str, list[float]]:
     return {
         name: value.flatten().tolist()
         for name, value in state.items()

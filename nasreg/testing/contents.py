@@ -11,17 +11,20 @@ import torch
 from nasreg.runs import files
 
 _CLOCKS = ("seconds", "metrics_position")  # lines with other clock times have other lengths
-_OF_THE_PROCESS = (files.ENVIRONMENT, files.STATUS, files.COST)
+_OF_THE_PROCESS = (files.ENVIRONMENT, files.STATUS, files.COST, files.TRIAL_ERRORS)
 
 
 def run_contents(run_dir: str | Path) -> dict[str, Any]:
     """Return everything that a run found and wrote, except clock times and facts about the process.
 
+    Trials are in the order of their ids, not in that in which they ended.
+
     Args:
         run_dir: A run that has finished.
 
     Returns:
-        File, and in a checkpoint also the entry in it (``checkpoint.pt/model/conv.weight``) -> its content.
+        File, and of a checkpoint or of weights also the entry in it (``checkpoint.pt/model/conv.weight``) -> its
+        content.
     """
     folder = Path(run_dir)
     found: dict[str, Any] = {}
@@ -29,10 +32,13 @@ def run_contents(run_dir: str | Path) -> dict[str, Any]:
         name = str(path.relative_to(folder))
         if path.suffix == ".jsonl":
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            if path.name == files.TRIALS:
+                lines.sort(key=lambda line: int(line["trial"]))
             found[name] = [{key: value for key, value in line.items() if key not in _CLOCKS} for line in lines]
         elif path.suffix in (".json", ".svg", ".txt") and path.name not in _OF_THE_PROCESS:
             found[name] = path.read_bytes()
-    _flatten(files.CHECKPOINT, torch.load(folder / files.CHECKPOINT, weights_only=True), found)
+        elif path.name in (files.CHECKPOINT, files.TRIAL_WEIGHTS):
+            _flatten(name, torch.load(path, weights_only=True), found)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The smallest real search there is, for any algorithm and any space: a few images, little room, few epochs."""
+"""The smallest real search there is, for any algorithm, evaluator and space: few images, narrow layers, few epochs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ from torch.utils.data import TensorDataset
 
 import nasreg
 
-SHORT = {"epochs": 2, "batch_size": 16, "trials": 2, "warmup_epochs": 1}
+SHORT = {"epochs": 2, "batch_size": 16, "max_trials": 3, "warmup_epochs": 1}
+SHORT_TRIAL = {"epochs": 2, "batch_size": 16}
 SMALL = {"cells": 3, "blocks": 2, "channels": 2, "nodes": 2}
 
 
 def short_options(algorithm: str) -> dict[str, Any]:
     """Return options of an algorithm's trainer that make its search short.
 
-    They are those of ``epochs`` (two), ``trials``, ``batch_size`` and ``warmup_epochs`` that it has.
+    They are those of ``epochs`` (two), ``max_trials`` (three), ``batch_size`` and ``warmup_epochs`` that it has.
 
     Args:
         algorithm: Its name.
     """
     return _known(SHORT, nasreg.describe(algorithm, "algorithm")["algorithm"]["trainer"]["options"])
+
+
+def short_evaluator_options(evaluator: str) -> dict[str, Any]:
+    """Return options that make the evaluation of a trial short: those of ``epochs`` and ``batch_size`` that exist.
+
+    Args:
+        evaluator: Name of the evaluator.
+    """
+    return _known(SHORT_TRIAL, nasreg.describe(evaluator, "evaluator")["evaluator"]["options"])
 
 
 def small_options(space: str) -> dict[str, Any]:

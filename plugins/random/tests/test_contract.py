@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nasreg.testing import AlgorithmContract, short_options
+from nasreg.testing import AlgorithmContract, short_evaluator_options
 
 
 class TestRandom(AlgorithmContract):
@@ -13,5 +13,5 @@ class TestRandom(AlgorithmContract):
         return "random"
 
     @pytest.fixture
-    def trainer_options(self, algorithm):
-        return {**short_options(algorithm), "batch_size": 32, "accumulate": 2}
+    def evaluator_options(self, spec):
+        return {**short_evaluator_options(spec.default_evaluator), "batch_size": 32, "accumulate": 2}
