@@ -19,8 +19,9 @@ SLOW_OF_THE_KIT = (
     "test_interrupted_and_resumed_it_is_the_same_run",
     "test_it_runs_on_every_space_that_it_claims",
     "test_parameters_change",
+    "test_worker_processes_give_the_same_scores",
 )
-"""Tests of ``nasreg.testing`` that train. The kit is for users, too, so it has no marks of ours."""
+"""Tests of ``nasreg.testing`` that search. The kit is for users, too, so it has no marks of ours."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -222,9 +222,9 @@ class AlgorithmContract(MultiTrialTests):
             assert alphas != _tensors(before["mutator"]), "nothing of the mutator is trained"
 
     def test_interrupted_and_resumed_it_is_the_same_run(self, search: Search, tmp_path: Path) -> None:
-        """Interrupted after the first step, around the middle, before the last: as if nothing had happened.
+        """Interrupted after the first step, in the middle and before the last: as if nothing had happened.
 
-        Trials are interrupted in their middle and after their end.
+        Trials are interrupted both while they are evaluated and when they have ended.
         """
         moments: list[_Moment] = []
 
@@ -233,9 +233,8 @@ class AlgorithmContract(MultiTrialTests):
                 moments.append(moment)
 
         search(tmp_path / "whole", callbacks=[note])
-        middle = len(moments) // 2
         ends = [moment for moment in moments if moment[0] is TrialEnded]
-        stops = dict.fromkeys([moments[0], moments[middle - 1], moments[middle], *ends[-2:-1], moments[-2]])
+        stops = {moments[0], moments[len(moments) // 2 - 1], *ends[-2:-1], moments[-2]}
         for number, stop in enumerate(sorted(stops, key=moments.index)):
 
             def interrupt(event: Event, stop: _Moment = stop) -> None:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import nasreg
-from nasreg.config.lookup import find_space
+from nasreg.config.lookup import find_space, space_from_object
 from nasreg.config.sources import SpaceSource
-from nasreg.engine.search import SpaceLike, space_source
+from nasreg.engine.search import SpaceLike
 from nasreg.networks.build import network_of
-from nasreg.networks.costs import extreme_architectures
+from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.references import describe_space
 from nasreg.nn import Execution, deferred_candidates, extract_space, freeze, named_choices, set_execution
 from nasreg.registry import default_registry
@@ -66,8 +66,7 @@ class SpaceContract:
     @pytest.fixture
     def source(self, space: SpaceLike) -> SpaceSource:
         """Builds it."""
-        found = space_source(space)
-        return found if isinstance(found, SpaceSource) else find_space(default_registry(), str(found))
+        return find_space(default_registry(), space) if isinstance(space, str) else space_from_object(space)
 
     @pytest.fixture
     def entry(self, source: SpaceSource) -> SpaceEntry:
