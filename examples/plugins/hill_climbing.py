@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import nasreg
 from nasreg.hookspecs import hookimpl
 from nasreg.mutators import MultiTrialMutator
-from nasreg.specs import AlgorithmSpec, Config, MutatorSpec, PluginInfo, Preset, Proposal, TrainerSpec
+from nasreg.specs import PRIMITIVES, AlgorithmSpec, Config, MutatorSpec, PluginInfo, Preset, Proposal
 
 
 class HillClimbing(MultiTrialMutator):
@@ -38,11 +38,8 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             paper="Elsken, Metzen, Hutter: Simple and Efficient Architecture Search for Convolutional Neural Networks,"
             " https://arxiv.org/abs/1711.04528",
             family="multi-trial",
-            primitives=frozenset({"layer", "input", "cell", "cell/slots", "cell/loose-ends", "value", "repeat"}),
+            primitives=PRIMITIVES,
             mutator=MutatorSpec(factory=HillClimbing, config=Config),
-            trainer=TrainerSpec(
-                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"
-            ),
             presets={
                 "demo": Preset(
                     summary="10 trials of one epoch",

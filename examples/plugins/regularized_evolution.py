@@ -17,7 +17,7 @@ from pydantic import Field
 import nasreg
 from nasreg.hookspecs import hookimpl
 from nasreg.mutators import MultiTrialMutator
-from nasreg.specs import AlgorithmSpec, Config, MutatorSpec, PluginInfo, Preset, Proposal, TrainerSpec, Trial
+from nasreg.specs import PRIMITIVES, AlgorithmSpec, Config, MutatorSpec, PluginInfo, Preset, Proposal, Trial
 
 
 class RegularizedEvolutionConfig(Config):
@@ -57,11 +57,8 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             paper="Real et al.: Regularized Evolution for Image Classifier Architecture Search,"
             " https://arxiv.org/abs/1802.01548",
             family="multi-trial",
-            primitives=frozenset({"layer", "input", "cell", "cell/slots", "cell/loose-ends", "value", "repeat"}),
+            primitives=PRIMITIVES,
             mutator=MutatorSpec(factory=RegularizedEvolution, config=RegularizedEvolutionConfig),
-            trainer=TrainerSpec(
-                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"
-            ),
             presets={
                 "paper": Preset(
                     summary="a population of 100, tournaments of 25, 20,000 trials of 25 epochs",

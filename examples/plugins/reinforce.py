@@ -19,6 +19,7 @@ import nasreg
 from nasreg.hookspecs import hookimpl
 from nasreg.mutators import MultiTrialMutator
 from nasreg.specs import (
+    PRIMITIVES,
     AlgorithmSpec,
     Config,
     MutatorSpec,
@@ -26,7 +27,6 @@ from nasreg.specs import (
     Preset,
     Proposal,
     SearchSpaceSpec,
-    TrainerSpec,
     Trial,
 )
 
@@ -113,11 +113,8 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             summary="a recurrent controller, trained by REINFORCE with a moving average as the baseline",
             paper="Zoph, Le: Neural Architecture Search with Reinforcement Learning, https://arxiv.org/abs/1611.01578",
             family="multi-trial",
-            primitives=frozenset({"layer", "input", "cell", "cell/slots", "cell/loose-ends", "value", "repeat"}),
+            primitives=PRIMITIVES,
             mutator=MutatorSpec(factory=Reinforce, config=ReinforceConfig),
-            trainer=TrainerSpec(
-                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"
-            ),
             presets={
                 "demo": Preset(
                     summary="12 trials of two epochs",

@@ -20,7 +20,7 @@ from pydantic import Field
 import nasreg
 from nasreg.hookspecs import hookimpl
 from nasreg.mutators import MultiTrialMutator
-from nasreg.specs import AlgorithmSpec, Config, MutatorSpec, PluginInfo, Preset, Proposal, TrainerSpec, Trial
+from nasreg.specs import PRIMITIVES, AlgorithmSpec, Config, MutatorSpec, PluginInfo, Preset, Proposal, Trial
 
 
 class SuccessiveHalvingConfig(Config):
@@ -75,11 +75,9 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             paper="Jamieson, Talwalkar: Non-stochastic Best Arm Identification and Hyperparameter Optimization,"
             " https://arxiv.org/abs/1502.07943",
             family="multi-trial",
-            primitives=frozenset({"layer", "input", "cell", "cell/slots", "cell/loose-ends", "value", "repeat"}),
+            primitives=PRIMITIVES,
             mutator=MutatorSpec(factory=SuccessiveHalving, config=SuccessiveHalvingConfig),
-            trainer=TrainerSpec(
-                factory="nasreg.trainers:MultiTrialTrainer", config="nasreg.trainers:MultiTrialTrainerConfig"
-            ),
+            fidelity=True,
             presets={
                 "demo": Preset(
                     summary="6 architectures for one epoch, 3 for two, 1 for four",

@@ -46,7 +46,7 @@ def test_it_installs_runs_and_passes_its_own_tests(plain_venv, tmp_path):
 
     installed = {"PYTHONPATH": str(unpack(build(folder, tmp_path), tmp_path / "installed"))}
     assert name in plain_venv.json("list", "algorithms", env=installed)["algorithms"]
-    settings = ["trainer.epochs=2", "trainer.trials=2", "space.channels=2", "dataset.limit=200"]
+    settings = ["evaluator.epochs=2", "trainer.max_trials=2", "space.channels=2", "dataset.limit=200"]
     words = [word for setting in settings for word in ("--set", setting)]
     # in one process, which imports torch once
     done = subprocess.run(
@@ -59,7 +59,7 @@ def test_it_installs_runs_and_passes_its_own_tests(plain_venv, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
-    assert "10 passed" in done.stdout
+    assert "14 passed" in done.stdout
 
 
 @pytest.mark.slow
