@@ -14,13 +14,13 @@ import pytest
 
 from nasreg.config.resolve import RunRequest, resolve
 from nasreg.engine.multi_trial_job import MultiTrialJob
-from nasreg.events import Callback, Event, Notice, SearchStarted, TrialEnded
+from nasreg.events import Callback, Event, Notice, RunEnded, SearchStarted, TrialEnded
 from nasreg.registry import default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
 from nasreg.runs.trials import best_first, read_trials
-from nasreg.specs import AlgorithmSpec, SearchSpaceSpec
+from nasreg.specs import AlgorithmSpec, Architecture, SearchSpaceSpec
 from nasreg.testing.checks import global_random_state
 from nasreg.testing.small import small_options
 from nasreg.testing.stand_ins import DISTANCE, FILTER, DistanceEvaluator, stand_ins
@@ -118,12 +118,12 @@ class MultiTrialTests:
     ) -> None:
         """Every trial is of an architecture of the space, has its own id, and an earlier trial as a parent."""
         spaces: list[SearchSpaceSpec] = []
-        results: list[Any] = []
+        results: list[Architecture] = []
 
         def note(event: Event) -> None:
             if isinstance(event, SearchStarted):
                 spaces.append(event.space)
-            elif not isinstance(event, TrialEnded) and hasattr(event, "architecture"):
+            elif isinstance(event, RunEnded):
                 results.append(event.architecture)
 
         trials = quick_search(tmp_path / "run", callbacks=(note,))
@@ -140,7 +140,7 @@ class MultiTrialTests:
     @pytest.mark.usefixtures("multi_trial")
     @pytest.mark.parametrize("workers", [1, 3])
     def test_killed_anywhere_and_resumed_it_is_the_same_search(
-        self, quick_search: QuickSearch, tmp_path: Path, workers: int, n_trials: int
+        self, quick_search: QuickSearch, tmp_path: Path, workers: int
     ) -> None:
         """A new mutator that observes the recorded trials proposes what the killed one would have proposed.
 
@@ -149,18 +149,21 @@ class MultiTrialTests:
         """
         whole = quick_search(tmp_path / "whole", workers=workers)
         notices: list[str] = []
-        for kill in sorted({1, n_trials // 3, n_trials // 2, n_trials - 1}):
 
-            def act(event: Event, kill: int = kill) -> None:
-                if isinstance(event, Notice):
-                    notices.append(event.message)
-                elif isinstance(event, TrialEnded) and event.trial.id == kill:
+        def note(event: Event) -> None:
+            if isinstance(event, Notice):
+                notices.append(event.message)
+
+        ends = [trial["trial"] for trial in whole if trial["status"] != "rejected"]
+        for end in sorted({ends[0], ends[len(ends) // 3], ends[len(ends) // 2], *ends[-2:-1]}):
+
+            def kill(event: Event, end: int = end) -> None:
+                if isinstance(event, TrialEnded) and event.trial.id == end:
                     raise _KilledError
 
-            if kill < len(whole):
-                with pytest.raises(_KilledError):
-                    quick_search(tmp_path / "cut", workers=workers, callbacks=(act,))
-        resumed = quick_search(tmp_path / "cut", workers=workers, callbacks=(act,))
+            with pytest.raises(_KilledError):
+                quick_search(tmp_path / "cut", workers=workers, callbacks=(note, kill))
+        resumed = quick_search(tmp_path / "cut", workers=workers, callbacks=(note,))
         assert not [message for message in notices if "would propose something else" in message]
         assert resumed == whole
 
