@@ -11,27 +11,26 @@ are searched, too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 import nasreg
-from nasreg import AlgorithmSpec, Architecture, SearchSpaceSpec
+from nasreg import AlgorithmSpec, SearchSpaceSpec
 from nasreg.hookspecs import hookimpl
-from nasreg.mutators import OneShotMutator, SoftmaxMutator, SoftmaxMutatorConfig
+from nasreg.mutators import SoftmaxMutator, SoftmaxMutatorConfig
 from nasreg.specs import AnyChoiceSpec, MutatorSpec, PluginInfo, Preset, TrainerSpec
-from nasreg.trainers import BilevelTrainer, BilevelTrainerConfig, ParameterBudget
+from nasreg.trainers import BilevelTrainer, BilevelTrainerConfig
 
 Sample = dict[str, Tensor]
 """The one candidate that is computed, and its weight."""
 
 
-class GdasMutator(OneShotMutator):
+class GdasMutator(SoftmaxMutator):
     def __init__(self, space: SearchSpaceSpec, config: SoftmaxMutatorConfig) -> None:
         super().__init__(space, config)
-        self.softmax = SoftmaxMutator(space, config)
         self.temperature = 1.0
         self._samples: dict[str, Sample | list[Sample]] = {}
 
@@ -43,7 +42,7 @@ class GdasMutator(OneShotMutator):
         return self._samples[choice.key]
 
     def _draw(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:
-        probabilities = self.softmax.answer(choice)
+        probabilities = self.probabilities(choice)
         if isinstance(probabilities, Tensor) and probabilities.dim() == 1:
             return self._sample(choice.rows[0], probabilities)
         return [self._sample(*edge) for edge in zip(choice.rows, probabilities, strict=True)]
@@ -54,12 +53,6 @@ class GdasMutator(OneShotMutator):
         drawn = int(soft.argmax())
         return {names[drawn]: 1 - soft[drawn].detach() + soft[drawn]}
 
-    def architecture(self) -> Architecture:
-        return self.softmax.architecture()
-
-    def weights(self) -> Mapping[str, Sequence[Mapping[str, float]]]:
-        return self.softmax.weights()
-
 
 class GdasTrainerConfig(BilevelTrainerConfig):
     temperature: float = Field(default=10.0, gt=0, description="temperature of the Gumbel-softmax in the first epoch")
@@ -68,12 +61,7 @@ class GdasTrainerConfig(BilevelTrainerConfig):
 
 class GdasTrainer(BilevelTrainer):
     config: GdasTrainerConfig
-    mutator: GdasMutator  # type: ignore[assignment]  # its parameters are those of a SoftmaxMutator
-
-    def make_optimizers(self) -> None:
-        super().make_optimizers()
-        if self.config.max_parameters is not None:  # the expectation is over the softmax, not over one sample
-            self.budget = ParameterBudget(self.model, self.mutator.softmax, self.config.max_parameters)
+    mutator: GdasMutator
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nasreg.mutators.base import OneShotMutator
 from nasreg.mutators.config import SoftmaxMutatorConfig
+from nasreg.nn.answers import Answer
 from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
 from nasreg.specs.cell import CellSpec
 from nasreg.specs.choices import InputChoiceSpec, RepeatSpec, ValueChoiceSpec
@@ -57,8 +58,12 @@ class SoftmaxMutator(OneShotMutator):
         alpha: nn.Parameter = self.alphas[self._index[key]]
         return alpha
 
-    def answer(self, choice: AnyChoiceSpec) -> Tensor | list[Tensor]:
-        """Return the weights of all candidates of a choice."""
+    def answer(self, choice: AnyChoiceSpec) -> Answer:
+        """Return the weights of all candidates of a choice; a subclass may answer with samples of them."""
+        return self.probabilities(choice)
+
+    def probabilities(self, choice: AnyChoiceSpec) -> Tensor | list[Tensor]:
+        """Return the weights of all candidates of a choice, from which reports and architectures are made."""
         alpha = self.alpha(choice.key)
         if isinstance(choice, InputChoiceSpec):
             weights = torch.sigmoid(alpha) if choice.n_chosen is None else torch.softmax(alpha, -1)
@@ -98,8 +103,8 @@ class SoftmaxMutator(OneShotMutator):
         """Return the weight of every candidate: for a cell a row for each edge, else one row."""
         found = {}
         for choice in self.space.choices:
-            answer = self.answer(choice)
-            rows = [answer] if isinstance(answer, Tensor) and answer.dim() == 1 else answer
+            weights = self.probabilities(choice)
+            rows = [weights] if isinstance(weights, Tensor) and weights.dim() == 1 else weights
             found[choice.key] = [
                 dict(zip(names, row.tolist(), strict=True)) for names, row in zip(choice.rows, rows, strict=True)
             ]
@@ -107,7 +112,7 @@ class SoftmaxMutator(OneShotMutator):
 
     def rows(self, choice: CellSpec) -> list[list[float]]:
         """Return the softmax weights of a cell: a row for each edge, a number for each of its candidates."""
-        return [row.tolist() for row in self.answer(choice)]
+        return [row.tolist() for row in self.probabilities(choice)]
 
 
 def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:

@@ -54,8 +54,8 @@ class ParameterBudget:
         """
         total = torch.zeros(()) + self.fixed
         for key, costs in self._costs.items():
-            answer = self._mutator.answer(self._mutator.space[key])
-            rows = [answer] if isinstance(answer, Tensor) and answer.dim() == 1 else list(answer)
+            weights = self._mutator.probabilities(self._mutator.space[key])
+            rows = [weights] if isinstance(weights, Tensor) and weights.dim() == 1 else list(weights)
             for row, cost in zip(rows, costs, strict=True):
                 total = total.to(row.device) + (row * cost).sum()
         return total
