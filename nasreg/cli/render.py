@@ -6,14 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nasreg.cli.output import Output
-from nasreg.cli.paths import short
 from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
-from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory
-from nasreg.runs.trial_summary import metric_text, summarize_trials
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
-from nasreg.specs.trial import COSTS, LATENCY
 
 if TYPE_CHECKING:
     from nasreg.networks.costs import SpaceProfile
@@ -132,38 +127,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-MAX_TRIALS = 20
-"""Trials that are listed."""
-
-
-def trials(output: Output, run: RunDirectory) -> None:
-    """Print the trials of a multi-trial search, the best first; nothing for a run without trials.
-
-    Raises:
-        RunDirectoryError: The trials cannot be read.
-    """
-    objective = run.objective
-    if objective is None:
-        return
-    summary = summarize_trials(run.path / files.TRIALS, objective, MAX_TRIALS)
-    costs = [cost for cost in COSTS if any(cost.name in each.get("metrics", {}) for each in summary.best)]
-    failed = any(each["status"] == "failed" for each in summary.best)
-    rows = [("trial", objective.title, *(cost.title for cost in costs), "time", *([""] if failed else []))]
-    for each in summary.best:
-        metrics = each.get("metrics", {})
-        score = objective.format(each["score"]) if "score" in each else "failed"
-        measured = [metric_text(cost, metrics[cost.name]) if cost.name in metrics else "" for cost in costs]
-        reason = [each.get("reason", "")] if failed else []
-        rows.append((str(each["trial"]), score, *measured, format_duration(each["seconds"]), *reason))
-    output.table("trials, the best first", rows)
-    more = summary.evaluated - len(summary.best)
-    notes = ([f"{more:,} more"] if more else []) + summary.notes
-    if summary.failed:
-        notes.append(f"tracebacks are in {short(run.path / files.TRIAL_ERRORS)}")
-    for note in [*notes, f"all trials are in {short(run.path / files.TRIALS)}"] if notes else []:
-        output.line(f"  {note}")
-
-
 def profile(output: Output, title: str, found: NetworkProfile) -> None:
     """Print the cost of a network."""
     rows = [
@@ -202,6 +165,8 @@ def costs(output: Output, means: Mapping[str, Mapping[str, MeanCost]]) -> None:
 
 def space_profile(output: Output, found: SpaceProfile) -> None:
     """Print what the architectures of a space cost, and what budgets admit."""
+    from nasreg.specs.trial import COSTS, LATENCY
+
     rows = [("architecture", "parameters", "MACs", "latency")]
     rows += [
         (name, f"{cost.parameters:,}", f"{cost.macs:,}", f"{cost.latency_ms:,.3f} ms")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasreg.cli import render
 from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command, short
+from nasreg.cli.trials import print_trials
 from nasreg.events import Callback, Event, RunStarted, SearchStarted
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
@@ -73,7 +73,7 @@ def report_search(output: Output, result: SearchResult) -> None:
     def text() -> None:
         if result.objective is not None:
             output.line()
-            render.trials(output, RunDirectory(path))
+            print_trials(output, RunDirectory(path))
         output.line(f"\n{describe_architecture(result.space, result.architecture)}\n")
         for file in written:
             if file.exists():

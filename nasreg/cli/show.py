@@ -74,7 +74,7 @@ class _Shown(NamedTuple):
 
 
 def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
-    from nasreg.cli import render
+    from nasreg.cli.trials import print_trials
     from nasreg.report import describe_architecture
     from nasreg.specs import genotype_text
 
@@ -91,7 +91,7 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
 
     def text() -> None:
         if shown.run is not None and shown.run.objective is not None:
-            render.trials(output, shown.run)
+            print_trials(output, shown.run)
             output.line()
         output.line(describe_architecture(shown.space, shown.architecture))
         if genotype:
