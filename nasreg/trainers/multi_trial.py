@@ -172,8 +172,9 @@ class MultiTrialTrainer(Trainer):
             return None
         if recorded is not None:
             self._admission.remember(proposal)
-            self._count(recorded)
-            self._ended += recorded.status != "rejected"
+            evaluated = recorded.status != "rejected"
+            self._evaluations += evaluated
+            self._ended += evaluated
             return _Pending(proposal, observed, recorded.costs, recorded)
         reason, costs = self._admission.check(proposal)
         pending = _Pending(proposal, observed, costs)
@@ -245,9 +246,6 @@ class MultiTrialTrainer(Trainer):
             self._file.append(trial)
         self.emit(TrialEnded(trial, self._ended, self.config.max_trials, self.context.objective))
 
-    def _count(self, trial: Trial) -> None:
-        self._evaluations += trial.status != "rejected"
-
     def _observe(self) -> None:
         pending = self._pending.popleft()
         trial = pending.trial
@@ -281,17 +279,18 @@ class MultiTrialTrainer(Trainer):
         raise InterruptedRunError(f"{where}; resume with: {self.run.command('resume')}") from error
 
     def _too_many_failures(self, trial: Trial) -> str:
-        seen = f"; see {self.run.path / files.TRIAL_ERRORS}" if self.run is not None else ""
         return (
-            f"{self._failures} trials in a row failed, the last one, trial {trial.id}: {trial.reason}{seen}. Mend the"
-            " cause and resume, or raise trainer.max_failures"
+            f"{self._failures} trials in a row failed, {self._last_one(trial)}. Mend the cause and resume, or raise"
+            " trainer.max_failures"
         )
+
+    def _last_one(self, trial: Trial) -> str:
+        seen = f"; see {self.run.path / files.TRIAL_ERRORS}" if self.run is not None else ""
+        return f"the last one, trial {trial.id}: {trial.reason}{seen}"
 
     def _nothing_found(self) -> str:
         if self._last_failed is not None:
-            trial = self._last_failed
-            seen = f"; see {self.run.path / files.TRIAL_ERRORS}" if self.run is not None else ""
-            return f"all {self._ended} trials failed, the last one, trial {trial.id}: {trial.reason}{seen}"
+            return f"all {self._ended} trials failed, {self._last_one(self._last_failed)}"
         return f"no architecture was evaluated: {self._admission.last_reason or 'the algorithm proposed none'}"
 
 
