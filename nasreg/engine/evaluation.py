@@ -19,7 +19,7 @@ from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.outcome import evaluate_proposal
 from nasreg.events import Event
 from nasreg.executors import FuturesExecutor, Outcome, ProcessExecutor, SerialExecutor, TrialExecutor
-from nasreg.networks.build import network_of
+from nasreg.networks.build import network_of_search
 from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, RunSpec, SearchSpaceSpec
@@ -45,8 +45,7 @@ class EvaluationPlan:
     def network(self, architecture: Architecture, data: RunData | None) -> torch.nn.Module:
         """Build the network of an architecture, in the form in which the space is retrained."""
         info = EXAMPLE_INFO if data is None else data.info
-        options = {**self.spec.space.options, **self.space_source.retrain_options}
-        return network_of(self.space_source, info, options, architecture.decisions)
+        return network_of_search(self.space_source, info, self.spec.space.options, architecture)
 
     def make_evaluator(
         self, device: torch.device, data: RunData | None, emit: Callable[[Event], None] = lambda event: None

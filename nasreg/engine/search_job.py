@@ -11,7 +11,7 @@ from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
-from nasreg.networks.build import network_of
+from nasreg.networks.build import network_of_search
 from nasreg.networks.references import describe_space
 from nasreg.registry import Registry
 from nasreg.runs import files
@@ -59,8 +59,7 @@ class SearchJob(Job):
 
     def build_network(self, architecture: Architecture) -> nn.Module:
         """Build the network of an architecture, with new weights, in the form in which the space is retrained."""
-        options = {**self.spec.space.options, **self.run.space.retrain_options}
-        return network_of(self.run.space, self.info, options, architecture.decisions)
+        return network_of_search(self.run.space, self.info, self.spec.space.options, architecture)
 
     def end(self, directory: RunDirectory) -> None:
         """Write the architecture, as JSON, as a genotype and as a picture."""

@@ -73,6 +73,20 @@ def build_network(
     return plan_network(source, info, options, registry=registry).build()
 
 
+def network_of_search(
+    source: SpaceSource, info: DataInfo, options: Mapping[str, Any], architecture: Architecture
+) -> nn.Module:
+    """Build the network of an architecture with new weights, in the form in which its space is retrained.
+
+    Args:
+        source: The space.
+        info: Shape of the images and the classes.
+        options: Options of the space in the search.
+        architecture: The architecture.
+    """
+    return network_of(source, info, {**options, **source.retrain_options}, architecture.decisions)
+
+
 def network_of(
     source: SpaceSource,
     info: DataInfo,
