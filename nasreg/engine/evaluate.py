@@ -10,7 +10,8 @@ from typing import Any
 from nasreg.config.lookup import dataset_from_object, find_dataset
 from nasreg.config.sources import DatasetSource
 from nasreg.data import DatasetBundle, DatasetConfig
-from nasreg.data.splits import DataSplit, read_test
+from nasreg.data.run_data import read_test
+from nasreg.data.splits import DataSplit
 from nasreg.errors import DataError, UsageError, WeightsError
 from nasreg.networks.weights import NetworkManifest, load_network, read_manifest
 from nasreg.registry import Registry, default_registry
@@ -98,7 +99,8 @@ def evaluate(
         )
     mean, std = manifest.data.mean, manifest.data.std
     moments = None if mean is None or std is None else (list(mean), list(std))
-    split = DataSplit("test", images, list(range(len(images))), config, 0, moments)
+    usable = [index for index in images.drawn_from if index not in images.left_out]
+    split = DataSplit("test", images, usable, config, 0, moments)
     task = get_task("classification")
     try:
         metrics = measure(network.to(place), split, task, batch_size, detailed=True)
