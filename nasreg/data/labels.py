@@ -67,7 +67,7 @@ def check_part(part: str, images: ImageSource, train: ImageSource, classes: Sequ
 
 def notices(part: str, images: ImageSource, classes: Sequence[str]) -> Iterator[str]:
     """Yield what a user should know about a part of the data, each in one line."""
-    low, high = images.values
+    low, high = (value + 0.0 for value in images.values)  # without the sign of -0
     if images.left_out:
         some = [
             f"{images.path(index) or f'image {index}'} ({reason})"

@@ -42,6 +42,7 @@ class RunData:
         mean: Mean of each channel in 0..1, which is subtracted; None for floating-point images, which stay as they are.
         std: Standard deviation of each channel, which is divided by.
         device: Where batches go.
+        has_test: Whether there is a test set, read or not.
         notices: What a user should know about the data, each in one line.
 
     Raises:
@@ -78,6 +79,7 @@ class RunData:
         self.std: list[float] | None
         self.mean, self.std = train.moments or (None, None)
         self.device = device
+        self.has_test = dataset.test is not None or held_out is not None
         self.notices = [each for name, images in self._parts.items() for each in notices(name, images, classes)]
 
         groups = (dataset.groups or {}).get("train")
@@ -93,11 +95,6 @@ class RunData:
             self.notices += notices("test", images, classes)
             usable = [i for i in images.drawn_from if i not in images.left_out]
             self.splits["test"] = DataSplit("test", images, usable, config, seed, train.moments)
-        elif dataset.test is None and not config.test_fraction:
-            self.notices.append(
-                "the data set has no test set, on which the network found could be measured after its retraining:"
-                f" {TEST_FRACTION_HINT}"
-            )
         if len(self.splits["train"]) < 2:
             raise DataError("fewer than 2 images are left in the train split: lower dataset.arch_fraction")
         self._groups = _groups_in(dataset.groups, chosen)
@@ -250,9 +247,8 @@ def _hold_out_test(
     if known and int(labels.max()) >= len(classes):
         return None, None  # which the check of the train set explains
     groups = (dataset.groups or {}).get("train")
-    return divide(
-        known, labels, config.test_fraction, classes, derive_seed("test"), leave=3 if groups else 1, groups=groups
-    )
+    held_out, _ = divide(known, labels, config.test_fraction, classes, derive_seed("test"), leave=2, groups=groups)
+    return held_out, sorted({*range(len(labels))} - {*held_out})  # with what cannot be read: it is counted there
 
 
 def _check_groups(dataset: DatasetBundle) -> None:

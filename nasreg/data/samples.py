@@ -42,7 +42,7 @@ def to_pair(sample: Any) -> tuple[Any, Any]:
         found = f"a {type(sample).__name__} of {len(sample)} ({', '.join(type(each).__name__ for each in sample)})"
     else:
         parts = "each.IMAGE, each.LABEL"
-        found = f"a {type(sample).__name__}"
+        found = type(sample).__name__
     raise InvalidSampleError(
         f"a sample must be a pair (image, label), not {found}: adapt the data set with"
         f" nasreg.data.from_torch(data, sample=lambda each: ({parts}))"
@@ -159,7 +159,7 @@ def _label_advice(label: Any) -> str:
         )
     if isinstance(values, str):
         return f"its label is the text {values!r:.40}: number the classes from 0, and name them with classes=[...]"
-    return f"its label is a {type(label).__name__}: give a whole number, that of the class"
+    return f"its label is {type(label).__name__}: give a whole number, that of the class"
 
 
 class WithGaps(Dataset[Any]):

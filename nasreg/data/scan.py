@@ -183,7 +183,10 @@ class _Scan:
         self._options = options
         self._n = len(only)
         self._gaps: Collection[int] = dataset.gaps if isinstance(dataset, WithGaps) else ()
-        self.unreadable: dict[int, Failure] = {}
+        where = f"the {options.part} set: image"
+        self.unreadable = {
+            index: Failure(index, f"{where} {index}", "it was removed", True, "") for index in self._gaps
+        }
         """What cannot be read, by index."""
         self.reader = SampleReader(dataset, options.part, options.size, options.center_fraction, options.layout)
         self.first = self._first(only)

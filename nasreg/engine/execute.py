@@ -160,7 +160,7 @@ def execute(
     data = None
     if job_class.needs_data(run):
         bundle = run.dataset.load(run.dataset_config)
-        failures = directory.status.get("unreadable", []) if directory is not None and resume else []
+        failures = directory.unreadable if directory is not None and resume else []
         needs_test = job_class.needs_test_set
         data = RunData(bundle, run.dataset_config, spec.seed, device, test=needs_test, failures=failures)
     job = job_class(run, registry, data, directory, **(options or {}))
@@ -230,9 +230,8 @@ def _recording(
 def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
     """Record a sample that cannot be read: the run can be resumed after its file was removed."""
     if isinstance(error, SampleError):
-        status = directory.status
         failure = {"part": error.part, "index": error.index, "label": error.label, "total": error.total}
-        directory.set_status(status["state"], unreadable=[*status.get("unreadable", []), failure])
+        directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -365,7 +365,7 @@ SMALL = (1, 4, 4)
         (lambda: [(torch.zeros(1, 4, 4, dtype=torch.int64), 0)], {}, "must be of uint8 or floating point"),
         (lambda: [(torch.full(SMALL, float("nan")), 0)], {}, "values that are not finite"),
         (lambda: [(torch.zeros(SMALL), 0.5)], {}, "image 0 cannot be used: its label is 0.5, a floating-point number"),
-        (lambda: [torch.zeros(SMALL)], {}, "image 0 cannot be used: a sample must be a pair .* not a Tensor"),
+        (lambda: [torch.zeros(SMALL)], {}, "image 0 cannot be used: a sample must be a pair .* not Tensor"),
         (lambda: Broken(), {}, "image 3 cannot be used: OSError: broken file"),
         (lambda: Broken(), {"workers": 2}, "image 3 cannot be used: OSError: broken file"),
         (lambda: pairs(*[SMALL] * 7, labels=[0, 0, 0, 0, 0, 0, 1]), {}, "class '1' has only 1 of the images"),
