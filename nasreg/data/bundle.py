@@ -36,6 +36,29 @@ class DatasetBundle:
     """Part (``train``, ``validation``, ``test``) -> the group of each of its samples, such as a patient: no group is in
     two splits."""
 
+    def __post_init__(self) -> None:
+        """Check the groups.
+
+        Raises:
+            DataError: Their number is not that of the samples, or a group is in two parts.
+        """
+        parts: dict[str, Any] = {"train": self.train, "validation": self.validation, "test": self.test}
+        seen: dict[Hashable, str] = {}
+        for name, groups in (self.groups or {}).items():
+            if parts.get(name) is None:
+                raise DataError(f"groups are given for {name!r}, which is no part of the data set")
+            if name != "test" and len(groups) != len(parts[name]):
+                raise DataError(
+                    f"groups has {len(groups)} entries, but the {name} set has {len(parts[name])} samples: give one for"
+                    " each"
+                )
+            for group in dict.fromkeys(groups):
+                if seen.setdefault(group, name) != name:
+                    raise DataError(
+                        f"group {group!r} is in the {seen[group]} set and in the {name} set: put all of it into one of"
+                        " them"
+                    )
+
 
 def from_torch(
     train: Any,
@@ -70,12 +93,6 @@ def from_torch(
         parts = {name: None if each is None else _Adapted(each, sample) for name, each in parts.items()}
     if groups is not None and not isinstance(groups, Mapping):
         groups = {"train": groups}
-    for name, some in (groups or {}).items():
-        n = None if parts.get(name) is None else len(parts[name])
-        if n is None:
-            raise DataError(f"groups are given for {name!r}, which is no part of the data set")
-        if len(some) != n:
-            raise DataError(f"groups has {len(some)} entries, but the {name} set has {n} samples: give one for each")
     own_test = parts["test"]
     return DatasetBundle(
         parts["train"],

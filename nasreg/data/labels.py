@@ -91,7 +91,7 @@ def notices(part: str, images: ImageSource, classes: Sequence[str]) -> Iterator[
             " are: normalise them, or give values from 0 to 255 as uint8, which are normalised here"
         )
     if part == "train":
-        present = set(images.labels[list(images.drawn_from)].tolist())
+        present = set(images.labels[images.usable].tolist())
         missing = [label for label in range(len(classes)) if label not in present]
         if missing:
             some = [str(i) if classes[i] == str(i) else f"{i} ({classes[i]})" for i in missing[:SHOWN]]

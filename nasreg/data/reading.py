@@ -200,6 +200,11 @@ class ImageSource:
         return BatchReader(self, self._reader, self._workers, self._device)
 
     @property
+    def usable(self) -> list[int]:
+        """The samples that can be read."""
+        return [index for index in self.drawn_from if index not in self.left_out]
+
+    @property
     def part(self) -> str:
         """The part of the data set: ``train``, ``validation`` or ``test``."""
         return self._reader.part

@@ -63,7 +63,6 @@ class RunData:
         options = replace(
             _reading(dataset, config, device), crop_scale=config.crop_scale, color_jitter=config.color_jitter
         )
-        _check_groups(dataset)
         held_out, only = _hold_out_test(dataset, config, options)
         train = read(dataset.train, options, only)
         own = None
@@ -93,8 +92,7 @@ class RunData:
             check_part("test", images, train, classes)
             self._parts["test"] = images
             self.notices += notices("test", images, classes)
-            usable = [i for i in images.drawn_from if i not in images.left_out]
-            self.splits["test"] = DataSplit("test", images, usable, config, seed, train.moments)
+            self.splits["test"] = DataSplit("test", images, images.usable, config, seed, train.moments)
         if len(self.splits["train"]) < 2:
             raise DataError("fewer than 2 images are left in the train split: lower dataset.arch_fraction")
         self._groups = _groups_in(dataset.groups, chosen)
@@ -155,7 +153,7 @@ class RunData:
             "fingerprint": _joined([images.fingerprint for images in learned]),
             "structure": _joined([images.structure for images in learned]),
             "repeatable": all(images.repeatable for images in learned),
-            "samples": {name: images.samples for name, images in self._parts.items() if images.samples},
+            "samples": {images.part: images.samples for images in learned if images.samples},
             **self.info.model_dump(mode="json"),
             "splits": {name: len(split) for name, split in self.splits.items()},
             **({"groups": self._groups} if self._groups else {}),
@@ -249,17 +247,6 @@ def _hold_out_test(
     groups = (dataset.groups or {}).get("train")
     held_out, _ = divide(known, labels, config.test_fraction, classes, derive_seed("test"), leave=2, groups=groups)
     return held_out, sorted({*range(len(labels))} - {*held_out})  # with what cannot be read: it is counted there
-
-
-def _check_groups(dataset: DatasetBundle) -> None:
-    """Check that no group is in two parts of the data set, nor a part without groups beside one with them."""
-    seen: dict[Hashable, str] = {}
-    for part, groups in (dataset.groups or {}).items():
-        for group in dict.fromkeys(groups):
-            if seen.setdefault(group, part) != part:
-                raise DataError(
-                    f"group {group!r} is in the {seen[group]} set and in the {part} set: put all of it into one of them"
-                )
 
 
 def _groups_in(
