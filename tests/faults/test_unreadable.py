@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+import nasreg
+import tiny
 from nasreg.cli import main
 from nasreg.config.lookup import find_dataset
 from nasreg.data import DatasetConfig, RunData, from_torch
 from nasreg.errors import DataError, SampleError, TrainingError
+from nasreg.events import TrialEnded
 from nasreg.registry import Registry
 from nasreg.specs.base import parse
 
@@ -36,7 +39,7 @@ class Done(NamedTuple):
     text: str
 
 
-def nasreg(*argv: object) -> Done:
+def command(*argv: object) -> Done:
     """Run a command in this process."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
@@ -197,7 +200,7 @@ def _fail(tmp_path_factory):
     images = write(root / "images", 24)
     (images / "cat/0011.png").write_bytes(BROKEN)
     argv = ("run", "darts", "--dataset", f"folder:{images}", *CHAIN, "--set", "dataset.in_memory=no")
-    return root, nasreg(*argv, "--set", "dataset.grayscale=true", "--out", root / "run")
+    return root, command(*argv, "--set", "dataset.grayscale=true", "--out", root / "run")
 
 
 def test_a_broken_file_ends_the_run_with_exit_code_1(failed):
@@ -226,7 +229,7 @@ def test_the_run_is_resumed_after_the_file_is(failed, tmp_path, how):
         broken.unlink()
     try:
         more = ("--set", "dataset.unreadable=skip") if how == "left out" else ()
-        done = nasreg("resume", run, *more)
+        done = command("resume", run, *more)
     finally:
         broken.write_bytes(BROKEN)
     assert done.code == 0, done.text
@@ -246,9 +249,29 @@ def test_other_data_are_still_refused(failed, tmp_path):
     Image.new("L", (4, 4), 11).save(broken)
     other.unlink()
     try:
-        done = nasreg("resume", run)
+        done = command("resume", run)
     finally:
         other.write_bytes(before)
         broken.write_bytes(BROKEN)
     assert done.code == 2
     assert "the data set 'folder' has changed since" in done.text
+
+
+@pytest.mark.usefixtures("without_drawings")
+def test_an_image_that_breaks_ends_a_search_of_trials_which_can_be_resumed(tmp_path):
+    samples = Listed()
+    samples.targets = [index % 2 for index in range(24)]
+
+    def search(**more):
+        options = {"evaluator_options": {"epochs": 1, "batch_size": 8}, "trainer": {"max_trials": 2}, "device": "cpu"}
+        return nasreg.search(tiny.Net, samples, "random", out=tmp_path / "run", **options, **more)
+
+    def breaks(event) -> None:
+        if isinstance(event, TrialEnded):
+            samples.broken = {7}
+
+    with pytest.raises(SampleError, match="image 7 cannot be used"):
+        search(callbacks=[breaks])
+    samples.broken = ()
+    result = search(resume=True)
+    assert [trial["status"] for trial in result.trials if trial["status"] != "rejected"] == ["done", "done"]
