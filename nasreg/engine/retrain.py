@@ -75,8 +75,9 @@ def retrain(
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, an
             ``Architecture``, or the result of a search.
-        data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` or ``(train, validation,
-            test)`` of torch ``Dataset``s, or a ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else ``digits``.
+        data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` or ``(train, validation, test)`` of torch
+            ``Dataset``s, or a ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else
+            ``digits``.
         space: Reference to the space of an architecture that is not in a run.
         recipe: Name of a recipe; by default the one that the data set names, else ``cifar``.
         config: A YAML file in the form of a retraining's ``run.yaml``, whole or in part, or its content.
