@@ -84,16 +84,17 @@ class SampleError(DataError, TrainingError):
         index: Index of the sample in it.
         label: Its label.
         total: Number of samples in that part.
+        path: Path of its file, if the data set tells it.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, part: str, index: int, label: int, total: int) -> None:
+    def __init__(self, message: str, part: str, index: int, label: int, total: int, path: str | None) -> None:
         super().__init__(message)
-        self.part, self.index, self.label, self.total = part, index, label, total
+        self.part, self.index, self.label, self.total, self.path = part, index, label, total, path
 
     def __reduce__(self) -> tuple[type[SampleError], tuple[object, ...]]:
-        return type(self), (str(self), self.part, self.index, self.label, self.total)
+        return type(self), (str(self), self.part, self.index, self.label, self.total, self.path)
 
 
 class InterruptedRunError(NasregError):

@@ -270,8 +270,8 @@ class BatchReader:
         return error
 
     def _sample_error(self, message: str, index: int) -> SampleError:
-        labels = self._images.labels
-        return SampleError(message, self._part, index, int(labels[index]), len(labels))
+        labels, path = self._images.labels, self._images.path(index)
+        return SampleError(message, self._part, index, int(labels[index]), len(labels), path)
 
     def close(self) -> None:
         """End the loader processes at once.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -310,9 +311,9 @@ def gaps_of(dataset: Any, part: str, failures: Sequence[Mapping[str, Any]]) -> d
     Args:
         dataset: The part as it is now.
         part: Its name.
-        failures: Samples that an earlier run of this data set could not read: ``part``, ``index``, ``label`` and
-            ``total``, the number of samples in the part.
+        failures: Samples that an earlier run of this data set could not read: ``part``, ``index``, ``label``, ``path``
+            and ``total``, the number of samples in the part.
     """
-    gaps = {each["index"]: each["label"] for each in failures if each["part"] == part}
-    total = next((each["total"] for each in failures if each["part"] == part), None)
-    return gaps if total is not None and len(dataset) == total - len(gaps) else {}
+    here = [each for each in failures if each["part"] == part]
+    gaps = {each["index"]: each["label"] for each in here if not (each["path"] and Path(each["path"]).exists())}
+    return gaps if here and len(dataset) == here[0]["total"] - len(gaps) else {}

@@ -230,7 +230,7 @@ def _recording(
 def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
     """Record a sample that cannot be read: the run can be resumed after its file was removed."""
     if isinstance(error, SampleError):
-        failure = {"part": error.part, "index": error.index, "label": error.label, "total": error.total}
+        failure = {name: getattr(error, name) for name in ("part", "index", "label", "total", "path")}
         directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
 
 

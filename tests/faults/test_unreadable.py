@@ -210,7 +210,8 @@ def test_a_broken_file_ends_the_run_with_exit_code_1(failed):
     assert "replace or remove it and resume the run, or leave it out with --set dataset.unreadable=skip" in done.text
     status = json.loads((root / "run/status.json").read_text())
     assert status["state"] == "failed"
-    assert status["unreadable"] == [{"part": "train", "index": 11, "label": 0, "total": 48}]
+    path = str(root / "images/cat/0011.png")
+    assert status["unreadable"] == [{"part": "train", "index": 11, "label": 0, "total": 48, "path": path}]
 
 
 @pytest.mark.usefixtures("without_drawings")
