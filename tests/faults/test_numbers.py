@@ -31,7 +31,8 @@ def test_options_that_are_truth_values_take_them():
 
 @pytest.mark.parametrize("seeds", ["-1", "0,4294967296"])
 def test_seeds_out_of_range_are_refused_before_anything_is_written(tmp_path, capsys, seeds):
-    assert main(["retrain", "DARTS_V2", f"--seeds={seeds}", "--out", str(tmp_path / "runs")]) == 2
+    argv = ["retrain", "DARTS_V2", "--set", "space.cells=3", "--set", "space.channels=4", f"--seeds={seeds}"]
+    assert main([*argv, "--out", str(tmp_path / "runs")]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"nasreg: error: seed: {seeds.split(',')[-1]} is invalid: should be ")
     assert not (tmp_path / "runs").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import TensorDataset
@@ -116,6 +116,7 @@ def test_no_group_is_in_two_splits(seed):
     assert min(map(len, patients)) > 0
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=8, max_size=60), st.integers(0, 3))
 def test_groups_of_any_size_are_kept_together_with_every_class_in_each_split(samples, seed):
     labels, groups = zip(*samples, strict=True)
