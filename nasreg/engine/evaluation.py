@@ -86,7 +86,8 @@ class EvaluationPlan:
         if "data" not in self.evaluator.needs:
             return None
         config = parse(self.dataset_source.config, self.spec.dataset.options, "dataset")
-        return RunData(self.dataset_source.load(config), config, self.spec.seed, device)
+        failures = [] if self.directory is None else RunDirectory(self.directory).unreadable
+        return RunData(self.dataset_source.load(config), config, self.spec.seed, device, failures=failures)
 
     def pickled(self) -> bytes:
         """Return the plan for another process.
