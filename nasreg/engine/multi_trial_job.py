@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
+from functools import cached_property
 from typing import Any, Literal
 
 from nasreg.config.custom_space import import_code
@@ -19,8 +20,9 @@ from nasreg.networks.references import find_architecture
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import Architecture, EvaluatorSpec, MetricSpec
+from nasreg.specs import Architecture, EvaluatorSpec, Fact, MetricSpec
 from nasreg.specs.references import CodeRef, parse_reference
+from nasreg.specs.trial import SIMULATED_SECONDS
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialContext, MultiTrialTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import resolve_device
@@ -70,7 +72,7 @@ class MultiTrialJob(SearchJob):
             metrics=tuple(self.evaluator.metrics),
             measure_costs=self._measure_costs,
             extreme_costs=self._extreme_costs,
-            initial=tuple(self._read_architecture(text) for text in config.initial),
+            initial=tuple(self._initial(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
@@ -103,6 +105,11 @@ class MultiTrialJob(SearchJob):
         architectures = extreme_architectures(self.run.space, self.spec.space.options, self.space, self.info)
         return network_costs(self.build_network(getattr(architectures, which)), self.info, names, device)
 
+    def _initial(self, text: str) -> Architecture:
+        architecture = self._read_architecture(text)
+        self.evaluator.check(architecture)
+        return architecture
+
     def _read_architecture(self, text: str) -> Architecture:
         if text.lstrip().startswith("{"):
             architecture = Architecture.from_json(text, "trainer.initial")
@@ -126,6 +133,22 @@ class MultiTrialJob(SearchJob):
         """Write what the trials are scored by."""
         metrics = [metric.model_dump(mode="json") for metric in self.evaluator.metrics]
         directory.write_json(files.OBJECTIVE, {"objective": self.objective.model_dump(mode="json"), "metrics": metrics})
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts that the evaluator knows of the result, after the search."""
+        best = self.trainer.mutator.best
+        if best is None:
+            return ()
+        simulated = self.trainer.simulated_seconds
+        time = () if simulated is None else (Fact.of(SIMULATED_SECONDS, simulated),)
+        return (*self.evaluator.facts(best, self.trainer.evaluations), *time)
+
+    def end(self, directory: RunDirectory) -> None:
+        """Write also the facts, if there are any."""
+        super().end(directory)
+        if self.facts:
+            directory.write_json(files.FACTS, [fact.model_dump(mode="json") for fact in self.facts])
 
     def close(self) -> None:
         """Free what the evaluator holds."""

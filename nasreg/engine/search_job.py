@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from nasreg.config.notation import architecture_text
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw
@@ -17,7 +18,7 @@ from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import AlgorithmSpec, Architecture, MetricSpec, RunSpec, SearchSpaceSpec, genotype_text
+from nasreg.specs import AlgorithmSpec, Architecture, Fact, MetricSpec, RunSpec, SearchSpaceSpec
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
 
@@ -64,7 +65,7 @@ class SearchJob(Job):
     def end(self, directory: RunDirectory) -> None:
         """Write the architecture, as JSON, as a genotype and as a picture."""
         architecture = self.trainer.mutator.architecture()
-        genotype = genotype_text(self.space, architecture)
+        genotype = architecture_text(self.space, architecture, self.run.space.entry)
         if genotype:
             directory.write_text(files.GENOTYPE, genotype + "\n")
         directory.write_text(files.ARCHITECTURE, architecture.to_json())
@@ -83,6 +84,11 @@ class SearchJob(Job):
         """The metric that trials are scored by, in a search that has trials."""
         return None
 
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What the evaluator knows of the result, in a search that has trials."""
+        return ()
+
     def result(self, records: Sequence[Mapping[str, Any]]) -> SearchResult:
         """Return the result, after the search."""
         architecture = self.trainer.mutator.architecture()
@@ -92,6 +98,7 @@ class SearchJob(Job):
             history=of_kind(records, "epoch"),
             trials=of_kind(records, "trial"),
             objective=self.objective,
+            facts=self.facts,
             run_dir=self.directory.path if self.directory else None,
             supernet=self.trainer.supernet(),
             source=self.run.space,
