@@ -15,7 +15,7 @@ from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
-from nasreg.specs.trial import Score, Trial
+from nasreg.specs.trial import Trial
 
 TrainedModel = Literal["supernet", "network"]
 """What is trained and measured: a supernet, whose metrics are not those of the architecture found, or one network."""
@@ -113,8 +113,8 @@ class SearchStarted(Event):
     ended: int
     """Number of trials that have ended; above 0 where a search is resumed."""
     run_dir: Path | None
-    best: Score | None = None
-    """The best score of those trials."""
+    best: Trial | None = None
+    """The best of those trials."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from nasreg.executors import FuturesExecutor, Outcome, ProcessExecutor, SerialEx
 from nasreg.networks.build import network_of_search
 from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import Architecture, RunSpec, SearchSpaceSpec
+from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec
 from nasreg.specs.algorithm import EvaluatorSpec
 from nasreg.specs.base import parse
 from nasreg.specs.trial import Proposal
@@ -42,9 +42,8 @@ class EvaluationPlan:
     space: SearchSpaceSpec
     directory: Path | None
 
-    def network(self, architecture: Architecture, data: RunData | None) -> torch.nn.Module:
+    def network(self, architecture: Architecture, info: DataInfo) -> torch.nn.Module:
         """Build the network of an architecture, in the form in which the space is retrained."""
-        info = EXAMPLE_INFO if data is None else data.info
         return network_of_search(self.space_source, info, self.spec.space.options, architecture)
 
     def make_evaluator(
@@ -58,13 +57,15 @@ class EvaluationPlan:
         """
         selection = self.spec.evaluator
         options = selection.options if selection is not None else {}
+        info = EXAMPLE_INFO if data is None else data.info
         context = EvaluatorContext(
             spec=self.spec,
             space=self.space,
             task=get_task(self.spec.task),
             device=device,
+            info=info,
             data=data,
-            build_network=lambda architecture: self.network(architecture, data),
+            build_network=lambda architecture: self.network(architecture, info),
             directory=None if self.directory is None else RunDirectory(self.directory),
             emit=emit,
         )

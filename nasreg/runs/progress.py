@@ -32,7 +32,7 @@ from nasreg.events import (
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
 from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name
 from nasreg.specs.run import RunSpec
-from nasreg.specs.trial import PARAMETERS, Score, TrialStatus
+from nasreg.specs.trial import PARAMETERS, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -91,7 +91,7 @@ class _Progress:
         self.step: StepEnded | None = None
         self.unit: Literal["epoch", "trial"] = "epoch"
         self.trial: TrialProgress | None = None
-        self.best: Score | None = None
+        self.best: Trial | None = None
         self.objective: MetricSpec | None = None
         self.counts: Counter[TrialStatus] = Counter()
         self._trial_lines = 0
@@ -156,9 +156,9 @@ class _Progress:
         """Count a trial, and write its line unless it is one of too many."""
         trial = event.trial
         self.counts[trial.status] += 1
-        is_best = trial.score is not None and (self.best is None or trial.score > self.best)
+        is_best = trial.is_better_than(self.best)
         if is_best:
-            self.best = trial.score
+            self.best = trial
         now = self.clock()
         is_listed = trial.status != "rejected" and self._trial_lines < TRIAL_LINES
         if is_best or is_listed or now - self._said_trial >= TRIAL_SECONDS:
@@ -176,8 +176,9 @@ class _Progress:
             texts = [f"trial {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
             if self.trial is not None:
                 texts.append(f"epoch {self.trial.epoch + 1}/{self.trial.epochs}")
-            if self.best is not None and self.objective is not None:
-                texts.append(f"best {self.objective.title} {self.objective.format(self.best.value)}")
+            score = None if self.best is None else self.best.score
+            if score is not None and self.objective is not None:
+                texts.append(f"best {self.objective.title} {self.objective.format(score.value)}")
             return texts + [f"{self.counts[each]:,} {each}" for each in ("failed", "rejected") if self.counts[each]]
         if self.step is None:
             return [f"epoch {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]

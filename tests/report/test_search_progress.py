@@ -102,8 +102,9 @@ def test_each_trial_has_a_line_that_says_what_became_of_it():
 
 def test_a_lower_score_may_be_the_better_one_and_a_resumed_search_knows_its_best():
     stream, clock = io.StringIO(), Clock()
+    trial = Trial(Proposal(1, ARCHITECTURE), "done", Score(5.0, {}, higher_is_better=False))
     with PlainProgress(stream, clock) as progress:
-        progress(searching(COST, ended=2, best=Score(5.0, {}, higher_is_better=False)))
+        progress(searching(COST, ended=2, best=trial))
         trials = Trials(progress, clock, COST, ended=2)
         assert progress.position() == ["trial 3/20", "best cost 5.000 g"]
         for cost in (6.0, 4.0, 5.0):
