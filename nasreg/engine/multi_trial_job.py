@@ -21,6 +21,7 @@ from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, EvaluatorSpec, Fact, MetricSpec
+from nasreg.specs.formatting import format_duration
 from nasreg.specs.references import CodeRef, parse_reference
 from nasreg.specs.trial import SIMULATED_SECONDS
 from nasreg.tasks import get_task
@@ -141,7 +142,7 @@ class MultiTrialJob(SearchJob):
         if best is None:
             return ()
         simulated = self.trainer.simulated_seconds
-        time = () if simulated is None else (Fact.of(SIMULATED_SECONDS, simulated),)
+        time = () if simulated is None else (_simulated_time(simulated),)
         return (*self.evaluator.facts(best, self.trainer.evaluations), *time)
 
     def end(self, directory: RunDirectory) -> None:
@@ -153,6 +154,12 @@ class MultiTrialJob(SearchJob):
     def close(self) -> None:
         """Free what the evaluator holds."""
         self.evaluator.close()
+
+
+def _simulated_time(seconds: float) -> Fact:
+    metric = SIMULATED_SECONDS
+    text = f"{metric.format(seconds)} ({format_duration(seconds)})"
+    return Fact(name=metric.name, title=metric.title, value=seconds, text=text)
 
 
 def _evaluator(run: ResolvedRun) -> EvaluatorSpec:

@@ -19,6 +19,7 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import AlgorithmSpec, Architecture, Fact, MetricSpec, RunSpec, SearchSpaceSpec
+from nasreg.specs.base import resolve as resolve_reference
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
 
@@ -134,8 +135,16 @@ class OneShotJob(SearchJob):
             build_supernet=self._build_supernet,
             make_mutator=lambda space: make_mutator(space, run.mutator_config),
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
+            **self._diagnostics(),
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, run.trainer_config)
+
+    def _diagnostics(self) -> dict[str, Any]:
+        """Return the argument of the context with the figures that the space has of its architectures."""
+        entry = self.run.space.entry
+        if entry is None or entry.diagnostics is None:
+            return {}
+        return {"diagnostics": resolve_reference(entry.diagnostics, f"space {entry.name!r}")(self.spec, self.space)}
 
     def _build_supernet(self, **capabilities: Any) -> nn.Module:
         known = self.run.space.capabilities

@@ -199,7 +199,7 @@ class TableEvaluator(Evaluator):
         of_rows, draws = f"{len(values):,}", plural(evaluations, "evaluation")
         return (
             Fact(name="rank", title="rank in the table", value=rank, text=f"{rank:,} of {of_rows}"),
-            Fact.of(metric.model_copy(update={"name": "optimum", "title": f"best {metric.title}"}), optimum),
+            Fact.of(metric.model_copy(update={"name": "optimum", "title": "optimum of the table"}), optimum),
             Fact.of(metric.model_copy(update={"name": "regret", "title": "regret"}), abs(optimum - value)),
             Fact(
                 name="random_search",
