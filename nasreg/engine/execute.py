@@ -13,13 +13,12 @@ from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
 from nasreg.errors import InterruptedRunError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
@@ -35,6 +34,9 @@ from nasreg.specs import DataInfo
 from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import resolve_device
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -159,6 +161,8 @@ def execute(
     job_class.check(run, registry)
     data = None
     if job_class.needs_data(run):
+        from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
+
         bundle = run.dataset.load(run.dataset_config)
         data = RunData(bundle, run.dataset_config, spec.seed, device, test=job_class.needs_test_set)
     job = job_class(run, registry, data, directory, **(options or {}))

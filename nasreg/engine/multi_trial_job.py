@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nasreg.config.custom_space import import_code
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.evaluation import EvaluationPlan, make_executor
 from nasreg.engine.search_job import SearchJob, search_spec
 from nasreg.errors import ConfigError, IncompatibleError, PluginError
@@ -27,6 +26,9 @@ from nasreg.specs.trial import SIMULATED_SECONDS
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialContext, MultiTrialTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import resolve_device
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 
 class MultiTrialJob(SearchJob):

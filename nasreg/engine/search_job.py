@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from nasreg.config.notation import architecture_text
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
 from nasreg.networks.build import network_of_search
@@ -22,6 +21,9 @@ from nasreg.specs import AlgorithmSpec, Architecture, Fact, MetricSpec, RunSpec,
 from nasreg.specs.base import resolve as resolve_reference
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 
 class SearchJob(Job):
