@@ -86,6 +86,12 @@ class Job(ABC):
         del run
         return True
 
+    @classmethod
+    def measures_cost(cls, run: ResolvedRun) -> bool:
+        """Return whether the cost of the network is measured at the end."""
+        del run
+        return True
+
     @property
     def info(self) -> DataInfo:
         """Shape of the images and the classes; where no data are loaded those of CIFAR-10."""
@@ -182,7 +188,8 @@ def execute(
             _fit(job, output)
             job.end(directory)
         directory.set_status("done", error=None, metrics=job.trainer.final_metrics)
-        _measure_cost(job, directory, job.step_samples)
+        if job_class.measures_cost(run):
+            _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]

@@ -100,6 +100,11 @@ class MultiTrialJob(SearchJob):
         """Return whether the evaluator needs the data."""
         return "data" in _evaluator(run).needs
 
+    @classmethod
+    def measures_cost(cls, run: ResolvedRun) -> bool:
+        """Return whether networks are used at all: a search that only looks results up builds none to measure it."""
+        return bool(_evaluator(run).needs)
+
     def _measure_costs(self, architecture: Architecture, names: Collection[str]) -> Mapping[str, float]:
         return network_costs(self.build_network(architecture), self.info, names, self.trainer.context.device)
 
