@@ -41,6 +41,7 @@ NOTED = SpaceEntry(
     config=Config,
     notation=Notation(prefix="#", example="#012", formatter=write, parser=read),
     evaluator="scripted",
+    default_preset="demo",
 )
 
 
@@ -121,3 +122,17 @@ def test_the_evaluator_of_a_space_is_the_default_where_the_algorithm_names_none(
         assert chosen(algorithm="descent2") == "training"
     finally:
         registered.unregister("descent2")
+
+
+def test_the_preset_of_a_space_is_the_default_where_the_algorithm_has_it(registered):
+    def chosen(**request) -> tuple[str | None, str | None]:
+        run = resolve(
+            registered, RunRequest(**{"algorithm": "random", "space": "noted", "dataset": "mnist", **request})
+        )
+        return run.spec.preset, run.preset_of_dataset
+
+    assert chosen() == ("demo", None)
+    assert chosen(preset="default") == ("default", None)
+    assert chosen(algorithm="descent") == ("default", None)  # it has no demo
+    assert chosen(space="chain") == ("default", None)
+    assert chosen(space="chain", dataset="digits") == ("demo", "demo")
