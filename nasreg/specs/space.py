@@ -161,11 +161,15 @@ class SearchSpaceSpec(CachingSpec):
         """Draw an architecture uniformly."""
         return self._made(self._domain.sample(rng))
 
-    def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
+    def mutate(self, architecture: Architecture, rng: random.Random, *, by_part: bool = False) -> Architecture:
         """Draw one of the ``neighbours`` of an architecture, never the architecture itself.
 
         First one of the elementary decisions that can change is drawn uniformly, whatever the choice that it belongs
-        to, then one of its changes uniformly. An elementary decision is
+        to, then one of its changes uniformly. With ``by_part`` a choice is drawn first, in a cell then a node and a
+        slot, and only then an elementary decision of it, as in regularized evolution (Real et al., arXiv 1802.01548)
+        and in the programs of NAS-Bench-201: a decision of a node with few edges is changed more often.
+
+        An elementary decision is
 
         - the candidate of a layer choice, the value of a value choice, the depth of a repeat;
         - each input of an input choice of any number: it is added or taken away;
@@ -177,7 +181,8 @@ class SearchSpaceSpec(CachingSpec):
         Raises:
             ArchitectureError: It does not belong to this space, or it is the only architecture of the space.
         """
-        return self._made(self._domain.mutate(self._decisions(architecture), rng))
+        decisions = self._decisions(architecture)
+        return self._made(self._domain.mutate_part(decisions, rng) if by_part else self._domain.mutate(decisions, rng))
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Yield every architecture that ``mutate`` can return, once.

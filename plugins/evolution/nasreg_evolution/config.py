@@ -1,0 +1,49 @@
+"""Options of the algorithms. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from nasreg.specs import Config
+
+Mutation = Literal["by-part", "uniform"]
+
+
+class RegularizedEvolutionConfig(Config):
+    """Options of regularized evolution; the defaults are those of the paper (arXiv 1802.01548)."""
+
+    population: int = Field(default=100, ge=1, description="members of the population (P in the paper)")
+    sample: int = Field(default=25, ge=1, description="members drawn for a tournament (S in the paper)")
+    replacement: bool = Field(
+        default=True, description="whether a tournament can draw the same member again, as in the paper's algorithm 1"
+    )
+    mutation: Mutation = Field(
+        default="by-part",
+        description="by-part: draw a choice, in a cell a node and a slot, then what of it changes, as in the paper;"
+        " uniform: draw one of all elementary decisions",
+    )
+    identity: float = Field(
+        default=0.0, ge=0, lt=1, description="probability that a child has the architecture of its parent"
+    )
+
+    @model_validator(mode="after")
+    def _sample_fits(self) -> RegularizedEvolutionConfig:
+        if self.sample > self.population:
+            raise ValueError(
+                f"sample={self.sample} is more than population={self.population}: a tournament draws members of the"
+                " population"
+            )
+        return self
+
+
+class LocalSearchConfig(Config):
+    """Options of local search; the defaults are those of algorithm 1 of the paper (arXiv 2005.02960)."""
+
+    improvement: Literal["best", "first"] = Field(
+        default="best",
+        description="best: evaluate the whole neighbourhood and move to the best neighbour that is better; first: move"
+        " to the first one that is better",
+    )
+    initial: int = Field(default=1, ge=1, description="random architectures the best of which is where a climb starts")
