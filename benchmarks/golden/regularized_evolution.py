@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from golden_files import Check, FileError, differing, parsed
 
 if TYPE_CHECKING:
-    from nasreg.specs import Architecture
     from nasreg_evolution.regularized import RegularizedEvolution
+
+    from nasreg.specs import Architecture
 
 TOLERANCE = 1e-9
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from nasreg.specs import Config
 
 Mutation = Literal["by-part", "uniform"]
+Cost = Literal["parameters", "macs", "latency_ms"]
 
 
 class RegularizedEvolutionConfig(Config):
@@ -47,3 +48,25 @@ class LocalSearchConfig(Config):
         " to the first one that is better",
     )
     initial: int = Field(default=1, ge=1, description="random architectures the best of which is where a climb starts")
+
+
+class Nsga2Config(Config):
+    """Options of NSGA-II; population and crossover are those of the paper (Deb et al. 2002)."""
+
+    population: int = Field(default=100, ge=2, description="members of the population, and children of a generation")
+    costs: tuple[Cost, ...] = Field(
+        default=("parameters",),
+        min_length=1,
+        description="what is minimised while the score is optimised: parameters, macs (multiply-accumulates of one"
+        " image) or latency_ms (of one image, as the evaluator states it, else measured on the device)",
+    )
+    crossover: float = Field(
+        default=0.9, ge=0, le=1, description="probability that a child has two parents, and each decision of either"
+    )
+    mutation: float = Field(default=1.0, ge=0, le=1, description="probability that a decision of a child is changed")
+
+    @model_validator(mode="after")
+    def _different(self) -> Nsga2Config:
+        if len(set(self.costs)) < len(self.costs):
+            raise ValueError(f"costs={list(self.costs)} names a cost twice")
+        return self

@@ -28,6 +28,9 @@ class LocalSearch(MultiTrialMutator):
 
     def setup(self) -> None:
         """Draw where the first climb begins."""
+        self.current: Trial | None = None
+        self.better: Trial | None = None
+        self.left: list[Architecture] = []
         self.seen: set[tuple[object, ...]] = set()
         self._restart()
 
@@ -66,8 +69,7 @@ class LocalSearch(MultiTrialMutator):
 
     def _restart(self) -> None:
         """Prepare a climb from random architectures that were not proposed yet; from none where all were."""
-        self.current: Trial | None = None
-        self.better: Trial | None = None
+        self.current = self.better = None
         drawn: dict[tuple[object, ...], Architecture] = {}
         while len(drawn) < self.config.initial and len(drawn) + len(self.seen) < self.space.size():
             architecture = self.space.sample(self.rng)

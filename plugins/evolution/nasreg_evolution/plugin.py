@@ -20,7 +20,7 @@ def nasreg_plugin() -> PluginInfo:
 @hookimpl
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     """Return the algorithms."""
-    return [_regularized_evolution(), _local_search()]
+    return [_regularized_evolution(), _local_search(), _nsga2()]
 
 
 def _component(module: str, name: str) -> MutatorSpec:
@@ -93,6 +93,40 @@ def _local_search() -> AlgorithmSpec:
                 summary="a real search of 12 small trials that ends within two minutes on two CPU cores",
                 mutator={"improvement": "first"},
                 trainer={"max_trials": 12},
+                evaluator=DEMO_TRAINING,
+                spaces=DEMO_SPACES,
+            ),
+        },
+        default_preset="demo",
+        default_space="darts",
+    )
+
+
+def _nsga2() -> AlgorithmSpec:
+    distinct = {"duplicates": "reject"}
+    return AlgorithmSpec(
+        name="nsga2",
+        summary="NSGA-II: a Pareto front of the score and of parameters, multiply-accumulates or latency",
+        paper="Deb, Pratap, Agarwal, Meyarivan: A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, IEEE"
+        " Transactions on Evolutionary Computation 6(2), 2002, https://doi.org/10.1109/4235.996017",
+        family="multi-trial",
+        primitives=PRIMITIVES,
+        mutator=_component("nsga2", "Nsga2"),
+        presets={
+            "paper": Preset(
+                summary="the paper's setting: population 100, 250 generations, of which each trial may be a training:"
+                " thousands of GPU-hours",
+                trainer={"max_trials": 25_000, **distinct},
+            ),
+            "nasbench201": Preset(
+                summary="accuracy and parameters on the table of NAS-Bench-201: population 50, 1,000 evaluations",
+                mutator={"population": 50},
+                trainer={"max_trials": 1000, **distinct},
+            ),
+            "demo": Preset(
+                summary="a real search of 12 small trials that ends within two minutes on two CPU cores",
+                mutator={"population": 4},
+                trainer={"max_trials": 12, **distinct},
                 evaluator=DEMO_TRAINING,
                 spaces=DEMO_SPACES,
             ),
