@@ -14,6 +14,7 @@ from nasreg.report.page.charts import chart_axes, chart_legend, chart_title, for
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.trial_summary import TrialSummary, summarize_trials
+from nasreg.specs.formatting import plural
 from nasreg.specs.metrics import MetricSpec
 
 if TYPE_CHECKING:
@@ -54,22 +55,21 @@ def front_figure(points: FrontPoints, score: MetricSpec, cost: MetricSpec, *, is
     figure, axes = chart_axes(420, 240, left=54, right=10, top=30, bottom=36)
     chart_title(figure, title_with_unit(score))
     low, high = _limits([value for _, value in points.front], score)
-    shown = [(cost, value) for cost, value in points.trials if low <= value <= high]
+    shown = [point for point in points.trials if low <= point[1] <= high]
     left_out = len(points.trials) - len(shown)
-    label = f"trial ({left_out:,} worse ones are not shown)" if left_out else "trial"
-    x, y = zip(*shown, strict=True)
-    axes.plot(x, y, "o", color=TRAIN, markersize=2.5, markeredgewidth=0, alpha=0.5, label=label)
-    x, y = zip(*points.front, strict=True)
+    x, y = [point[0] for point in shown], [point[1] for point in shown]
+    axes.plot(x, y, "o", color=TRAIN, markersize=2.5, markeredgewidth=0, alpha=0.5, label="trial")
+    x, y = [point[0] for point in points.front], [point[1] for point in points.front]
     if is_only:
         # between two members the best that is known is the one that costs less
-        where = "pre" if cost.higher_is_better else "post"
-        axes.step(x, y, where=where, color=VALIDATION, linewidth=1.2)
+        axes.step(x, y, where="pre" if cost.higher_is_better else "post", color=VALIDATION, linewidth=1.2)
     axes.plot(x, y, "o", color=VALIDATION, markersize=4.5, markeredgewidth=0, label="Pareto front", zorder=3)
     axes.grid(color=FAINT, linewidth=0.3)
     format_ticks(axes, score)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel(title_with_unit(cost), size=BODY, color=QUIET, family=FONT)
+    note = f" ({plural(left_out, 'worse trial')} not shown)" if left_out else ""
+    axes.set_xlabel(f"{title_with_unit(cost)}{note}", size=BODY, color=QUIET, family=FONT)
     chart_legend(figure, columns=2)
     return figure
 
