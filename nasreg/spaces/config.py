@@ -89,6 +89,12 @@ class DartsSpaceConfig(Config):
         return value
 
 
+def _check_odd(value: tuple[int, ...]) -> tuple[int, ...]:
+    if any(size % 2 == 0 for size in value):
+        raise ValueError("kernel sizes must be odd, so that the image keeps its size")
+    return value
+
+
 class ChainSpaceConfig(Config):
     """Options of the chain space."""
 
@@ -98,9 +104,35 @@ class ChainSpaceConfig(Config):
         default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
     )
 
-    @field_validator("kernels")
+    _odd = field_validator("kernels")(_check_odd)
+
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+
+
+class ElasticChainSpaceConfig(Config):
+    """Options of the elastic chain."""
+
+    blocks: int = Field(default=8, ge=1, le=32, description="largest number of blocks; the smallest is 1")
+    widths: tuple[Width, ...] = Field(
+        default=(8, 16, 32, 64), min_length=1, description="numbers of channels to choose from in each block"
+    )
+    kernels: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
+    )
+    strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
+        default=(1, 2), min_length=1, description="strides to choose from in each block"
+    )
+    skips: tuple[Literal["add", "concat"], ...] = Field(
+        default=("add", "concat"),
+        description="how the output of an earlier block may join a block; none for a space without skip connections",
+    )
+
+    _odd = field_validator("kernels")(_check_odd)
+
+    @field_validator("widths", "kernels", "strides", "skips")
     @classmethod
-    def _odd(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(size % 2 == 0 for size in value):
-            raise ValueError("kernel sizes must be odd, so that the image keeps its size")
+    def _different(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"one is there twice: {', '.join(map(str, value))}")
         return value

@@ -238,7 +238,7 @@ def test_trials_are_printed_the_best_first_with_why_others_have_no_score(tmp_pat
 
 
 QUIET = {
-    "names": (["list", "spaces"], ["chain", "darts"]),
+    "names": (["list", "spaces"], ["chain", "darts", "elastic-chain"]),
     "no plugin with a problem": (["plugins"], []),
     "a file": (["show", "DARTS_V2", "-o", "cells.svg"], ["cells.svg"]),
     "nothing": (["show", "DARTS_V2"], []),
@@ -295,6 +295,6 @@ def test_a_run_continues_when_its_reader_goes_away(tmp_path):
 def test_a_warning_of_nasreg_is_one_line(tmp_path):
     done = shell("nasreg list spaces -q", tmp_path, NASREG_DISABLE="not-here")
     assert done.returncode == 0
-    assert done.stdout == "chain\ndarts\n"
+    assert done.stdout == "chain\ndarts\nelastic-chain\n"
     assert done.stderr.startswith("nasreg: warning: ")
     assert done.stderr.count("\n") == 1
