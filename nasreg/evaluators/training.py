@@ -96,12 +96,12 @@ class TrainingEvaluator(Evaluator):
             device=context.device,
             data=self._data,
             proposal=proposal,
-            build=lambda: self.build(proposal),
+            build=lambda: self.build(proposal, inherits=config.inherit_weights),
         )
         trainer = TrialTrainer(trial_context, config)
         with self._output(proposal) as output:
             trainer.fit(output)
-            if config.keep_weights or config.inherit_weights:
+            if config.keep_weights or self.config.inherit_weights:  # also of a trial that inherits none itself
                 self._save(proposal.id, trainer.model, output.directory)
         metrics = dict(trainer.final_metrics)
         value = metrics.pop(self.objective.name)
@@ -126,10 +126,10 @@ class TrainingEvaluator(Evaluator):
             with JsonLines(directory.path / files.METRICS) as metrics:
                 yield RunOutput(directory, metrics, [metrics, progress])
 
-    def build(self, proposal: Proposal) -> nn.Module:
+    def build(self, proposal: Proposal, *, inherits: bool) -> nn.Module:
         """Return the network of a proposal with its first weights: new ones, or those of its parent where they fit."""
         network = self.context.build_network(proposal.architecture)
-        if self.config.inherit_weights and proposal.parent is not None:
+        if inherits and proposal.parent is not None:
             inherit(network, self._load(proposal.parent))
         return network
 

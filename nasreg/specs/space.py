@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -145,6 +145,31 @@ class SearchSpaceSpec(CachingSpec):
             ]
         if problems:
             raise ArchitectureError(f"the architecture does not belong to this search space: {'; '.join(problems)}")
+
+    def choices_in_effect(self, architecture: Architecture) -> tuple[AnyChoiceSpec, ...]:
+        """Return the choices whose decisions change the network: not those inside blocks beyond the depth of a repeat.
+
+        Raises:
+            ArchitectureError: It does not belong to this space.
+        """
+        self.validate(architecture)
+        unused: list[str] = []
+        for choice in self.choices:
+            if isinstance(choice, RepeatSpec):
+                depth = cast("int", architecture.decisions[choice.key])
+                blocks = range(depth, choice.depths[-1])
+                heads = [number for number, each in enumerate(choice.depths) if each != depth]
+                for path in choice.paths:
+                    unused += [f"{path}.blocks.{number}." for number in blocks]
+                    unused += [f"{path}.heads.{number}." for number in heads]
+        without = tuple(unused)
+        if not without:
+            return self.choices
+        return tuple(
+            choice
+            for choice in self.choices
+            if not choice.paths or not all(f"{path}.".startswith(without) for path in choice.paths)
+        )
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return an equivalent architecture with inputs and edges in ascending order, where their order means nothing.

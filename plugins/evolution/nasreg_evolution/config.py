@@ -70,3 +70,23 @@ class Nsga2Config(Config):
         if len(set(self.costs)) < len(self.costs):
             raise ValueError(f"costs={list(self.costs)} names a cost twice")
         return self
+
+
+class LargeScaleEvolutionConfig(Config):
+    """Options of large-scale evolution; the defaults are those of the paper (arXiv 1703.01041)."""
+
+    population: int = Field(default=1000, ge=2, description="members of the population")
+    initial: Literal["smallest", "random"] = Field(
+        default="smallest",
+        description="smallest: the population begins with the smallest depth, and what there is then with the smallest"
+        " values and without optional inputs, other choices at random; random: with random architectures",
+    )
+    lr: float | None = Field(
+        default=0.1,
+        gt=0,
+        description="learning rate of the first members, in place of evaluator.lr; it evolves. null: evaluator.lr"
+        " for all",
+    )
+    lr_factor: float = Field(
+        default=2.0, gt=1, description="a mutation multiplies the learning rate by at most this factor, or divides it"
+    )

@@ -20,7 +20,7 @@ def nasreg_plugin() -> PluginInfo:
 @hookimpl
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     """Return the algorithms."""
-    return [_regularized_evolution(), _local_search(), _nsga2()]
+    return [_regularized_evolution(), _local_search(), _nsga2(), _large_scale_evolution()]
 
 
 def _component(module: str, name: str) -> MutatorSpec:
@@ -133,4 +133,46 @@ def _nsga2() -> AlgorithmSpec:
         },
         default_preset="demo",
         default_space="darts",
+    )
+
+
+def _large_scale_evolution() -> AlgorithmSpec:
+    return AlgorithmSpec(
+        name="large-scale-evolution",
+        summary="networks that begin small and grow in tournaments of two, with the weights of their parents",
+        paper="Real, Moore, Selle, Saxena, Suematsu, Tan, Le, Kurakin: Large-Scale Evolution of Image Classifiers,"
+        " https://arxiv.org/abs/1703.01041",
+        family="multi-trial",
+        primitives=PRIMITIVES,
+        mutator=_component("large_scale", "LargeScaleEvolution"),
+        presets={
+            "paper": Preset(
+                summary="population 1000, trials of 25,600 steps of 50 images; the paper ran 250 workers for some 11 days"
+                " and states no number of trials",
+                mutator={"population": 1000},
+                trainer={"max_trials": 50_000},
+                evaluator={
+                    "epochs": 28,
+                    "batch_size": 50,
+                    "schedule": "constant",
+                    "weight_decay": 1e-4,
+                    "inherit_weights": True,
+                },
+            ),
+            "nasbench201": Preset(
+                summary="the tournaments on the table of NAS-Bench-201, where weights and learning rates have no"
+                " effect: population 50, 500 evaluations",
+                mutator={"population": 50, "initial": "random", "lr": None},
+                trainer={"max_trials": 500},
+            ),
+            "demo": Preset(
+                summary="a real search of 120 small trials that ends within two minutes on two CPU cores",
+                mutator={"population": 12},
+                trainer={"max_trials": 120},
+                evaluator={"epochs": 2, "batch_size": 64, "schedule": "constant", "inherit_weights": True},
+                spaces={**DEMO_SPACES, "elastic-chain": {"blocks": 4, "widths": [8, 16, 32]}},
+            ),
+        },
+        default_preset="demo",
+        default_space="elastic-chain",
     )
