@@ -147,7 +147,7 @@ def _large_scale_evolution() -> AlgorithmSpec:
         mutator=_component("large_scale", "LargeScaleEvolution"),
         presets={
             "paper": Preset(
-                summary="population 1000, trials of 25,600 steps of 50 images; the paper ran 250 workers for some 11 days"
+                summary="population 1000, trials of 25,600 steps of 50 images; the paper ran 250 workers for 11 days"
                 " and states no number of trials",
                 mutator={"population": 1000},
                 trainer={"max_trials": 50_000},
