@@ -20,7 +20,7 @@ from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
-from nasreg.trainers.functional import learning_rate
+from nasreg.trainers.functional import learning_rate, trainable_parameters
 from nasreg.trainers.loop import EpochTrainer, StepResult
 
 
@@ -58,7 +58,10 @@ class RetrainTrainer(EpochTrainer):
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.optimizers = {
             "weights": torch.optim.SGD(
-                self.model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+                trainable_parameters(self.model).values(),
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
             )
         }
 
