@@ -55,7 +55,7 @@ class PdartsTrainer(BilevelTrainer):
         candidates: The candidates left on each edge; None in the first stage, which has all.
 
     Raises:
-        SpaceError: The space has no cell, or at one of the depths other choices than at the first.
+        SpaceError: The space has no depth, or at one of the depths other choices than at the first.
     """
 
     config: PdartsTrainerConfig
@@ -68,8 +68,6 @@ class PdartsTrainer(BilevelTrainer):
         self._dropouts: list[nn.Dropout] = []
         self._transform: TransformHandle | None = None
         title = context.spec.space.title
-        if not any(isinstance(choice, CellSpec) for choice in context.space.choices):
-            raise SpaceError(f"the space {title!r} has no cell, and P-DARTS drops candidates on the edges of cells")
         for added in config.added_cells:
             with torch.device("meta"):  # no memory, no time
                 space = extract_space(context.build_supernet(depth=self._depth(added)))
@@ -80,7 +78,13 @@ class PdartsTrainer(BilevelTrainer):
                 )
 
     def _depth(self, added: int) -> int:
-        return int(self.context.capabilities["depth"]) + added
+        depth = self.context.capabilities["depth"]
+        if isinstance(depth, bool) or not isinstance(depth, int):
+            raise SpaceError(
+                f"the depth of space {self.context.spec.space.title!r} is {depth!r}, but P-DARTS adds cells to a number"
+                " of them: set it"
+            )
+        return depth + added
 
     @property
     def epochs(self) -> int:
