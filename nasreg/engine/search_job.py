@@ -11,6 +11,7 @@ from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
+from nasreg.errors import ConfigError, SpaceError
 from nasreg.networks.build import network_of_search
 from nasreg.networks.references import describe_space
 from nasreg.registry import Registry
@@ -18,6 +19,7 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import AlgorithmSpec, Architecture, MetricSpec, RunSpec, SearchSpaceSpec, genotype_text
+from nasreg.specs.formatting import plural
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
 
@@ -40,7 +42,13 @@ class SearchJob(Job):
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:
         installed = [registry.space(name) for name in registry.spaces()]
-        algorithm.check_space(run.space.reference.title, space, run.space.entry, installed)
+        title = run.space.reference.title
+        algorithm.check_space(title, space, run.space.entry, installed)
+        if space.size() == 1:
+            raise SpaceError(
+                f"search space {title!r} has a single architecture, so that there is nothing to search: give a choice"
+                " more candidates"
+            )
 
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -129,6 +137,12 @@ class OneShotJob(SearchJob):
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, run.trainer_config)
+        epochs = range(self.trainer.epochs)
+        if "arch" in self.algorithm.splits and not any(map(self.trainer.needs_arch_batch, epochs)):
+            raise ConfigError(
+                f"algorithm {self.algorithm.name!r} would learn the architecture in none of its"
+                f" {plural(len(epochs), 'epoch')}, with these options: raise trainer.epochs, or shorten its warm-up"
+            )
 
     def _build_supernet(self, **capabilities: Any) -> nn.Module:
         known = self.run.space.capabilities
