@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -148,6 +149,19 @@ class OneShotJob(SearchJob):
         known = self.run.space.capabilities
         changed = {known[name]: value for name, value in capabilities.items()}
         return self.run.space.build(self.info, {**self.spec.space.options, **changed})
+
+    def measure_result(self) -> dict[str, Any]:
+        """Measure what the network found reaches with the weights of the supernet."""
+        found = self.trainer.measure_network()
+        if found is None:
+            return {}
+        self.trainer.emit(found)
+        values = {"supernet": found.supernet, "inherited": found.inherited, "recalibrated": found.recalibrated}
+        return {"network": {"metric": found.metric.name, **values}}
+
+    def result(self, records: Sequence[Mapping[str, Any]]) -> SearchResult:
+        """Return the result, which can recalibrate the network that it takes out of the supernet."""
+        return replace(super().result(records), _recalibrate=self.trainer.recalibrate)
 
     @property
     def step_samples(self) -> int:

@@ -10,7 +10,7 @@ from nasreg.trainers.context import RunContext
 from nasreg.trainers.device import is_out_of_memory
 
 MIN_PIECE = 2
-"""Samples that a piece of a batch has at least, where the batch has as many: BatchNorm cannot normalise a single one."""
+"""Minimum number of samples in a piece of a batch: BatchNorm cannot normalise a single one."""
 
 
 def number_of_pieces(samples: int, accumulate: int) -> int:

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from nasreg.errors import SpaceError
+from nasreg.nn.recalibrate import has_frozen_statistics
 
 
 def set_training_mode(model: nn.Module) -> None:
     """Set a model to training mode, except each BatchNorm with frozen parameters, whose statistics are frozen, too."""
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.affine and not any(p.requires_grad for p in module.parameters()):
+        if has_frozen_statistics(module):
             module.eval()
 
 

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from nasreg.errors import SpaceError, TrainingError
-from nasreg.events import EpochEnded, Event, Notice, RunEnded, TrainedModel
+from nasreg.events import EpochEnded, Event, NetworkMeasured, Notice, RunEnded, TrainedModel
 from nasreg.mutators.base import OneShotMutator
-from nasreg.nn import Execution, extract_space, set_execution
+from nasreg.nn import Execution, extract_space, freeze, recalibrate_batch_norm, set_execution
+from nasreg.nn.recalibrate import running_norms
 from nasreg.runs.files import epoch_architecture
+from nasreg.specs.metrics import metric_spec
 from nasreg.trainers.config import OneShotTrainerConfig
 from nasreg.trainers.context import OneShotContext
 from nasreg.trainers.loop import EpochTrainer
@@ -128,6 +130,38 @@ class OneShotTrainer(EpochTrainer):
                     " 1: what is decided there means nothing if it never does"
                 )
             )
+
+    def measure_network(self) -> NetworkMeasured | None:
+        """Measure, after the search, the network found with the weights of the supernet, without training it.
+
+        Returns:
+            Its objective on the split that the supernet is measured on; None if that is neither validation nor arch.
+        """
+        splits = self.context.data.splits
+        split = next((name for name in ("validation", "arch") if len(splits[name])), None)
+        metric = metric_spec(f"{split}_{self.task.objective.name}", self.task.metrics)
+        supernet, value = self.supernet(), self.state.metrics.get(metric.name)
+        if split is None or supernet is None or value is None:
+            return None
+        decisions = self.mutator.architecture().decisions
+        try:
+            network = freeze(supernet, extract_space(supernet).architecture(decisions)).to(self.context.device)
+            inherited = self.measure_split(network, split)[metric.name]
+            recalibrated = None
+            if running_norms(network):
+                self.recalibrate(network)
+                recalibrated = self.measure_split(network, split)[metric.name]
+        finally:
+            self.context.data.close()
+        return NetworkMeasured(metric, value, inherited, recalibrated)
+
+    def recalibrate(self, network: nn.Module) -> None:
+        """Renew the BatchNorm statistics of a network by a pass over the train split."""
+        batches = self.context.data.splits["train"].batches(batch_size=self.config.batch_size, epoch=0)
+        try:
+            recalibrate_batch_norm(network, (inputs for inputs, _ in batches))
+        finally:
+            self.context.data.close()
 
     def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
         """Save the architecture of the epoch, and report it with what the mutator says of it.

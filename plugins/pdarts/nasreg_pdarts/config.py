@@ -61,7 +61,7 @@ class PdartsTrainerConfig(BilevelTrainerConfig):
     def _learns(self) -> PdartsTrainerConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs}, but a stage has epochs={self.epochs}: no architecture parameter"
+                f"warmup_epochs={self.warmup_epochs}, but a stage has epochs={self.epochs}: no architecture parameter"
                 " would be learned, and candidates would be dropped at random. Lower warmup_epochs, or raise epochs"
             )
         return self
