@@ -158,7 +158,7 @@ class EpochTrainer(Trainer):
                 self._restore()
                 self._run(interruption)
             except Exception as error:
-                explained = self._advice.explain(error)
+                explained = self.advice.explain(error)
                 if explained is not None:
                     raise explained from error
                 raise
@@ -254,11 +254,11 @@ class EpochTrainer(Trainer):
         for name, value in metrics.items():
             split, metric = split_name(name)
             if metric == "loss" and not math.isfinite(value):
-                raise self._advice.not_finite(split or "measured", value, where)
+                raise self.advice.not_finite(split or "measured", value, where)
         if not metrics:
             for name, parameter in self.model.named_parameters():
                 if not bool(parameter.isfinite().all()):
-                    raise self._advice.not_finite("training", math.nan, f"{where} (parameter {name})")
+                    raise self.advice.not_finite("training", math.nan, f"{where} (parameter {name})")
 
     def measure(self) -> dict[str, float]:
         """Return the metrics that are measured after an epoch, named ``SPLIT_METRIC``, such as ``arch_accuracy``.
@@ -355,7 +355,7 @@ class EpochTrainer(Trainer):
         """
         loss = float(mean)
         if not math.isfinite(loss):
-            raise self._advice.not_finite(kind, loss, f"in epoch {self.state.epoch + 1}, step {self.state.step + 1}")
+            raise self.advice.not_finite(kind, loss, f"in epoch {self.state.epoch + 1}, step {self.state.step + 1}")
         return loss
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
@@ -434,7 +434,8 @@ class EpochTrainer(Trainer):
         raise InterruptedRunError(f"interrupted {where}; resume with: {self.run.command('resume')}")
 
     @property
-    def _advice(self) -> Advice:
+    def advice(self) -> Advice:
+        """What helps against errors of this training."""
         # What belongs to a trial is resumed with its search.
         resume = self.run.command if self.run is not None and self.section == "trainer" else None
         return Advice(self.context, self.config, self.section, resume)
