@@ -19,7 +19,7 @@ _PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
 
 def _requirements(described: dict[str, Any]) -> list[str]:
     """Return what an algorithm requires of a space: kinds of choices and capabilities."""
-    return [*(f"a {kind}" for kind in described.get("requires_choices", ())), *described.get("requires", ())]
+    return [*(f"a choice of the kind {kind}" for kind in described.get("requires_choices", ())), *described.get("requires", ())]
 
 
 def description(output: Output, kind: str, described: dict[str, Any]) -> None:

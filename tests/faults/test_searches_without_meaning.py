@@ -187,7 +187,7 @@ def test_pdarts_says_that_it_requires_a_cell(tmp_path, layers, capsys):
     assert not (tmp_path / "run").exists()
     assert layers.describe("pdarts")["algorithm"]["requires_choices"] == ["cell"]
     assert main(["describe", "pdarts"]) == 0
-    assert "requires a cell, depth, edge_candidates" in " ".join(capsys.readouterr().out.split())
+    assert "requires a choice of the kind cell, depth, edge_candidates" in " ".join(capsys.readouterr().out.split())
 
 
 # -- what metrics are measured on --------------------------------------------------------------------------------------
