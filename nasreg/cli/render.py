@@ -19,7 +19,8 @@ _PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
 
 def _requirements(described: dict[str, Any]) -> list[str]:
     """Return what an algorithm requires of a space: kinds of choices and capabilities."""
-    return [*(f"a choice of the kind {kind}" for kind in described.get("requires_choices", ())), *described.get("requires", ())]
+    choices = (f"a choice of the kind {kind}" for kind in described.get("requires_choices", ()))
+    return [*choices, *described.get("requires", ())]
 
 
 def description(output: Output, kind: str, described: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasreg.errors import CheckpointError
+from nasreg.errors import CheckpointError, one_line
 
 _PLAIN = (type(None), bool, int, float, str, bytes, Tensor, nn.Parameter)
 
@@ -31,6 +31,21 @@ def check_state(state: Any) -> None:
             " be resumed. Keep tensors, numbers, text, and lists and dictionaries of them in state_dict and"
             " get_extra_state"
         )
+
+
+def check_loadable(model: nn.Module) -> None:
+    """Check that a model can load its own state, by loading it.
+
+    Raises:
+        CheckpointError: It cannot.
+    """
+    try:
+        model.load_state_dict(model.state_dict())
+    except Exception as error:
+        raise CheckpointError(
+            f"the model cannot load its own state, so that the run could not be resumed ({one_line(error)}): check its"
+            " state_dict, load_state_dict and set_extra_state"
+        ) from error
 
 
 def _unreadable(value: Any, path: tuple[str, ...]) -> tuple[tuple[str, ...], str] | None:

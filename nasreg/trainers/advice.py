@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+
+from torch import nn
 
 from nasreg.errors import ConfigError, NasregError, TrainingError
+from nasreg.specs.metrics import split_name
 from nasreg.trainers.config import TrainerConfig
 from nasreg.trainers.context import RunContext
 from nasreg.trainers.device import is_out_of_memory
@@ -71,6 +75,24 @@ class Advice:
         return TrainingError(
             f"the {kind} loss is {loss} {where}: start a new run with a lower learning rate{option}, or check the data"
         )
+
+    def check_measured(self, metrics: Mapping[str, float], model: nn.Module, where: str) -> None:
+        """Check the result of the last step of an epoch: that of each other step, the next one checks.
+
+        Args:
+            metrics: What was measured, by ``{split}_{metric}``.
+            model: The model, whose parameters are checked where no loss was measured.
+            where: When it was measured.
+
+        Raises:
+            TrainingError: A loss is not finite.
+        """
+        losses = {name: value for name, value in metrics.items() if split_name(name)[1] == "loss"}
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise self.not_finite(split_name(name)[0] or "measured", value, where)
+        if not losses and not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+            raise self.not_finite("training", math.nan, where)
 
     def _out_of_memory(self) -> str:
         config, section = self._config, self._section

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nasreg.errors import CheckpointError, InterruptedRunError, one_line
+from nasreg.errors import CheckpointError, InterruptedRunError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
 from nasreg.nn.parameters import parameter_count
 from nasreg.runs.checkpoint import load_checkpoint, read_back, save_checkpoint
 from nasreg.runs.output import RunOutput
-from nasreg.runs.safe_state import check_state
-from nasreg.specs.metrics import split_name
+from nasreg.runs.safe_state import check_loadable, check_state
 from nasreg.trainers.advice import Advice, number_of_pieces, piece_size
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.config import TrainerConfig
@@ -241,24 +240,12 @@ class EpochTrainer(Trainer):
         ended = self.state
         metrics = {f"train_{name}": value for name, value in self.task.compute(ended.statistics).items()}
         measured = self.measure()
-        self._check_measured(measured)
+        self.advice.check_measured(measured, self.model, f"after epoch {ended.epoch + 1}")
         metrics |= measured
         self.end_epoch(ended.epoch, metrics)
         self.report_epoch(metrics, time.monotonic() - began)
         self.state = LoopState(epoch=ended.epoch + 1, metrics=metrics)
         self._save()
-
-    def _check_measured(self, metrics: Mapping[str, float]) -> None:
-        """Check the result of the last step: that of each other step, the next one checks."""
-        where = f"after epoch {self.state.epoch + 1}"
-        for name, value in metrics.items():
-            split, metric = split_name(name)
-            if metric == "loss" and not math.isfinite(value):
-                raise self.advice.not_finite(split or "measured", value, where)
-        if not metrics:
-            for name, parameter in self.model.named_parameters():
-                if not bool(parameter.isfinite().all()):
-                    raise self.advice.not_finite("training", math.nan, f"{where} (parameter {name})")
 
     def measure(self) -> dict[str, float]:
         """Return the metrics that are measured after an epoch, named ``SPLIT_METRIC``, such as ``arch_accuracy``.
@@ -396,7 +383,8 @@ class EpochTrainer(Trainer):
             self.emit(Notice(problem))
         metrics_position = 0
         if state is None:
-            self._check_state()
+            check_state(self.state_dict())
+            check_loadable(self.model)
         else:
             try:
                 self.load_state_dict(state)
@@ -410,21 +398,6 @@ class EpochTrainer(Trainer):
                 ) from error
         if self.output.metrics:
             self.output.metrics.truncate(metrics_position)
-
-    def _check_state(self) -> None:
-        """Check, before the first step, that a checkpoint can hold the state, and that the model can load it.
-
-        Raises:
-            CheckpointError: It cannot.
-        """
-        check_state(self.state_dict())
-        try:
-            self.model.load_state_dict(self.model.state_dict())
-        except Exception as error:
-            raise CheckpointError(
-                f"the model cannot load its own state, so that the run could not be resumed ({one_line(error)}):"
-                " check its state_dict, load_state_dict and set_extra_state"
-            ) from error
 
     def _interrupted(self) -> None:
         self._save()

@@ -86,9 +86,13 @@ class OneShotTrainer(EpochTrainer):
         try:
             super()._step(train, arch, steps)
         except RuntimeError as error:
-            if "does not require grad" in str(error):  # of the loss, by the architecture parameters
-                self._check_used(error)
-            raise
+            if "does not require grad" not in str(error):  # of the loss, by architecture parameters or weights
+                raise
+            self._check_used(error)
+            raise SpaceError(
+                f"the loss of the model {type(self.model).__name__} depends on no parameter that is trained: does it"
+                " detach what its choices compute?"
+            ) from error
         if before is not None:
             self._check_used(None)
             self._learned = any(not torch.equal(*pair) for pair in zip(before, self._mutable(), strict=True))

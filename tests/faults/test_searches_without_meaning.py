@@ -18,9 +18,12 @@ from nasreg.errors import ConfigError, IncompatibleError, SpaceError, TrainingEr
 from nasreg.mutators import SoftmaxMutator, SoftmaxMutatorConfig
 from nasreg.nn import LayerChoice
 from nasreg.registry import Registry
+from nasreg.spaces.config import DartsSpaceConfig
+from nasreg.spaces.darts import build as build_darts
 from nasreg.specs import AlgorithmSpec, Config, MutatorSpec, Preset, SpaceEntry, TrainerSpec
 from nasreg.testing import toy_images
 from nasreg.trainers import BilevelTrainer, BilevelTrainerConfig
+from tiny import DARTS_SPACE
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
@@ -119,6 +122,11 @@ def registry_with(trainer) -> Registry:
         ({"space": "chain", "space_options": {"blocks": 0}}, ConfigError, "space.blocks"),
         ({"space": partial(nn.Linear, 64, 2)}, SpaceError, "Linear has no choice in it: there is nothing to search"),
         ({"space": fault_models.Frozen}, SpaceError, "the model Frozen has no parameter that can be trained"),
+        (
+            {"space": fault_models.Detached},
+            SpaceError,
+            "the loss of the model Detached depends on no parameter that is",
+        ),
         ({"space": fault_models.Unused}, SpaceError, "the model Unused uses none of its choices when it is called"),
     ],
 )
@@ -127,8 +135,8 @@ def test_a_search_in_which_nothing_can_be_learned_is_refused(tmp_path, arguments
     with pytest.raises(error, match=message) as info:
         search(out=tmp_path / "run", **given)
     assert "\n" not in str(info.value)
-    begun = arguments.get("space") in (fault_models.Frozen, fault_models.Unused)  # seen when the model is computed
-    assert (tmp_path / "run").exists() == begun
+    computed = (fault_models.Detached, fault_models.Frozen, fault_models.Unused)  # seen when the model is computed
+    assert (tmp_path / "run").exists() == (arguments.get("space") in computed)
 
 
 @pytest.mark.parametrize("arguments", [{"trainer": {"arch_lr": 1e-30}}, {"algorithm": "other"}], ids=["tiny", "zero"])
@@ -188,6 +196,31 @@ def test_pdarts_says_that_it_requires_a_cell(tmp_path, layers, capsys):
     assert layers.describe("pdarts")["algorithm"]["requires_choices"] == ["cell"]
     assert main(["describe", "pdarts"]) == 0
     assert "requires a choice of the kind cell, depth, edge_candidates" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("ignored", "options", "message"),
+    [
+        ("depth", {"depth": 3}, "is of the same size with 0 and 1 cells added: its depth has no effect"),
+        ("edge_candidates", {"depth": 3}, "does not keep to the candidates on the edges of cell 'normal'"),
+        (None, {}, "the depth of space 'cells' is None, but P-DARTS adds cells to a number of them"),
+    ],
+)
+def test_pdarts_says_what_a_space_of_cells_does_not_do(ignored, options, message):
+    def build(info, config):
+        values = {"cells": config.depth or 3, "edge_candidates": config.edge_candidates}
+        values |= {"cells": 3} if ignored == "depth" else {}
+        values |= {"edge_candidates": None} if ignored == "edge_candidates" else {}
+        return build_darts(info, DartsSpaceConfig(**{**DARTS_SPACE, **values}))
+
+    registry = Registry()
+    capabilities = {"depth": "depth", "edge_candidates": "edge_candidates"}
+    registry.register(
+        SpaceEntry(name="cells", summary="cells", factory=build, config=Options, capabilities=capabilities)
+    )
+    trainer = {"epochs": 2, "batch_size": 16, "warmup_epochs": 1, "added_cells": [0, 1], "kept": [2], "dropout": [0, 0]}
+    with pytest.raises(SpaceError, match=message):
+        search("cells", "pdarts", trainer, registry=registry, space_options=options)
 
 
 # -- what metrics are measured on --------------------------------------------------------------------------------------

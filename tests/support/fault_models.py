@@ -53,6 +53,14 @@ class Unused(Net):
         return x.expand(-1, 4, -1, -1)
 
 
+class Detached(Net):
+    """Keeps the loss from what its choice computes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute without gradients."""
+        return super().forward(x).detach()
+
+
 class Frozen(Net):
     """Has no parameter that can be trained."""
 
