@@ -64,7 +64,8 @@ class DataSplit:
         """Yield batches.
 
         Args:
-            batch_size: Images in a batch; the last of a pass may have fewer.
+            batch_size: Images in a batch; the last of a pass may have fewer, or one more, so that none is a single
+                image, which a BatchNorm without running statistics refuses.
             epoch: Which epoch: each has an order of its own.
             start: Number of batches of this epoch to leave out.
             steps: Number of batches; where a pass has fewer, another pass in another order follows. By default to the
@@ -75,9 +76,10 @@ class DataSplit:
             SampleError: An image cannot be used.
         """
         if not train:
+            starts = range(0, len(self) if batch_size == 1 else max(1, len(self) - 1), batch_size)
+            stops = [*starts[1:], len(self)]
             plan = (
-                [SampleRequest(i, i) for i in self._indices[at : at + batch_size]]
-                for at in range(0, len(self), batch_size)
+                [SampleRequest(i, i) for i in self._indices[at:stop]] for at, stop in zip(starts, stops, strict=True)
             )
             for images, labels in self._read(plan):
                 yield self._normalized(images), labels

@@ -111,6 +111,10 @@ class Job(ABC):
     def end(self, directory: RunDirectory) -> None:  # noqa: B027
         """Write the result."""
 
+    def measure_result(self) -> dict[str, Any]:
+        """Measure what is worth knowing of a finished run, report it, and return it for its status."""
+        return {}
+
     def close(self) -> None:  # noqa: B027
         """Free what the run holds, however it ended."""
 
@@ -169,6 +173,7 @@ def execute(
     if directory is None:
         records: list[dict[str, Any]] = []
         _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
+        _measure_result(job)
         return job, records
     with directory.lock():
         if changes is None:
@@ -181,6 +186,9 @@ def execute(
             _fit(job, output)
             job.end(directory)
         directory.set_status("done", error=None, metrics=job.trainer.final_metrics)
+        measured = _measure_result(job)
+        if measured:
+            directory.set_status("done", **measured)
         _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
@@ -250,6 +258,15 @@ def _record_memory(directory: RunDirectory, event: Event) -> None:
     if isinstance(event, MemoryMeasured):
         status = directory.status
         directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def _measure_result(job: Job) -> dict[str, Any]:
+    """Measure the result; a failure is reported and does not lose it."""
+    try:
+        return job.measure_result()
+    except Exception as error:  # noqa: BLE001  # it may be the module of a user; the result is complete without
+        job.trainer.emit(Notice(f"the network found could not be measured ({one_line(error)})"))
+        return {}
 
 
 def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nasreg.config.resolve import ResolvedRun, load_resolved
-from nasreg.engine.resume import resumed_run
+from nasreg.engine.resume import changed_run, check_execution_only, resumed_run
 from nasreg.engine.retrain import RetrainResult, run_retrain
 from nasreg.engine.search import run_search
 from nasreg.engine.search_result import SearchResult
@@ -125,8 +125,6 @@ def repeat(
         begun = (place / files.RUN).exists()
         if not begun or RunDirectory(place).status["state"] != "done":
             one = replace(run, spec=spec)
-            if begun:
-                one = resumed_run(registry, RunDirectory(place), space=run.space, dataset=run.dataset)
             result = run_retrain(one, registry=registry, out=place, resume=begun, callbacks=callbacks)
             if on_result:
                 on_result(seed, result)
@@ -144,12 +142,31 @@ def _with_seed(spec: RunSpec | RetrainSpec, seed: int) -> RunSpec | RetrainSpec:
 def resume_repeats(
     out: str | Path,
     *,
+    settings: Sequence[str] = (),
+    device: str | None = None,
     registry: Registry | None = None,
     callbacks: Sequence[Callback] = (),
     on_result: Callable[[int, RetrainResult], None] | None = None,
 ) -> RepeatedResult:
-    """Resume what ``repeat`` began; takes and raises as it does."""
-    registry = registry or default_registry()
-    found = RunDirectory(out).read_json(files.REPEATS)
-    run = load_resolved(registry, RetrainSpec.model_validate(found["run"]))
+    """Resume what ``repeat`` began.
+
+    Args:
+        out: Directory of the runs.
+        settings: ``"KEY=VALUE"`` of options that only say how runs are executed, such as ``"trainer.accumulate=2"``;
+            they hold for the rest of them.
+        device: Another device.
+        registry: Where names are looked up.
+        callbacks: Called with each event of each run.
+        on_result: Called with each seed and its result.
+
+    Raises:
+        RunDirectoryError: An option that decides the result would change.
+        NasregError: As ``repeat``.
+    """
+    registry, directory = registry or default_registry(), RunDirectory(out)
+    found = directory.read_json(files.REPEATS)
+    before = RetrainSpec.model_validate(found["run"])
+    run = changed_run(registry, load_resolved(registry, before), settings, device, path=directory.path)
+    check_execution_only(before, run, directory.path)
+    directory.write_json(files.REPEATS, {**found, "run": run.spec.model_dump(mode="json")})
     return repeat(run, found["seeds"], out, registry=registry, callbacks=callbacks, on_result=on_result)
