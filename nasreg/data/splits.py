@@ -76,7 +76,8 @@ class DataSplit:
             SampleError: An image cannot be used.
         """
         if not train:
-            starts = range(0, len(self) if batch_size == 1 else max(1, len(self) - 1), batch_size)
+            can_join = batch_size > 1 and len(self) > 1  # a single last image joins the batch before
+            starts = range(0, len(self) - can_join, batch_size)
             stops = [*starts[1:], len(self)]
             plan = (
                 [SampleRequest(i, i) for i in self._indices[at:stop]] for at, stop in zip(starts, stops, strict=True)
