@@ -11,17 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
+import torchvision
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, one_line
+from nasreg.errors import InterruptedRunError, StorageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -31,6 +31,7 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import JsonLines, read_metrics, record
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
+from nasreg.runs.writing import storage_error
 from nasreg.specs import DataInfo
 from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
@@ -151,9 +152,8 @@ def execute(
     spec = run.spec.model_copy(update={"device": str(device)})
     run = replace(run, spec=spec)
     directory = None if out is None else RunDirectory(out)
-    changes = None
     if directory is not None and resume:
-        changes = check_resumable(directory, run)
+        check_resumable(directory, run)
     elif directory is not None:
         directory.check_free()
     job_class.check(run, registry)
@@ -167,13 +167,14 @@ def execute(
         records: list[dict[str, Any]] = []
         _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
         return job, records
-    with directory.lock():
-        if changes is None:
-            directory.create(spec, job.trainer.context.space, described)
-            job.begin(directory)
-        else:
+    with directory.lock() as notice:
+        job.notices += [notice] if notice else []
+        if resume:
+            changes = check_resumable(directory, run)  # again: another process may have resumed it since then
             changes.apply(directory, job.trainer.context.space, described)
             job.notices += changes.notices
+        else:
+            directory.create(spec, job.trainer.context.space, described, partial(job.begin, directory))
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)
             job.end(directory)
@@ -217,10 +218,21 @@ def _recording(
             yield RunOutput(directory, metrics, recorded)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
-            directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            directory.set_final_status("interrupted" if stopped else "failed", str(error) or type(error).__name__)
+            if unwritten := _unwritten(directory, error):
+                raise StorageError(f"{unwritten}; then resume with: {directory.command('resume')}") from error
             if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
                 _report(job.trainer, directory)
             raise
+
+
+def _unwritten(directory: RunDirectory, error: BaseException) -> StorageError | None:
+    """Return the error that says which file of the run could not be written, if that is what ended it."""
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, OSError) and error.filename and Path(str(error.filename)).is_relative_to(directory.path):
+        return storage_error(Path(str(error.filename)), error)
+    return None
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -287,7 +299,7 @@ def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "nasreg": __version__,
-            **{name: metadata.version(name) for name in ("torch", "torchvision")},
+            **{module.__name__: str(module.__version__) for module in (torch, torchvision)},  # not all have metadata
             **plugins,
         },
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},

@@ -112,10 +112,25 @@ def repeat(
     request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
     if not (folder / files.REPEATS).exists():
         directory.check_free()
-        folder.mkdir(parents=True, exist_ok=True)
-        directory.write_json(files.REPEATS, request)
-    elif directory.read_json(files.REPEATS) != request:
-        raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+    with directory.lock():
+        if not (folder / files.REPEATS).exists():
+            directory.check_still_free()
+            directory.write_json(files.REPEATS, request)
+        elif directory.read_json(files.REPEATS) != request:
+            raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+        return _repeat(run, seeds, directory, registry, callbacks, on_result)
+
+
+def _repeat(
+    run: ResolvedRun,
+    seeds: Sequence[int],
+    directory: RunDirectory,
+    registry: Registry,
+    callbacks: Sequence[Callback],
+    on_result: Callable[[int, RetrainResult], None] | None,
+) -> RepeatedResult:
+    """Execute what is missing of a repeated retraining, whose directory is locked."""
+    folder = directory.path
     metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
     for seed in seeds:
         place = folder / files.seed_directory(seed)
