@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import pickle
 import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from nasreg.data.loader_processes import begin_loader_process, starting_loader_processes
 from nasreg.errors import DataError, one_line
 
 MAX_HELD_BYTES = 512 * 2**20
@@ -247,7 +249,7 @@ class BatchReader:
                 yield images.held[chosen.to(images.held.device)], images.labels[chosen].to(self._device)
             return
         self._plan.batches = plan
-        self._iterator = iter(self._loader) if self._loader is not None else None
+        self._iterator = _started(self._loader) if self._loader is not None else None
         while (loaded := self._next()) is not None:
             batch, labels, indices = loaded
             expected = images.labels[indices]
@@ -292,7 +294,24 @@ def _loader(reader: _Reader, plan: _Plan, workers: int, device: torch.device) ->
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # or it would draw from the user's
+        worker_init_fn=begin_loader_process,
     )
+
+
+def _started(loader: DataLoader[Any]) -> Iterator[_Loaded | _Failure]:
+    """Return the iterator of a loader, whose processes are started unless they run already.
+
+    Raises:
+        DataError: The data set cannot be sent to them.
+    """
+    try:
+        with starting_loader_processes():
+            return iter(loader)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"the data set cannot be sent to loader processes ({one_line(error)}): define its class and functions at"
+            " the top level of a module, or set dataset.workers=0"
+        ) from error
 
 
 def _checked(result: _Loaded | _Failure) -> _Loaded:
@@ -361,7 +380,7 @@ def read(
     held = torch.empty((n, *first.shape[1:]), dtype=first.dtype) if hold else None
     tally = _RunningStats(first)
     found: list[int] = []
-    for images, some, _ in map(_checked, _loader(reader, _Plan(plan), workers, torch.device("cpu"))):
+    for images, some, _ in map(_checked, _started(_loader(reader, _Plan(plan), workers, torch.device("cpu")))):
         tally.add(images)
         if held is not None:
             held[len(found) : len(found) + len(images)] = images

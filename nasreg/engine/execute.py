@@ -36,6 +36,7 @@ from nasreg.specs import DataInfo
 from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import resolve_device
+from nasreg.trainers.interrupt import ending_in_order
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -119,6 +120,7 @@ class Job(ABC):
 J = TypeVar("J", bound=Job)
 
 
+@ending_in_order()
 def execute(
     run: ResolvedRun,
     job_class: type[J],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,15 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] 
         if not path.exists():
             continue
         try:
-            return _read(path, device), problems
+            return _read(path, device), [f"{problem}; using the previous one" for problem in problems]
         except CheckpointError as error:
-            problems.append(f"{error}; using the previous one")
+            problems.append(str(error))
     if problems:
-        raise CheckpointError(f"no checkpoint in {folder} can be read: {'; '.join(problems)}")
+        remedy = shlex.join(["rm", *map(str, sorted(folder.glob("checkpoint*.pt*")))])
+        raise CheckpointError(
+            f"no checkpoint in {folder} can be read: {'; '.join(problems)}. To start from the beginning, remove them"
+            f" and resume again: {remedy}"
+        )
     return None, []
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nasreg.errors import RunDirectoryError, StorageError
+from nasreg.errors import ArchitectureError, RunDirectoryError, StorageError
 from nasreg.runs import files
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
@@ -106,7 +106,7 @@ class RunDirectory:
             self.write_text(files.SPACE, space.to_json())
             self.write_json(files.DATA, data)
             begin()
-            self.write_text(files.RUN, spec.to_yaml())
+            self.write_spec(spec)
         except BaseException:
             for path in self._contents():
                 with contextlib.suppress(OSError):
@@ -211,6 +211,25 @@ class RunDirectory:
         model = RetrainSpec if load_yaml(text, source).get("kind") == "retrain" else RunSpec
         return model.from_yaml(text, source)
 
+    def write_spec(self, spec: RunSpec | RetrainSpec) -> None:
+        """Write the resolved spec, and what it is compared with when the run is resumed."""
+        self.write_json(files.OPTIONS, spec.model_dump(mode="json"))
+        self.write_text(files.RUN, spec.to_yaml())
+
+    @property
+    def written_options(self) -> dict[str, Any]:
+        """The resolved spec as nasreg wrote it; a user may have edited ``run.yaml`` since.
+
+        Raises:
+            RunDirectoryError: The directory is missing or no run, or the file is malformed.
+        """
+        if not (self.path / files.OPTIONS).exists():  # a run of an older version
+            return self.spec.model_dump(mode="json")
+        options = self.read_json(files.OPTIONS)
+        if not isinstance(options, dict):
+            raise RunDirectoryError(f"{self.path / files.OPTIONS} is damaged: remove it to resume the run without it")
+        return options
+
     @property
     def import_path(self) -> str | None:
         """The directory that the user's own space was imported from; None for any other space."""
@@ -240,7 +259,10 @@ class RunDirectory:
         if not path.exists():
             self._check_is_run()
             raise RunDirectoryError(f"{self.path} has no architecture yet: {self.command('resume')}")
-        return Architecture.load(path)
+        try:
+            return Architecture.load(path)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{error}. Write it again with: {self.command('resume')}") from error
 
     @property
     def trials(self) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nasreg.data.loader_processes import lost_loader
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
 from nasreg.nn.parameters import parameter_count
@@ -151,6 +152,9 @@ class EpochTrainer(Trainer):
             except Exception as error:
                 if is_out_of_memory(error):
                     raise TrainingError(self._memory_advice()) from error
+                if lost := lost_loader(error):
+                    again = f" Resume with: {self.run.command('resume')}" if self.run else ""
+                    raise TrainingError(f"{lost}{again}") from error
                 raise
             finally:
                 context.data.close()
