@@ -116,7 +116,7 @@ def test_a_line_is_written_whole_or_not_at_all(tmp_path):  # SimpleTuner#2353
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-        with pytest.raises(StorageError, match="cannot write .*lines: File too large"):
+        with pytest.raises(StorageError, match=r"cannot write .*lines: File too large"):
             file.append(b"second")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
