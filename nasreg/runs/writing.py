@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from nasreg.errors import StorageError
+from nasreg.errors import RunDirectoryError, StorageError
 
 _REMEDIES = {
     errno.ENOSPC: "free some space on its disk",
@@ -87,7 +87,8 @@ class LineFile:
         path: The file; it is made if it does not exist.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: There is no space for it.
+        RunDirectoryError: It cannot be opened for another reason.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +96,9 @@ class LineFile:
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
-            raise storage_error(path, error) from error
+            if is_full(error):
+                raise storage_error(path, error) from error
+            raise RunDirectoryError(f"cannot write {path}: {error.strerror or error}") from error
 
     def append(self, line: bytes) -> None:
         """Write a line, to which the newline is added, or nothing at all.

@@ -6,9 +6,8 @@ Whatever an older version did not record, or the run has not reached yet, is emp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,7 +78,6 @@ class Status(BaseModel):
     resumed: int = 0
     error: str | None = None
     peak_bytes: int | None = None
-    metrics: dict[str, float | None] = Field(default_factory=dict)
 
 
 class Data(BaseModel):
@@ -216,14 +214,11 @@ def read_contents(run: RunDirectory, metrics: Sequence[MetricSpec]) -> RunConten
         _check_complete(path if trials is None else run.path / files.TRIALS)
     lines = read_metrics(path) if path.exists() else []
     epochs = _lines(path, lines, "epoch", EpochLine)
-    if status.state == "done" and trials is None and not _ends_with(epochs, status.metrics):
-        raise RunDirectoryError(
-            f"{path} is damaged: the last epoch of the finished run is not in it. The result is whole, and so is the"
-            f" page {files.REPORT} if there is one; only a copy of the file can give a new page"
-        )
     stages = _lines(path, lines, "stage", StageLine)
     # An epoch that is repeated after a crash may have a file, but no line: it will be written again.
     paths = {_number(path): path for path in (run.path / files.ARCHITECTURES).glob("epoch-*.json")}
+    if status.state == "done" and trials is None:
+        _check_epochs(path, epochs, max([spec.trainer.get("epochs", 1), *paths]))
     derived = {line.epoch: Architecture.load(paths[line.epoch]) for line in epochs if line.epoch in paths}
     found = _found(run, derived, trials)
     for architecture in [*derived.values(), *([found] if found else [])]:
@@ -276,10 +271,14 @@ def _check_complete(path: Path) -> None:
         raise RunDirectoryError(f"{path} is damaged: the run is done, but the last line of the file is incomplete")
 
 
-def _ends_with(epochs: Sequence[EpochLine], metrics: Mapping[str, float | None]) -> bool:
-    """Return whether the last of the epochs has these metrics; those that are not finite are not compared."""
-    last = epochs[-1].metrics if epochs else {}
-    return all(last.get(name) == value for name, value in metrics.items() if value is not None and isfinite(value))
+def _check_epochs(path: Path, epochs: Sequence[EpochLine], expected: int) -> None:
+    """Check that a finished run has so many epochs, without which a page would have no charts."""
+    recorded = max((line.epoch for line in epochs), default=0)
+    if recorded < expected:
+        raise RunDirectoryError(
+            f"{path} is damaged: it ends with epoch {recorded} of {expected}. The result of the run is not affected;"
+            " a page needs the whole file"
+        )
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
