@@ -209,7 +209,7 @@ def _recording(
     environment = _environment(job.run, registry)
     resumed = (directory.path / files.ENVIRONMENT).exists()
     if resumed:
-        before = directory.read_json(files.ENVIRONMENT)
+        before = directory.read_object(files.ENVIRONMENT)
         job.notices += _changed_environment(before, environment)
     else:
         directory.write_json(files.ENVIRONMENT, environment)

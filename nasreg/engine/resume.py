@@ -44,7 +44,7 @@ class Changes:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
-        if directory.read_json(files.DATA)["fingerprint"] != data["fingerprint"]:
+        if directory.read_object(files.DATA, "fingerprint")["fingerprint"] != data["fingerprint"]:
             raise RunDirectoryError(
                 f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started:"
                 " restore the same images, or start a new run"

@@ -51,7 +51,7 @@ def resume(
     try:
         run = resumed_run(registry, directory, settings, device, workers)
     except UnknownNameError as error:
-        versions = directory.read_json(files.ENVIRONMENT).get("versions", {})
+        versions = directory.read_object(files.ENVIRONMENT).get("versions", {})
         before = ", ".join(f"{name} {version}" for name, version in versions.items())
         raise UnknownNameError(f"{error} The run was made with: {before}.") from error
     execute = run_retrain if isinstance(run.spec, RetrainSpec) else run_search
@@ -158,6 +158,6 @@ def resume_repeats(
 ) -> RepeatedResult:
     """Resume what ``repeat`` began; takes and raises as it does."""
     registry = registry or default_registry()
-    found = RunDirectory(out).read_json(files.REPEATS)
+    found = RunDirectory(out).read_object(files.REPEATS, "run", "seeds")
     run = load_resolved(registry, RetrainSpec.model_validate(found["run"]))
     return repeat(run, found["seeds"], out, registry=registry, callbacks=callbacks, on_result=on_result)

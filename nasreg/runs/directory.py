@@ -192,6 +192,18 @@ class RunDirectory:
         except json.JSONDecodeError as error:
             raise RunDirectoryError(f"{self.path / name} is not JSON: {error}") from error
 
+    def read_object(self, name: str, *keys: str) -> dict[str, Any]:
+        """Read a JSON file of the run that holds an object with these keys.
+
+        Raises:
+            RunDirectoryError: It is missing or damaged.
+        """
+        value = self.read_json(name)
+        if not isinstance(value, dict) or not all(key in value for key in keys):
+            what = f"an object with {' and '.join(keys)}" if keys else "an object"
+            raise RunDirectoryError(f"{self.path / name} is damaged: it is not {what}; restore it, or start a new run")
+        return value
+
     def _check_is_run(self) -> None:
         if not self.path.is_dir():
             raise RunDirectoryError(f"there is no run directory {self.path}")
@@ -225,10 +237,7 @@ class RunDirectory:
         """
         if not (self.path / files.OPTIONS).exists():  # a run of an older version
             return self.spec.model_dump(mode="json")
-        options = self.read_json(files.OPTIONS)
-        if not isinstance(options, dict):
-            raise RunDirectoryError(f"{self.path / files.OPTIONS} is damaged: remove it to resume the run without it")
-        return options
+        return self.read_object(files.OPTIONS)
 
     @property
     def import_path(self) -> str | None:

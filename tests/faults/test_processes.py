@@ -204,6 +204,17 @@ def test_an_edited_option_that_decides_the_result_is_refused(cut_digits, tmp_pat
     assert f"started with other options, which decide its result: {says}. {run}/run.yaml was edited: undo that" in error
 
 
+@pytest.mark.parametrize("name", ["data.json", "environment.json", "options.json", "status.json"])
+@pytest.mark.parametrize("content", ["", "[]", "null", "{"])
+def test_a_damaged_file_of_a_run_is_named(cut_digits, tmp_path, capsys, name, content):
+    run = copy(cut_digits, tmp_path)
+    (run / name).write_text(content)
+    assert main(["resume", str(run), "-q"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nasreg: error: ")
+    assert f"{run / name} is" in error
+
+
 def test_an_edited_option_of_the_execution_is_a_change_like_any_other(cut_digits, tmp_path, capsys):
     run = copy(cut_digits, tmp_path)
     text = (run / "run.yaml").read_text()
