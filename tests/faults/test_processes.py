@@ -227,14 +227,17 @@ def test_an_edited_option_of_the_execution_is_a_change_like_any_other(cut_digits
 # -- signals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize(
-    "method", ["fork", *(pytest.param(each, marks=pytest.mark.slow) for each in ("spawn", "forkserver"))]
+    ("method", "number"),
+    [
+        ("fork", signal.SIGTERM),
+        ("fork", signal.SIGINT),
+        ("fork", signal.SIGHUP),
+        pytest.param("forkserver", signal.SIGTERM, marks=pytest.mark.slow),  # the default of Python 3.14
+    ],
 )
 def test_a_signal_to_the_whole_job_ends_it_in_order(tmp_path, monkeypatch, capfd, method, number):  # allennlp#5378
     """Loader processes do not die of it and say nothing; there is a checkpoint, and no process is left."""
-    if method != "fork" and number != signal.SIGTERM:
-        pytest.skip("starts processes for seconds")
     monkeypatch.setattr("multiprocessing.context._default_context", multiprocessing.context._default_context)
     multiprocessing.set_start_method(method, force=True)
     loaders: list[int] = []
