@@ -12,6 +12,7 @@ import operator
 import pickle
 import random
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -305,7 +306,8 @@ def _started(loader: DataLoader[Any]) -> Iterator[_Loaded | _Failure]:
         DataError: The data set cannot be sent to them.
     """
     try:
-        with starting_loader_processes():
+        with starting_loader_processes(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got pickle error")  # the error below says it in one line
             return iter(loader)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise DataError(

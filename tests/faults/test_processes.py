@@ -20,7 +20,7 @@ import nasreg
 from interrupting import Died, die_at, notices
 from nasreg.cli import main
 from nasreg.cli.paths import run_directory
-from nasreg.errors import InterruptedRunError, RunDirectoryError, TrainingError
+from nasreg.errors import DataError, InterruptedRunError, RunDirectoryError, TrainingError
 from nasreg.events import RunEnded, StepEnded
 from nasreg.runs.directory import RunDirectory
 from nasreg.testing import toy_images
@@ -382,3 +382,13 @@ def test_outputs_that_are_closed(tmp_path, closed):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ("" if ">&-" in closed.split() else "chain\ndarts\n")
+
+
+def test_data_that_cannot_be_sent_to_loader_processes(monkeypatch):
+    """As with the start method of Python 3.14, and of macOS and Windows."""
+    monkeypatch.setattr("multiprocessing.context._default_context", multiprocessing.context._default_context)
+    multiprocessing.set_start_method("spawn", force=True)
+    data = Meanwhile(lambda: None)
+    data.local = lambda: None
+    with pytest.raises(DataError, match=r"cannot be sent to loader processes \(.*\): .* or set dataset.workers=0"):
+        search(None, data=data, dataset_options={"workers": 1})
