@@ -15,11 +15,11 @@ from nasreg.config.layers import settings_layer
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.identity import changed_data
-from nasreg.errors import ConfigError, RunDirectoryError
+from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import RetrainSpec, RunSpec, SearchSpaceSpec
+from nasreg.specs import Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
 from nasreg.specs.base import Config, ResumeKind, parse
 from nasreg.specs.space import AnyChoiceSpec
 
@@ -46,7 +46,7 @@ class Changes:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
-        reason = changed_data(directory.read_json(files.DATA), data)
+        reason = changed_data(directory.read_object(files.DATA, "fingerprint"), data)
         if reason is not None:
             raise RunDirectoryError(
                 f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started{reason}:"
@@ -56,7 +56,7 @@ class Changes:
             status = directory.status
             history = [*status.get("changes", []), {name: list(pair) for name, pair in self.values.items()}]
             directory.set_status(status["state"], changes=history)
-            directory.write_text(files.RUN, self.run.spec.to_yaml())
+            directory.write_spec(self.run.spec)
 
 
 def resumed_run(
@@ -148,7 +148,7 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         RunDirectoryError: The directory is no run, the run has finished and nothing extends it, or an option that
             decides the result differs.
     """
-    before, now = directory.spec.model_dump(mode="json"), run.spec.model_dump(mode="json")
+    before, now = directory.written_options, run.spec.model_dump(mode="json")
     values = _differences(before, now)
     refused, extended, rounded = [], [], []
     for name, (old, new) in values.items():
@@ -163,13 +163,17 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         elif name in _EXECUTION or (config and config.changes_bits(option)):
             rounded.append(text)
     if refused:
-        raise RunDirectoryError(_refusal(directory.path, refused))
+        edited = _differences(before, directory.spec.model_dump(mode="json"))
+        why = f" {directory.path / files.RUN} was edited: undo that." if edited else ""
+        raise RunDirectoryError(_refusal(directory.path, refused, why))
+    notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
     if directory.status["state"] == "done" and not extended:
+        if problem := architecture_damage(directory):
+            return Changes(run, values, (*notices, f"{problem}: its result is written again"))
         result = directory.path / files.ARCHITECTURE
         more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
-    notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
     return Changes(run, values, tuple(notices))
 
 
@@ -182,15 +186,27 @@ def _kind(run: ResolvedRun, name: str) -> ResumeKind:
     return config.resume_kind(option.partition(".")[0]) if config else "result"
 
 
-def _refusal(path: Path, changes: Sequence[str]) -> str:
+def _refusal(path: Path, changes: Sequence[str], why: str = "") -> str:
     return (
-        f"{path} was started with other options, which decide its result: {', '.join(changes)}. Resume it with the same"
-        " ones, or start a new run"
+        f"{path} was started with other options, which decide its result: {', '.join(changes)}.{why} Resume it with"
+        " the same ones, or start a new run"
     )
 
 
 def _change_text(name: str, old: Any, new: Any) -> str:
     return f"{name}={_text(new)} (was {_text(old)})"
+
+
+def architecture_damage(directory: RunDirectory) -> str | None:
+    """Return what is wrong with the file of the architecture of a run, or None."""
+    path = directory.path / files.ARCHITECTURE
+    if not path.exists():
+        return f"{path} is missing"
+    try:
+        directory.space.validate(Architecture.load(path))
+    except ArchitectureError:
+        return f"{path} is damaged"
+    return None
 
 
 def _configs(run: ResolvedRun) -> dict[str, type[Config]]:

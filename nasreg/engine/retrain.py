@@ -17,6 +17,7 @@ from nasreg.config.lookup import dataset_from_object
 from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, resolve
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
+from nasreg.engine.resume import architecture_damage
 from nasreg.engine.search_result import SearchResult
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
@@ -239,7 +240,13 @@ class RetrainJob(Job):
         return self._network
 
     def begin(self, directory: RunDirectory) -> None:
-        """Write the architecture, as JSON, as a genotype and as a picture."""
+        """Write the architecture, which is known from the start."""
+        self.end(directory)
+
+    def end(self, directory: RunDirectory) -> None:
+        """Write the architecture, as JSON, as a genotype and as a picture, again where a resumed run has lost it."""
+        if architecture_damage(directory) is None:
+            return
         plan = self.plan
         genotype = genotype_text(plan.space, plan.architecture)
         if genotype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def resume(
     try:
         run = resumed_run(registry, directory, settings, device, workers)
     except UnknownNameError as error:
-        versions = directory.read_json(files.ENVIRONMENT).get("versions", {})
+        versions = directory.read_object(files.ENVIRONMENT).get("versions", {})
         before = ", ".join(f"{name} {version}" for name, version in versions.items())
         raise UnknownNameError(f"{error} The run was made with: {before}.") from error
     execute = run_retrain if isinstance(run.spec, RetrainSpec) else run_search
@@ -110,17 +110,32 @@ def repeat(
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     registry, folder = registry or default_registry(), Path(out).absolute()
-    specs = [_with_seed(run.spec, seed) for seed in seeds]
+    specs = {seed: _with_seed(run.spec, seed) for seed in seeds}
     directory = RunDirectory(folder)
     request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
     if not (folder / files.REPEATS).exists():
         directory.check_free()
-        folder.mkdir(parents=True, exist_ok=True)
-        directory.write_json(files.REPEATS, request)
-    elif directory.read_json(files.REPEATS) != request:
-        raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+    with directory.lock():
+        if not (folder / files.REPEATS).exists():
+            directory.check_still_free()
+            directory.write_json(files.REPEATS, request)
+        elif directory.read_json(files.REPEATS) != request:
+            raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+        return _repeat(run, specs, directory, registry, callbacks, on_result)
+
+
+def _repeat(
+    run: ResolvedRun,
+    specs: Mapping[int, RunSpec | RetrainSpec],
+    directory: RunDirectory,
+    registry: Registry,
+    callbacks: Sequence[Callback],
+    on_result: Callable[[int, RetrainResult], None] | None,
+) -> RepeatedResult:
+    """Execute what is missing of a repeated retraining, whose directory is locked."""
+    folder = directory.path
     metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
-    for seed, spec in zip(seeds, specs, strict=True):
+    for seed, spec in specs.items():
         place = folder / files.seed_directory(seed)
         begun = (place / files.RUN).exists()
         if not begun or RunDirectory(place).status["state"] != "done":
@@ -129,8 +144,8 @@ def repeat(
             if on_result:
                 on_result(seed, result)
         scores.append(float(RunDirectory(place).status["metrics"][metric]))
-    repeated = RepeatedResult(tuple(seeds), tuple(scores), metric, folder)
-    summary = {"seeds": list(seeds), metric: scores, "mean": repeated.mean, "std": repeated.std}
+    repeated = RepeatedResult(tuple(specs), tuple(scores), metric, folder)
+    summary = {"seeds": list(specs), metric: scores, "mean": repeated.mean, "std": repeated.std}
     directory.write_json(files.SUMMARY, summary)
     return repeated
 
@@ -164,7 +179,7 @@ def resume_repeats(
         NasregError: As ``repeat``.
     """
     registry, directory = registry or default_registry(), RunDirectory(out)
-    found = directory.read_json(files.REPEATS)
+    found = directory.read_object(files.REPEATS, "run", "seeds")
     before = RetrainSpec.model_validate(found["run"])
     run = changed_run(registry, load_resolved(registry, before), settings, device, path=directory.path)
     check_execution_only(before, run, directory.path)

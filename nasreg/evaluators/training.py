@@ -24,8 +24,9 @@ from nasreg.events import EpochEnded, Event, MemoryMeasured, Notice, RunEnded, S
 from nasreg.nn.parameters import parameter_count
 from nasreg.runs import files
 from nasreg.runs.callbacks import JsonLines
-from nasreg.runs.directory import RunDirectory, atomic_write
+from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
+from nasreg.runs.writing import atomic_write
 from nasreg.specs.base import parse
 from nasreg.specs.metrics import MetricSpec, metric_spec
 from nasreg.specs.trial import PARAMETERS, Proposal, Score

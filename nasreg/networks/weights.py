@@ -23,7 +23,8 @@ from nasreg.networks.inputs import InputSpec
 from nasreg.networks.references import ArchitectureRef
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory, atomic_write
+from nasreg.runs.directory import RunDirectory
+from nasreg.runs.writing import atomic_write
 from nasreg.specs import Architecture, Selection, Spec
 from nasreg.specs.base import parse
 from nasreg.specs.references import CodeRef, parse_reference
