@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, find_dataset
 from nasreg.config.sources import DatasetSource
@@ -39,7 +41,7 @@ def evaluate(
     weights: str | Path,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     batch_size: int = 128,
     device: str = "auto",
@@ -51,7 +53,8 @@ def evaluate(
         weights: A weight file of a retraining, or its run directory, of which the last epoch counts.
         data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; or a
             ``DatasetBundle``. By default the one that the network was trained on.
-        space: Reference to the space, if the network is of your own code; see ``load_network``.
+        space: Reference to the space, or the class, function or model itself, if the network is of your own code; see
+            ``load_network``.
         dataset_options: Options of the data set.
         batch_size: Samples in a batch.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.

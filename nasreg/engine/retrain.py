@@ -5,7 +5,7 @@ The command line calls the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, r
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
 from nasreg.engine.search_result import SearchResult
+from nasreg.errors import UsageError
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
 from nasreg.networks.dry_run import check_network
@@ -55,7 +56,7 @@ def retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     recipe: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
@@ -76,7 +77,8 @@ def retrain(
             ``Architecture``, or the result of a search.
         data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` of torch ``Dataset``s, or a
             ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else ``digits``.
-        space: Reference to the space of an architecture that is not in a run.
+        space: Reference to the space of an architecture that is not in a run, or the class, function or model itself.
+            Also for a run whose space was a Python object.
         recipe: Name of a recipe; by default the one that the data set names, else ``cifar``.
         config: A YAML file in the form of a retraining's ``run.yaml``, whole or in part, or its content.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"``.
@@ -117,7 +119,7 @@ def resolve_retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     recipe: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
@@ -127,6 +129,8 @@ def resolve_retrain(
 ) -> ResolvedRun:
     """Resolve the arguments of ``retrain``."""
     if isinstance(source, SearchResult):
+        if space is not None:
+            raise UsageError("space: the result of a search has its space: leave it out")
         found = ArchitectureRef("the search", source.source, source.options, source.architecture, None)
     else:
         found = find_architecture(source, space=space, registry=registry)

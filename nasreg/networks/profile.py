@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.errors import ConfigError, NasregError, SpaceError, TrainingError, one_line
 from nasreg.nn import Answer, CandidateSite, Choice, candidate_sites, extract_space, named_choices
 from nasreg.nn.copying import copy_module
@@ -163,7 +163,7 @@ def candidate_costs(
     check_least("batch_size", batch_size, 1)
     check_least("rounds", rounds, 1)
     place = resolve_device(device)
-    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
+    source = space_source(registry or default_registry(), space)
     costs: dict[str, list[CandidateCost]] = {}
     with measuring(place, batch_size, info):
         model = source.build(info, options or {})
