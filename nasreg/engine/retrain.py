@@ -31,6 +31,7 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, RetrainSpec, genotype_text
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.references import ObjectRef, RegisteredRef
 from nasreg.tasks import get_task
 from nasreg.trainers.config import RetrainConfig
@@ -52,6 +53,7 @@ class RetrainResult:
     """The run directory, if one was asked for; it has the weights of the best and of the last epoch."""
 
 
+@checked_arguments("space")
 def retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
@@ -64,7 +66,7 @@ def retrain(
     space_options: Mapping[str, Any] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -109,7 +111,7 @@ def retrain(
         settings=settings,
         options=options,
         seed=seed,
-        device=device,
+        device=None if device is None else str(device),
     )
     return run_retrain(run, registry=registry, out=out, resume=resume, callbacks=callbacks)
 

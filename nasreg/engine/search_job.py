@@ -39,7 +39,7 @@ class SearchJob(Job):
         self._check_space(run, registry, self.algorithm, self.space)
         if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
             options, task, weighted = self.spec.space.options, get_task(self.spec.task), run.evaluator is None
-            check_supernet(run.space, options, self.info, task, data.device, weighted=weighted)
+            self.notices += check_supernet(run.space, options, self.info, task, data.device, weighted=weighted)
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:

@@ -19,6 +19,7 @@ from nasreg.networks.references import describe_space
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import Architecture, Config, DataInfo, Spec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.specs.trial import COSTS, LATENCY, PARAMETERS
 from nasreg.trainers.config import Budget
@@ -99,6 +100,7 @@ def network_costs(
     return found
 
 
+@checked_arguments("space")
 def profile_space(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,

@@ -26,6 +26,7 @@ from nasreg.nn.copying import copy_module
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, Spec, ValueChoiceSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.trainers.device import is_out_of_memory, resolve_device
 
 NETWORK_SECONDS = 0.2
@@ -77,6 +78,7 @@ class MeanCost(Spec):
     latency_ms: float = Field(description="mean of the median latencies, in milliseconds")
 
 
+@checked_arguments("space")
 def profile_network(
     network: nn.Module,
     info: DataInfo,
@@ -126,6 +128,7 @@ def profile_network(
         )
 
 
+@checked_arguments("space")
 def candidate_costs(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,

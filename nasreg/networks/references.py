@@ -27,6 +27,7 @@ from nasreg.specs import (
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.genotype import genotype_cells
 from nasreg.specs.references import ObjectRef
 
@@ -60,6 +61,7 @@ class ArchitectureRef:
         return self.architecture
 
 
+@checked_arguments("space")
 def find_architecture(
     source: str | Path | Architecture,
     *,
@@ -90,7 +92,7 @@ def find_architecture(
     if chosen is not None and chosen.reference != found.space.reference:
         raise UsageError(
             f"{found.title} is an architecture of the search space {found.space.reference.text!r}, not of"
-            f" {chosen.reference.text!r}"
+            f" {(space if isinstance(space, str) else chosen.reference.text)!r}"
         )
     return found
 

@@ -26,6 +26,7 @@ from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory, atomic_write
 from nasreg.specs import Architecture, Selection, Spec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.specs.references import CodeRef, ObjectRef, parse_reference
 
@@ -155,6 +156,7 @@ def read_manifest(path: str | Path) -> NetworkManifest:
     return parse(NetworkManifest, values, "", dict.fromkeys(NetworkManifest.model_fields, str(path)))
 
 
+@checked_arguments("space")
 def load_network(
     path: str | Path,
     *,
@@ -183,8 +185,9 @@ def load_network(
     registry = registry or default_registry()
     reference = parse_reference(manifest.space)
     source = None if space is None else space_source(registry, space)
-    if source is not None and not isinstance(reference, ObjectRef) and source.reference != reference:
-        raise ConfigError(f"{path} is of the search space {manifest.space!r}, not of {source.reference.text!r}")
+    if source is not None and not isinstance(reference, ObjectRef) and source.reference.text != manifest.space:
+        given = space if isinstance(space, str) else source.reference.text
+        raise ConfigError(f"{path} is of the search space {manifest.space!r}, not of {given!r}")
     run = _run_of(path, manifest)
     if isinstance(reference, CodeRef) and run is None and source is None:
         raise ConfigError(
