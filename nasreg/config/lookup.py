@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasreg.config.custom_space import space_from_callable, space_from_code, space_from_module
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
-from nasreg.errors import PluginError, RunDirectoryError, UsageError
+from nasreg.errors import DataError, PluginError, RunDirectoryError, UsageError
 from nasreg.registry import Registry
 from nasreg.specs.algorithm import DatasetEntry, SpaceEntry
 from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_reference
@@ -145,6 +145,8 @@ def dataset_from_object(data: Any) -> DatasetSource:
     """
     from nasreg.data import DatasetBundle, from_torch
 
+    if isinstance(data, tuple) and not 1 <= len(data) <= 3:
+        raise DataError(f"data: expected a tuple (train, test) or (train, test, validation), got {len(data)} parts")
     if isinstance(data, DatasetBundle):
         bundle = data
     else:

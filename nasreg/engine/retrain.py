@@ -199,13 +199,14 @@ class RetrainJob(Job):
         auxiliary = run.space.capabilities.get("auxiliary")
         wanted = config.auxiliary_weight > 0
         self.plan = plan_network(self.ref, self.info, {auxiliary: True} if auxiliary and wanted else {})
-        if wanted and auxiliary is None:
+        own_heads = 0
+        if run.space.entry is None:
+            with torch.random.fork_rng():
+                own_heads = check_network(self.plan.build(), self.info, get_task(spec.task), images.device)
+        if wanted and auxiliary is None and not own_heads:
             self.notices.append(
                 f"space {run.space.reference.title!r} has no auxiliary head: trainer.auxiliary_weight has no effect"
             )
-        if run.space.entry is None:
-            with torch.random.fork_rng():
-                check_network(self.plan.build(), self.info, get_task(spec.task), images.device)
         manifest = network_manifest(self.ref, input_of(images))
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:

@@ -78,7 +78,7 @@ def check_supernet(
     return [f"trials with it will fail: {each.text}" for each in found]
 
 
-def check_network(network: nn.Module, info: DataInfo, task: Task, device: torch.device | None = None) -> None:
+def check_network(network: nn.Module, info: DataInfo, task: Task, device: torch.device | None = None) -> int:
     """Check a network without choices before it is trained.
 
     Args:
@@ -87,10 +87,15 @@ def check_network(network: nn.Module, info: DataInfo, task: Task, device: torch.
         task: The task, whose predictions the network returns.
         device: The device to compute on; the CPU where None.
 
+    Returns:
+        The number of its auxiliary outputs in training mode.
+
     Raises:
         SpaceError: It cannot compute such images, or its output does not fit the task.
     """
-    _raise_first(list(_Pass(network, info, task, device or torch.device("cpu")).findings_of_network()))
+    checked = _Pass(network, info, task, device or torch.device("cpu"))
+    _raise_first(list(checked.findings_of_network()))
+    return checked.auxiliary
 
 
 def supernet_findings(
@@ -170,6 +175,8 @@ class _Pass:
         """The candidates that are being computed, the innermost last."""
         self.aliasing: dict[str, dict[Decision, None]] = {}
         """Key of a choice -> the decisions whose output shares memory with an input."""
+        self.auxiliary = 0
+        """Number of auxiliary outputs in training mode."""
         self.new_outputs = True
         """Whether the output of each choice is copied, as a weighted sum is a tensor of its own."""
 
@@ -262,7 +269,9 @@ class _Pass:
     def _predict(self) -> Tensor:
         self.candidates.clear()
         output = self.model(self.images.clone())
-        prediction, _ = self.task.outputs(output)
+        prediction, auxiliary = self.task.outputs(output)
+        if self.model.training:
+            self.auxiliary = len(auxiliary)
         if problem := self.task.problem(prediction, BATCH, self.info):
             raise SpaceError(f"the model {type(self.model).__name__} {problem}")
         return prediction
@@ -280,7 +289,8 @@ class _Pass:
         if len(self.found) == found:
             self._add(error, where, one_decision=one_decision)
 
-    def _add(self, error: Exception, where: str = "", *, one_decision: bool = False) -> None:
+    def _add(self, error: Exception, where: str = "", *, one_decision: bool = False) -> str:
+        """Add a finding for an error, and return its text."""
         at = f" {where}" if where else ""
         if isinstance(error, NasregError):
             text = f"{error}{at and f' ({where})'}"
@@ -290,6 +300,7 @@ class _Pass:
             images = "x".join(map(str, self.images.shape[1:]))
             text = f"the model {type(self.model).__name__} fails on images of {images}{at}: {_located(error)}"
         self.found[text] = one_decision
+        return text
 
     # -- choices -------------------------------------------------------------------------------------------------------
 
@@ -342,8 +353,7 @@ class _Pass:
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                self._add(error, one_decision=not isinstance(error, NasregError))
-                failed.append(next(reversed(self.found)))
+                failed.append(self._add(error, one_decision=not isinstance(error, NasregError)))
                 del self.candidates[depth:]
                 continue
             if _share_memory(copied, output):
