@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
