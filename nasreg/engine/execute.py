@@ -21,7 +21,7 @@ from torch import nn
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, SampleError, StorageError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -57,6 +57,7 @@ class Job(ABC):
     Attributes:
         trainer: Does the training.
         notices: Notices for the user, sent before the training.
+        structure: Digests of the parts of a user's own model, which are compared when the run is resumed.
     """
 
     needs_test_set: ClassVar[bool]
@@ -71,6 +72,7 @@ class Job(ABC):
         self.data = data
         self.directory = directory
         self.notices: list[str] = []
+        self.structure: dict[str, str] = {}
 
     @classmethod  # noqa: B027  # nothing to check is a good default
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -153,6 +155,8 @@ def execute(
     Raises:
         NasregError: As ``Trainer.fit``, or the run is invalid or cannot be resumed.
     """
+    if resume and out is None:
+        raise UsageError("resume: there is nothing to resume without out, the run directory")
     # Everything that can be wrong with a request is found before anything is written.
     device = resolve_device(run.spec.device)
     spec = run.spec.model_copy(update={"device": str(device)})
@@ -181,10 +185,10 @@ def execute(
         job.notices += [notice] if notice else []
         if resume:
             changes = check_resumable(directory, run)  # again: another process may have resumed it since then
-            changes.apply(directory, job.trainer.context.space, described)
+            changes.apply(directory, job.trainer.context.space, described, job.structure)
             job.notices += changes.notices
         else:
-            directory.create(spec, job.trainer.context.space, described, partial(job.begin, directory))
+            directory.create(spec, job.trainer.context.space, described, partial(_begin, job, directory))
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)
             job.end(directory)
@@ -196,6 +200,12 @@ def execute(
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
+
+
+def _begin(job: Job, directory: RunDirectory) -> None:
+    if job.structure:
+        directory.write_json(files.STRUCTURE, job.structure)
+    job.begin(directory)
 
 
 def _fit(job: Job, output: RunOutput) -> None:
