@@ -7,7 +7,6 @@ and each depth is decided once. The last pass is one in evaluation mode. Imports
 
 from __future__ import annotations
 
-import io
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -21,11 +20,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from nasreg.config.sources import SpaceSource
-from nasreg.errors import NasregError, SpaceError, one_line
+from nasreg.errors import CheckpointError, NasregError, SpaceError, one_line
 from nasreg.networks.dry_run_decisions import Kind, alternatives, first_decisions, last_decisions
 from nasreg.nn import CellWeights, Choice, extract_space, named_choices, set_execution
 from nasreg.nn.copying import copy_module
 from nasreg.nn.execution import PLAIN
+from nasreg.runs.safe_state import check_state
 from nasreg.specs import (
     AnyChoiceSpec,
     CellSpec,
@@ -285,7 +285,10 @@ class _Pass:
     def _failed(self, error: Exception, where: str, found: int, *, one_decision: bool = False) -> None:
         """Add a finding for an error of a pass, unless it follows from one that the pass had found before."""
         if is_out_of_memory(error):
-            raise error
+            raise SpaceError(
+                f"the model {type(self.model).__name__} needs more memory than there is on {self.device} with {BATCH}"
+                " images: make it smaller, or choose another device"
+            ) from error
         if len(self.found) == found:
             self._add(error, where, one_decision=one_decision)
 
@@ -404,23 +407,10 @@ class _Pass:
 
     def _check_saving(self) -> None:
         """Check that a checkpoint can hold the model."""
-        state = self.model.state_dict()
-        others = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
-        if not others:
-            return
-        for name, value in others.items():
-            file = io.BytesIO()
-            try:
-                torch.save(value, file)
-                file.seek(0)
-                torch.load(file, weights_only=True)
-            except Exception as error:  # noqa: BLE001  # anything may be in it
-                text = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self.found[
-                    f"the model {type(self.model).__name__} cannot be saved: {name!r} holds a"
-                    f" {type(value).__name__} that torch.load(weights_only=True) does not read ({text}): keep tensors,"
-                    " numbers, text, lists and mappings of those in it"
-                ] = False
+        try:
+            check_state({"model": self.model.state_dict()})
+        except CheckpointError as error:
+            self.found[str(error)] = False
 
 
 def _text(decision: Decision) -> str:

@@ -210,7 +210,7 @@ class State(Net):
         (Locked, r"the model Locked cannot be copied, .*lock.* outside of the model"),
         (Locked(), r"the model Locked cannot be copied .*lock.*: give the class or a function that builds it"),
         (old_weight_norm(), r"the model Net cannot be copied .*: give the class or a function that builds it"),
-        (State, r"the model State cannot be saved: '_extra_state' holds a dict"),
+        (State, r"a checkpoint cannot hold model._extra_state.made, a SimpleNamespace: "),
     ],
     ids=["class", "object", "older weight norm", "state"],
 )
