@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
         ValueChoiceSpec,
     )
-    from nasreg.specs.trial import Proposal, Score, Trial
+    from nasreg.specs.trial import LATENCY, MACS, PARAMETERS, SIMULATED_SECONDS, Proposal, Score, Trial
 
 _HOMES = {
     "algorithm": (
@@ -86,15 +86,19 @@ _HOMES = {
         "SearchSpaceSpec",
         "ValueChoiceSpec",
     ),
-    "trial": ("Proposal", "Score", "Trial"),
+    "trial": ("LATENCY", "MACS", "PARAMETERS", "SIMULATED_SECONDS", "Proposal", "Score", "Trial"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LATENCY",
+    "MACS",
     "NONE",
     "OLDEST_PLUGIN_API",
+    "PARAMETERS",
     "PLUGIN_API",
     "PRIMITIVES",
+    "SIMULATED_SECONDS",
     "SKIP",
     "AlgorithmSpec",
     "AnyChoiceSpec",
