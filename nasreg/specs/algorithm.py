@@ -254,6 +254,12 @@ class SpaceEntry(_Entry):
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
 
+    @property
+    def references(self) -> tuple[Any, ...]:
+        """The functions that it names beside its factory."""
+        of_notation = () if self.notation is None else (self.notation.formatter, self.notation.parser)
+        return (*of_notation, *([] if self.diagnostics is None else [self.diagnostics]))
+
 
 class DatasetEntry(_Entry):
     """A data set in the registry. ``factory(config)`` gives a ``nasreg.data.DatasetBundle``."""
