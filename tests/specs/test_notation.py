@@ -146,5 +146,5 @@ def test_check_imports_what_the_entry_names(registered):
         found = registered.check()["this process"]
     finally:
         registered.unregister("broken")
-    assert found[0].startswith("space 'broken': cannot load 'no.module:f': ModuleNotFoundError")
-    assert found[1].startswith("space 'broken': cannot load 'json:nothing'")
+    assert found[0].startswith("search space 'broken': cannot load 'no.module:f': ModuleNotFoundError")
+    assert found[1].startswith("search space 'broken': cannot load 'json:nothing'")
