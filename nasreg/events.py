@@ -167,6 +167,20 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True)
+class NetworkMeasured(Event):
+    """Sent after a one-shot search: what the network found reaches with the weights of the supernet, untrained."""
+
+    metric: MetricSpec
+    """The metric, named ``{split}_{metric}``."""
+    supernet: float
+    """Its value for the supernet."""
+    inherited: float
+    """Its value for the network with the supernet's weights."""
+    recalibrated: float | None
+    """The same after its BatchNorm statistics were renewed on the train split; None if it has none."""
+
+
+@dataclass(frozen=True)
 class RunEnded(Event):
     """Sent once, at the end."""
 

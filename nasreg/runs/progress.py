@@ -19,6 +19,7 @@ from nasreg.events import (
     EpochEnded,
     Event,
     MemoryMeasured,
+    NetworkMeasured,
     Notice,
     RunEnded,
     RunStarted,
@@ -132,6 +133,8 @@ class _Progress:
                 self._end_trial(event)
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
+            case NetworkMeasured():
+                self.say(_network_line(event))
             case Notice():
                 if self.warn is None:
                     self.say(f"warning: {event.message}", warning=True)
@@ -390,3 +393,12 @@ def _metric_texts(event: EpochEnded, metrics: Sequence[MetricSpec]) -> list[str]
         value = event.metrics[name if split is None else f"{split}_{name}"]
         splits[split].append(f"{spec.title} {spec.format(value)}")
     return [f"{split} {', '.join(texts)}" if split else ", ".join(texts) for split, texts in splits.items() if texts]
+
+
+def _network_line(event: NetworkMeasured) -> str:
+    text = event.metric.format
+    again = "" if event.recalibrated is None else f", {text(event.recalibrated)} with BatchNorm recalibrated"
+    return (
+        f"{event.metric.title} of the supernet {text(event.supernet)}; of the network found, with the supernet's"
+        f" weights, {text(event.inherited)}{again}"
+    )
