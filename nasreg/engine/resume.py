@@ -174,7 +174,12 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         if problem := architecture_damage(directory):
             return Changes(run, values, (*notices, f"{problem}: its result is written again"))
         result = directory.path / files.ARCHITECTURE
-        more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
+        more = [
+            f"{section}.{name}"
+            for section, config in _configs(run).items()
+            for name in _extending(config)
+            if now[section].get(name) is not None  # what has no limit cannot be extended
+        ]
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
     return Changes(run, values, tuple(notices))
