@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
-import torchvision
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
 from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
@@ -37,6 +36,9 @@ from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import resolve_device
 from nasreg.trainers.interrupt import ending_in_order
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -85,6 +87,12 @@ class Job(ABC):
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
         """Return whether the data are loaded."""
+        del run
+        return True
+
+    @classmethod
+    def measures_cost(cls, run: ResolvedRun) -> bool:
+        """Return whether the cost of the network is measured at the end."""
         del run
         return True
 
@@ -169,6 +177,8 @@ def execute(
     job_class.check(run, registry)
     data = None
     if job_class.needs_data(run):
+        from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
+
         bundle = run.dataset.load(run.dataset_config)
         failures = directory.unreadable if directory is not None and resume else []
         needs_test = job_class.needs_test_set
@@ -196,7 +206,8 @@ def execute(
         measured = _measure_result(job)
         if measured:
             directory.set_status("done", **measured)
-        _measure_cost(job, directory, job.step_samples)
+        if job_class.measures_cost(run):
+            _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
@@ -332,6 +343,11 @@ def draw(trainer: Trainer, directory: RunDirectory, drawing: Callable[[], object
         trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
 
 
+def _libraries() -> list[ModuleType]:
+    """Return torch, and torchvision where the run uses it: it takes longer to import than many a search of a table."""
+    return [torch, *([sys.modules["torchvision"]] if "torchvision" in sys.modules else [])]
+
+
 def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
     """Return the environment of a run: versions, machine, threads, command, the user's own code."""
     plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
@@ -339,7 +355,7 @@ def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "nasreg": __version__,
-            **{module.__name__: str(module.__version__) for module in (torch, torchvision)},  # not all have metadata
+            **{module.__name__: str(module.__version__) for module in _libraries()},  # not all have metadata
             **plugins,
         },
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},

@@ -159,7 +159,7 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         config = _configs(run).get(section)
         kind = _kind(run, name)
         text = _change_text(name, old, new)
-        if kind == "result" or (kind == "extends" and not new > old):
+        if kind == "result" or (kind == "extends" and not _is_larger(new, old)):
             refused.append(text)
         elif kind == "extends":
             extended.append(text)
@@ -174,10 +174,20 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         if problem := architecture_damage(directory):
             return Changes(run, values, (*notices, f"{problem}: its result is written again"))
         result = directory.path / files.ARCHITECTURE
-        more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
+        more = [
+            f"{section}.{name}"
+            for section, config in _configs(run).items()
+            for name in _extending(config)
+            if now[section].get(name) is not None  # what has no limit cannot be extended
+        ]
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
     return Changes(run, values, tuple(notices))
+
+
+def _is_larger(new: Any, old: Any) -> bool:
+    """Return whether a limit is larger than it was; None is no limit."""
+    return old is not None and (new is None or new > old)
 
 
 def _kind(run: ResolvedRun, name: str) -> ResumeKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import to_jsonable_python
 from torch import nn
 
 from nasreg.config.lookup import find_space, space_source
+from nasreg.config.notation import architecture_from_text, noted_spaces
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
@@ -23,7 +26,6 @@ from nasreg.specs import (
     CellSpec,
     DataInfo,
     SearchSpaceSpec,
-    genotype_architecture,
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
@@ -46,7 +48,7 @@ class ArchitectureRef:
     """Options of the space that it was searched with."""
     architecture: Architecture | None
     genotype: str | None
-    """The text of a genotype, from which the architecture follows once the space is known."""
+    """A genotype, or a text in the notation of the space: the architecture follows once the space is known."""
     run: RunDirectory | None = None
 
     def resolve(self, space: SearchSpaceSpec) -> Architecture:
@@ -56,7 +58,7 @@ class ArchitectureRef:
             ArchitectureError: It does not belong to the space.
         """
         if self.architecture is None:
-            return genotype_architecture(space, self.genotype or "", self.title)
+            return architecture_from_text(space, self.genotype or "", self.space.entry, self.title)
         space.validate(self.architecture)
         return self.architecture
 
@@ -71,8 +73,8 @@ def find_architecture(
     """Find an architecture.
 
     Args:
-        source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
-            a file of it (``.txt``), or an ``Architecture``.
+        source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype or
+            one in the notation of its space, or a file of it (``.txt``), or an ``Architecture``.
         space: Reference to its space, or the class, function or model itself, if the source does not say; by default
             the registered space that it fits.
         registry: Where names are looked up; by default what is installed.
@@ -100,6 +102,8 @@ def find_architecture(
 def _find(text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
     if "Genotype(" in text:
         return _of_genotype("the genotype", text, space, registry)
+    if noted_spaces(registry, text):
+        return _of_notation(text, text, space, registry)
     path = Path(text)
     if not os.path.exists(path):  # Path.exists() raises for a name that is too long
         if path.suffix == ".json":
@@ -110,7 +114,9 @@ def _find(text: str, space: SpaceSource | None, registry: Registry) -> Architect
     if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
         return _of_run(path, space, registry)
     if path.suffix == ".txt":
-        return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space, registry)
+        content = path.read_text(encoding="utf-8", errors="replace")
+        of_text = _of_notation if noted_spaces(registry, content) else _of_genotype
+        return of_text(text, content, space, registry)
     return _of_architecture(text, Architecture.load(path), space, registry)
 
 
@@ -154,6 +160,22 @@ def _validates(architecture: Architecture) -> Callable[[SearchSpaceSpec], bool]:
     return lambda space: space.fingerprint == architecture.fingerprint
 
 
+def _of_notation(title: str, text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
+    if space is None:
+        names = noted_spaces(registry, text)
+        if len(names) > 1:
+            raise ConfigError(
+                f"{title} may be in the notation of several search spaces: name one with --space (from Python"
+                f" space=...): {', '.join(names)}"
+            )
+        space = find_space(registry, names[0])
+    if space.entry is None or space.entry.notation is None or not space.entry.notation.matches(text):
+        raise ConfigError(f"{title} is not in a notation of the search space {space.reference.text!r}")
+    found = ArchitectureRef(title, space, {}, None, text.strip())
+    found.resolve(_default_space(space))  # a malformed text is refused at once
+    return found
+
+
 def _of_genotype(title: str, text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
     cells = parse_genotype(text, title)
 
@@ -192,22 +214,20 @@ def _fitting(title: str, registry: Registry, fits: Callable[[SearchSpaceSpec], b
     return found[0]
 
 
-_default_spaces: dict[int, tuple[SpaceEntry, SearchSpaceSpec]] = {}
-"""Identity of a registered space -> its entry, which keeps the identity its own, and its default choices."""
-
-
 def _default_space(source: SpaceSource) -> SearchSpaceSpec:
-    """Return the choices of a space with its default options; a registered one is built once in a process."""
-    entry = source.entry
-    if entry is None:
-        return describe_space(source, {})
-    if id(entry) not in _default_spaces:
-        _default_spaces[id(entry)] = entry, describe_space(source, {})
-    return _default_spaces[id(entry)][1]
+    """Return the choices of a space with its default options."""
+    return describe_space(source, {})
+
+
+MAX_DESCRIBED = 64
+"""Registered spaces that a process remembers the choices of."""
+
+_described: dict[tuple[int, str, DataInfo], tuple[SpaceEntry, SearchSpaceSpec]] = {}
+"""Identity of an entry, options as JSON, images -> the entry, which keeps the identity its own, and the choices."""
 
 
 def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataInfo = EXAMPLE_INFO) -> SearchSpaceSpec:
-    """Return the choices of a space.
+    """Return the choices of a space; a registered one is built once in a process for the same options and images.
 
     Args:
         source: The space.
@@ -217,7 +237,18 @@ def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataIn
     Raises:
         NasregError: As ``SpaceSource.build``, or the space has no choice.
     """
-    # Registered spaces are built without memory and time; the user's own code may not be written for that.
-    device = "meta" if source.entry else "cpu"
+    entry = source.entry
+    if entry is None:
+        return _extracted(source, options, info, "cpu")
+    key = id(entry), json.dumps(to_jsonable_python(options), sort_keys=True), info
+    if key not in _described:
+        if len(_described) >= MAX_DESCRIBED:
+            _described.clear()
+        # without memory and time; the user's own code may not be written for that
+        _described[key] = entry, _extracted(source, options, info, "meta")
+    return _described[key][1]
+
+
+def _extracted(source: SpaceSource, options: Mapping[str, Any], info: DataInfo, device: str) -> SearchSpaceSpec:
     with torch.random.fork_rng(), torch.device(device):
         return extract_space(source.build(info, options))
