@@ -92,8 +92,8 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
-        """Return whether the evaluator needs the data."""
-        return "data" in _evaluator(run).needs
+        """Return whether the evaluator needs the data with these options."""
+        return run.evaluator_config is not None and "data" in _evaluator(run).needs_with(run.evaluator_config)
 
     def _measure_costs(self, architecture: Architecture, names: Collection[str]) -> Mapping[str, float]:
         return network_costs(self.build_network(architecture), self.info, names, self.trainer.context.device)
