@@ -1,11 +1,12 @@
 """How far nasreg is from the figures of the authors' programs: ``python benchmarks/fidelity.py FILE``.
 
-FILE holds inputs, weights and results of a program, in one of four forms, which are told apart by what is in them:
+FILE holds inputs, weights and results of a program, in one of these forms, which are told apart by what is in them:
 
 - one search step of DARTS (``.npz``), on every path of execution that the trainer offers;
 - one training step of the network to retrain of DARTS_V2 (``.npz``);
 - what P-DARTS drops after each stage, and what it derives (``.json``);
-- parameters and multiply-accumulates of networks to retrain (``.json``).
+- parameters and multiply-accumulates of networks to retrain (``.json``);
+- zero-cost scores of networks (``.json``), whose weights are in ``NAME_INDEX.npz`` beside it, or one of these.
 
 The README beside each file in the folders ``golden`` of the tests says what is in it. Sizes are read off the weights:
 channels, cells, nodes, classes, images and batches may be any. nasreg computes the same in float64, and each quantity
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from pydantic import ValidationError
 
+from golden import zerocost
+from golden.check import TOLERANCE, Check, relative_error
 from golden_files import (
     KEYS,
     Arrays,
@@ -51,25 +54,8 @@ if TYPE_CHECKING:
     from nasreg_darts.trainer import DartsTrainer
     from nasreg_pdarts.mutator import PdartsMutator
 
-TOLERANCE = 1e-9
 FINITE_DIFFERENCE_TOLERANCE = 1e-3
 """The program's central difference is noisy at the kinks of ReLU and max-pooling."""
-FLOOR = 1e-3
-"""Numbers below this part of the largest of their array are compared with that part: they are rounded as it is."""
-
-
-class Check(NamedTuple):
-    """One quantity: how far nasreg is from the file."""
-
-    name: str
-    error: float
-    """The largest relative error of its numbers; of what must be equal, the number (or part) that is not."""
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether they agree; an error that is no number does not."""
-        return self.error <= self.tolerance
 
 
 def main() -> None:
@@ -102,12 +88,16 @@ def checks(path: Path) -> Iterator[Check]:
     content = read(path)
     try:
         if isinstance(content, Arrays):
-            if any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
+            if zerocost.is_network(content):
+                yield from zerocost.network_checks(content)
+            elif any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
                 yield from _search_step(content)
             elif "weight/classifier.weight" in content or {"x", "y"} & content.names:
                 yield from _retrain_step(content)
             else:
                 raise FileError("no array of it is of a search step of DARTS or of a network to retrain")
+        elif zerocost.is_scores(content):
+            yield from zerocost.score_checks(content, path)
         elif isinstance(content, dict) and "cases" in content:
             yield from _dropping(parsed(Dropping, content))
         elif isinstance(content, dict) and any(isinstance(each, dict) and "macs" in each for each in content.values()):
@@ -116,21 +106,6 @@ def checks(path: Path) -> Iterator[Check]:
             raise FileError('it has neither "cases" of P-DARTS nor parameters and "macs" of networks')
     except (UsageError, ImportError) as error:  # such as: fewer cells than nasreg can build, a plugin that is missing
         raise FileError(str(error)) from error
-
-
-def _error(ours: Tensor | float, theirs: Tensor, scale: float | None = None) -> float:
-    """Return the largest relative error.
-
-    Args:
-        ours: What nasreg computed.
-        theirs: What is in the file.
-        scale: How large the numbers are that it was added up from, where it may be much smaller itself.
-    """
-    import torch
-
-    difference = (torch.as_tensor(ours).detach() - theirs).abs()
-    least = FLOOR * (float(theirs.abs().max()) if scale is None else scale)
-    return float(torch.where(difference == 0, 0.0, difference / theirs.abs().clamp(min=least)).max())
 
 
 def _differing(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
@@ -211,7 +186,7 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
     import torch
 
     def check(name: str, ours: Tensor, tolerance: float = TOLERANCE, scale: float | None = None) -> Check:
-        return Check(name, _error(ours, step.results[name], scale), tolerance)
+        return Check(name, relative_error(ours, step.results[name], scale), tolerance)
 
     train, valid = step.train, step.valid
     trainer = _trainer(step, options)
@@ -318,10 +293,10 @@ def _retrain_step(arrays: Arrays) -> Iterator[Check]:
     evaluated = network.eval()(x)
     found |= {"train_loss": loss, "eval_logits_after_one_forward": evaluated[0] if auxiliary else evaluated}
     for name, value in found.items():
-        yield Check(name, _error(value, theirs[name]), TOLERANCE)
+        yield Check(name, relative_error(value, theirs[name]), TOLERANCE)
     largest = float(max(norms.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
-        yield Check(f"grad_norm/{name}", _error(gradient.norm(), norms[name], largest), TOLERANCE)
+        yield Check(f"grad_norm/{name}", relative_error(gradient.norm(), norms[name], largest), TOLERANCE)
 
 
 # What P-DARTS drops and derives

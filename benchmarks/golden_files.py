@@ -110,11 +110,13 @@ def read(path: Path) -> Any:
         raise FileError(f"it cannot be read as .npz or JSON: {reason}") from error
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What is in a JSON file: of exactly these types, and finite."""
+
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class Stage(_Strict):
+class Stage(Strict):
     """What a stage of P-DARTS ends with, edge by edge, and what stays."""
 
     alpha_normal: list[list[float]]
@@ -125,14 +127,14 @@ class Stage(_Strict):
     kept_reduce: Annotated[list[list[str]], Field(min_length=1)]
 
 
-class Genotype(_Strict):
+class Genotype(Strict):
     """Operation and source of each edge that is kept."""
 
     normal: list[Edge]
     reduce: list[Edge]
 
 
-class Case(_Strict):
+class Case(Strict):
     """One run of P-DARTS."""
 
     stages: Annotated[list[Stage], Field(min_length=1)]
@@ -141,13 +143,13 @@ class Case(_Strict):
     skips_unrestricted: int | None = None
 
 
-class Dropping(_Strict):
+class Dropping(Strict):
     """Several runs."""
 
     cases: Annotated[list[Case], Field(min_length=1)]
 
 
-class Counts(_Strict):
+class Counts(Strict):
     """What a network costs."""
 
     params_total: Annotated[int, Field(ge=1)]

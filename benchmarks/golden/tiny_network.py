@@ -44,7 +44,9 @@ class _Cell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         nodes = [x]
         for node in range(1, 4):
-            edges = [(source, layer) for (target, source), layer in zip(EDGES, self.layers, strict=True) if target == node]
+            edges = [
+                (source, layer) for (target, source), layer in zip(EDGES, self.layers, strict=True) if target == node
+            ]
             nodes.append(torch.stack([layer(nodes[source]) for source, layer in edges]).sum(0))
         return nodes[-1]
 

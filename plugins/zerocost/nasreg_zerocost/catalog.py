@@ -59,7 +59,7 @@ MEASURES: Mapping[MeasureName, Measure] = {
     "synflow_bn": Measure("SynFlow with BatchNorm", _TANAKA, "shape", "nasreg_zerocost.data_free:synflow_bn"),
     "zen": Measure("Zen-score", "Lin et al., arXiv 2102.01063", "shape", "nasreg_zerocost.zen:zen"),
     "parameters": Measure("parameters", "", "nothing", "nasreg_zerocost.data_free:parameters"),
-    "macs": Measure("multiply-accumulates", "", "shape", "nasreg_zerocost.data_free:macs"),
+    "macs": Measure("MACs", "", "shape", "nasreg_zerocost.data_free:macs"),
 }
 """Name -> measure."""
 

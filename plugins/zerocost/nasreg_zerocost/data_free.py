@@ -51,7 +51,9 @@ def parameters(network: nn.Module) -> float:
 def macs(network: nn.Module, shape: Sequence[int]) -> float:
     """Return the multiply-accumulates of convolutions and matrix products for one image of a shape ``(C, H, W)``."""
     network.eval()
-    return float(count_macs(lambda: network(torch.zeros(1, *shape, dtype=dtype_of(network), device=device_of(network)))))
+    return float(
+        count_macs(lambda: network(torch.zeros(1, *shape, dtype=dtype_of(network), device=device_of(network))))
+    )
 
 
 def remove_batch_norm(network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The Zen-score: how much the features of a network with random weights change with its input, and how BatchNorm scales.
+"""The Zen-score: how much the features of a network with random weights change with its input.
 
 Lin et al.: Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition, arXiv 2102.01063; the authors' program is
 ``ZeroShotProxy/compute_zen_score.py`` of github.com/idstcv/ZenNAS (commit d1d617e). A higher value is better.
