@@ -173,6 +173,7 @@ class _Network:
 
 def _item_checks(item: Item, network: _Network) -> Iterator[Check]:
     import torch
+
     from nasreg_zerocost import layer_scores, score
 
     zen, zen_checks = network.zen_checks(item.zen_mixup_gamma)

@@ -7,15 +7,27 @@ BatchNorm uses the statistics of the batch. Of each a higher value is better.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from nasreg_zerocost.calls import watch
 from nasreg_zerocost.layers import ScoreError, gradients, main_output
 
 _aten = torch.ops.aten
+_RELUS = frozenset(
+    {
+        _aten.relu.default,
+        _aten.relu_.default,
+        _aten.leaky_relu.default,
+        _aten.leaky_relu_.default,
+        _aten._prelu_kernel.default,
+    }
+)
+_CLIPS = frozenset({_aten.hardtanh.default, _aten.hardtanh_.default})
+"""ReLU6 is one whose lower bound is 0."""
 
 EPSILON = 1e-5
 """k of jacob_cov."""
@@ -64,41 +76,17 @@ def relu_agreements(network: nn.Module, images: Tensor) -> list[Tensor]:
     Raises:
         ScoreError: It has none of these.
     """
-    with torch.no_grad(), _ReluCodes(len(images)) as codes:
-        network(images)
-    if not codes.agreements:
+    agreements: list[Tensor] = []
+
+    def see(operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        del kwargs
+        relu6 = operation in _CLIPS and len(args) > 1 and args[1] == 0
+        # As in the authors' program, what has not as many rows as there are images does not count.
+        if (operation in _RELUS or relu6) and len(args[0]) == len(images):
+            on = (args[0] > 0).flatten(1).to("cpu", torch.float64)
+            agreements.append(on @ on.T + (1 - on) @ (1 - on.T))
+
+    watch(network, images, see)
+    if not agreements:
         raise ScoreError("the network has no ReLU: choose another measure")
-    return codes.agreements
-
-
-class _ReluCodes(TorchDispatchMode):
-    """Counts, in each layer of ReLUs that is computed, how many of them agree on two images.
-
-    As in the authors' program, what has not as many rows as there are images does not count.
-    """
-
-    RELUS = frozenset(
-        {
-            _aten.relu.default,
-            _aten.relu_.default,
-            _aten.leaky_relu.default,
-            _aten.leaky_relu_.default,
-            _aten._prelu_kernel.default,
-        }
-    )
-    CLIPS = frozenset({_aten.hardtanh.default, _aten.hardtanh_.default})
-
-    def __init__(self, n_images: int) -> None:
-        super().__init__()
-        self._n_images = n_images
-        self.agreements: list[Tensor] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        del types
-        relu6 = func in self.CLIPS and len(args) > 1 and args[1] == 0
-        if (func in self.RELUS or relu6) and len(args[0]) == self._n_images:
-            on = (args[0].detach() > 0).flatten(1).to("cpu", torch.float64)
-            self.agreements.append(on @ on.T + (1 - on) @ (1 - on.T))
-        return func(*args, **(kwargs or {}))
+    return agreements

@@ -63,8 +63,8 @@ def remove_batch_norm(network: nn.Module) -> None:
             module.forward = _identity  # type: ignore[method-assign]  # it keeps its place and its parameters
 
 
-def _identity(x: Tensor) -> Tensor:
-    return x
+def _identity(input: Tensor) -> Tensor:  # noqa: A002  # the name of BatchNorm's argument
+    return input
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -8,17 +8,20 @@ Difference: their networks have a method that returns the features before the gl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from nasreg_zerocost.calls import watch
 from nasreg_zerocost.data_free import device_of, dtype_of
 from nasreg_zerocost.layers import ScoreError
 
 _aten = torch.ops.aten
+_ADAPTIVE = frozenset({_aten._adaptive_avg_pool2d.default, _aten.adaptive_max_pool2d.default})
+_FIXED = frozenset({_aten.avg_pool2d.default, _aten.max_pool2d_with_indices.default})
+_REDUCTIONS = frozenset({_aten.mean.dim, _aten.amax.default})
 
 BATCH_SIZE = 16
 REPEATS = 32
@@ -101,35 +104,19 @@ def features_before_pooling(network: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ScoreError: It has none.
     """
-    with _LastPooling() as pooling:
-        network(images)
-    if pooling.features is None:
-        raise ScoreError("zen needs a network that ends in a global pooling of (B, C, H, W): choose another measure")
-    return pooling.features
+    features: list[Tensor] = []
 
-
-class _LastPooling(TorchDispatchMode):
-    """Keeps the input of the last global pooling that is computed."""
-
-    ADAPTIVE = frozenset({_aten._adaptive_avg_pool2d.default, _aten.adaptive_max_pool2d.default})
-    REDUCTIONS = frozenset({_aten.mean.dim, _aten.amax.default})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features: Tensor | None = None
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        del types
-        kwargs = kwargs or {}
-        if func in self.ADAPTIVE:
-            pools = tuple(args[1]) == (1, 1)
-        elif func in self.REDUCTIONS:
-            x, dims = args[0], (args[1] if len(args) > 1 else kwargs.get("dim", ()))
-            pools = x.dim() == 4 and sorted(dim % 4 for dim in dims or ()) == [2, 3]
-        else:
-            pools = False
+    def see(operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        pools = operation in _ADAPTIVE and tuple(args[1]) == (1, 1)
+        if operation in _FIXED:
+            pools = tuple(args[1]) == tuple(args[0].shape[-2:])
+        if operation in _REDUCTIONS and args[0].dim() == 4:
+            dims = args[1] if len(args) > 1 else kwargs.get("dim") or ()
+            pools = sorted(dim % 4 for dim in dims) == [2, 3]
         if pools:
-            self.features = args[0].detach().clone()
-        return func(*args, **kwargs)
+            features[:] = [args[0].clone()]
+
+    watch(network, images, see)
+    if not features:
+        raise ScoreError("zen needs a network that ends in a global pooling of (B, C, H, W): choose another measure")
+    return features[0]
