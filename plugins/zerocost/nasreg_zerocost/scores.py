@@ -118,4 +118,4 @@ def _why(value: Mapping[str, Tensor] | float, total: float) -> str:
         return f"the first layer whose share is not finite is {layer}" if layer else "its sum over layers overflows"
     if math.isnan(total):
         return "the network computes what is no number"
-    return "two images are the same to the network" if total < 0 else "the network's values overflow"
+    return "the network does not tell the images apart" if total < 0 else "the network's values overflow"

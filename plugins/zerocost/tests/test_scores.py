@@ -212,7 +212,7 @@ def test_a_network_without_such_a_score_says_why(network, measure, reason, batch
 
 def test_a_score_that_is_not_finite_says_where():
     images = torch.zeros(4, 2, 6, 6)
-    with pytest.raises(ScoreError, match="naswot is -inf: two images are the same to the network"):
+    with pytest.raises(ScoreError, match="naswot is -inf: the network does not tell the images apart"):
         score(SAME, "naswot", images)
     network = copy.deepcopy(SAME)
     with torch.no_grad():
