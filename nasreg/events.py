@@ -126,7 +126,10 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialProgress(Event):
-    """Sent after each step of a trial that trains in this process. Epochs count from 0."""
+    """Sent while a trial trains: after each step in this process, less often by a worker process.
+
+    Epochs count from 0.
+    """
 
     trial: int
     epoch: int

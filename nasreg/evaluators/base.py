@@ -43,7 +43,7 @@ class EvaluatorContext:
     directory: RunDirectory | None
     """The run directory of the search, if it has one."""
     emit: Callable[[Event], None]
-    """Sends an event to the callbacks of the search; has no effect in a worker process."""
+    """Sends an event to the callbacks of the search, also from its worker processes; not from a foreign executor."""
 
 
 class Evaluator(ABC):

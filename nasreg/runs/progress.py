@@ -90,7 +90,8 @@ class _Progress:
         self.epochs = 0
         self.step: StepEnded | None = None
         self.unit: Literal["epoch", "trial"] = "epoch"
-        self.trial: TrialProgress | None = None
+        self.ended = 0
+        self.running: dict[int, TrialProgress] = {}
         self.best: Trial | None = None
         self.objective: MetricSpec | None = None
         self.counts: Counter[TrialStatus] = Counter()
@@ -116,18 +117,18 @@ class _Progress:
             case SearchStarted():
                 self.started, self.epochs, self.step = self.clock(), event.max_trials, None
                 self.unit = "trial"
-                self.first = self.done = event.ended
+                self.first = self.done = self.ended = event.ended
                 self.best, self.objective = event.best, event.objective
                 for line in _search_lines(event):
                     self.say(line)
             case TrialProgress():
-                if self.trial is None or self.trial.trial != event.trial:  # resumed in the middle, it ends the sooner
+                if event.trial not in self.running:  # resumed in the middle, it ends the sooner
                     self.first += _share_of_trial(event, event.step - 1)
-                # Only when it has ended, it counts as a whole trial.
-                self.done = math.floor(self.done) + min(_share_of_trial(event, event.step), 0.999)
-                self.trial = event
+                self.running[event.trial] = event
+                self._count_trials(self.ended)
             case TrialEnded():
-                self.done, self.trial = float(event.ended), None
+                self.running.pop(event.trial.id, None)
+                self._count_trials(event.ended)
                 self._end_trial(event)
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
@@ -152,6 +153,11 @@ class _Progress:
     def hide(self) -> None:
         """Hide the position until it is shown again, since something else is printed."""
 
+    def _count_trials(self, ended: int) -> None:
+        """Count the trials that have ended, and the shares of those that run: each below 1 until it has ended."""
+        self.ended = ended
+        self.done = ended + sum(min(_share_of_trial(each, each.step), 0.999) for each in self.running.values())
+
     def _end_trial(self, event: TrialEnded) -> None:
         """Count a trial, and write its line unless it is one of too many."""
         trial = event.trial
@@ -173,9 +179,12 @@ class _Progress:
         ``["trial 3/50", "epoch 2/20", "best validation accuracy 91.3%", "1 failed"]``.
         """
         if self.unit == "trial":
-            texts = [f"trial {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
-            if self.trial is not None:
-                texts.append(f"epoch {self.trial.epoch + 1}/{self.trial.epochs}")
+            texts = [f"trial {min(self.ended + 1, self.epochs)}/{self.epochs}"]
+            if len(self.running) == 1:
+                trial = next(iter(self.running.values()))
+                texts.append(f"epoch {trial.epoch + 1}/{trial.epochs}")
+            elif self.running:
+                texts.append(f"{len(self.running)} running")
             score = None if self.best is None else self.best.score
             if score is not None and self.objective is not None:
                 texts.append(f"best {self.objective.title} {self.objective.format(score.value)}")
@@ -234,8 +243,7 @@ class PlainProgress(_Progress, AbstractContextManager[Callback]):
 
     def show(self) -> None:
         """Write the position in the run if nothing has been written for a while."""
-        running = self.step is not None or self.trial is not None
-        if running and self.clock() - self._said >= PLAIN_SECONDS:
+        if (self.step is not None or self.running) and self.clock() - self._said >= PLAIN_SECONDS:
             self.say(", ".join(filter(None, [*self.position(), self.times()])))
 
 

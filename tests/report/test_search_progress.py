@@ -150,6 +150,21 @@ def test_a_search_of_long_trials_says_every_30_seconds_where_it_is():
     ]
 
 
+def test_the_trials_of_several_workers_count_together():
+    clock = Clock()
+    progress = PlainProgress(io.StringIO(), clock)
+    progress(searching(trials=4, spec=SEARCH.model_copy(update={"workers": 2})))
+    for trial, steps in ((1, 3), (2, 2), (1, 5)):
+        clock.now += 10.0
+        progress(TrialProgress(trial, 0, 1, steps, 10))
+    assert progress.position() == ["trial 1/4", "2 running"]
+    # Five tenths of a trial and two tenths of another, of which the first two and one were done before.
+    assert progress.done == pytest.approx(0.7)
+    progress(TrialEnded(Trial(Proposal(2, ARCHITECTURE), "failed", None, "lost"), 1, 4, ACCURACY))
+    assert progress.position() == ["trial 2/4", "epoch 1/1", "1 failed"]
+    assert progress.done == pytest.approx(1.5)
+
+
 def test_the_time_left_counts_what_this_process_has_done():
     """Three of ten trials had ended, and nine of ten steps of the fourth were done before."""
     stream, clock = io.StringIO(), Clock()

@@ -423,15 +423,19 @@ KILLED = """
 import sys
 import nasreg
 from evaluators import DESCENT, SCRIPTED, Digits
+from nasreg.events import TrialProgress
 from nasreg.testing import toy_images
 
 if __name__ == "__main__":
     nasreg.register(SCRIPTED, DESCENT)
+    resume, trained = len(sys.argv) > 2, set()
     nasreg.search(
-        "chain", "digits", "random", out=sys.argv[1], resume=len(sys.argv) > 2, workers=2, device="cpu",
+        "chain", "digits", "random", out=sys.argv[1], resume=resume, workers=2, device="cpu",
+        callbacks=[lambda event: trained.add(event.trial) if isinstance(event, TrialProgress) else None],
         trainer={"max_trials": 6}, evaluator_options={"epochs": 2, "batch_size": 64},
         space_options={"blocks": 1, "channels": 2}, dataset_options={"limit": 200}, seed=3,
     )
+    assert resume or len(trained) == 6, "the progress of worker processes"
 """
 
 
