@@ -6,7 +6,7 @@ FILE holds inputs, weights and results of a program, in one of these forms, whic
 - one training step of the network to retrain of DARTS_V2 (``.npz``);
 - what P-DARTS drops after each stage, and what it derives (``.json``);
 - parameters and multiply-accumulates of networks to retrain (``.json``);
-- zero-cost scores of networks (``.json``), whose weights are in ``NAME_INDEX.npz`` beside it, or one of these.
+- what a module of the folder ``golden`` reads, such as the files of NAS-Bench-201 and of zero-cost scores.
 
 The README beside each file in the folders ``golden`` of the tests says what is in it. Sizes are read off the weights:
 channels, cells, nodes, classes, images and batches may be any. nasreg computes the same in float64, and each quantity
@@ -17,26 +17,28 @@ not, 2 where the file is none of these or lacks something.
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from pydantic import ValidationError
 
-from golden import zerocost
-from golden.check import TOLERANCE, Check, relative_error
+import golden
 from golden_files import (
     KEYS,
     Arrays,
     Case,
+    Check,
     Counts,
     Dropping,
     FileError,
     Stage,
     cell_nodes,
+    differing,
     named,
     network_size,
     parsed,
@@ -44,6 +46,7 @@ from golden_files import (
     program_name_of_kept,
     read,
     read_genotype,
+    relative_error,
 )
 from nasreg.errors import NasregError, UsageError
 
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from nasreg_darts.trainer import DartsTrainer
     from nasreg_pdarts.mutator import PdartsMutator
 
+TOLERANCE = 1e-9
 FINITE_DIFFERENCE_TOLERANCE = 1e-3
 """The program's central difference is noisy at the kinks of ReLU and max-pooling."""
 
@@ -87,17 +91,17 @@ def checks(path: Path) -> Iterator[Check]:
     """
     content = read(path)
     try:
+        for reader in readers():
+            if reader.recognises(content):
+                yield from reader.checks(content, path)
+                return
         if isinstance(content, Arrays):
-            if zerocost.is_network(content):
-                yield from zerocost.network_checks(content)
-            elif any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
+            if any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
                 yield from _search_step(content)
             elif "weight/classifier.weight" in content or {"x", "y"} & content.names:
                 yield from _retrain_step(content)
             else:
                 raise FileError("no array of it is of a search step of DARTS or of a network to retrain")
-        elif zerocost.is_scores(content):
-            yield from zerocost.score_checks(content, path)
         elif isinstance(content, dict) and "cases" in content:
             yield from _dropping(parsed(Dropping, content))
         elif isinstance(content, dict) and any(isinstance(each, dict) and "macs" in each for each in content.values()):
@@ -108,8 +112,10 @@ def checks(path: Path) -> Iterator[Check]:
         raise FileError(str(error)) from error
 
 
-def _differing(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
-    return sum(a != b for a, b in zip_longest(ours, theirs))
+def readers() -> Iterator[Any]:
+    """Yield the modules of the folder ``golden``, one for each program whose files have formats of their own."""
+    for module in pkgutil.iter_modules(golden.__path__):
+        yield importlib.import_module(f"golden.{module.name}")
 
 
 # One search step of DARTS
@@ -192,9 +198,9 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
     trainer = _trainer(step, options)
     for key in KEYS:
         ours = _edges(trainer.mutator.decide(step.space[key]))  # in the program's order, which no architecture has
-        yield Check(f"genotype.{key}", _differing(ours, step.genotype[key]), 0)
+        yield Check(f"genotype.{key}", differing(ours, step.genotype[key]), 0)
         concat = cast("CellSpec", step.space[key]).concat
-        yield Check(f"genotype.{key}_concat", _differing(concat, step.genotype[f"{key}_concat"]), 0)
+        yield Check(f"genotype.{key}_concat", differing(concat, step.genotype[f"{key}_concat"]), 0)
     yield check("train_logits", trainer.model(train[0]))
     gradients = trainer.gradients(train, list(trainer.weights.values()))
     yield check("train_loss", gradients.loss)
@@ -312,12 +318,12 @@ def _dropping(content: Dropping) -> Iterator[Check]:
             for key in KEYS:
                 kept = getattr(stage, f"kept_{key}")
                 left = _stage_mutator(stage, before).strongest(max(map(len, kept)))[key]
-                yield Check(f"{before}.kept_{key}", _differing([list(names) for names in left], kept), 0)
+                yield Check(f"{before}.kept_{key}", differing([list(names) for names in left], kept), 0)
         # After the last stage ``none`` goes first: what is left is what a cell that keeps all of its edges has.
         whole = _stage_mutator(last, place, all_edges=True).restricted(None)
         for key in KEYS:
             left_over = [[name] for name, _ in _edges(whole.decisions[key])]
-            yield Check(f"{place}.kept_{key}", _differing(left_over, getattr(last, f"kept_{key}")), 0)
+            yield Check(f"{place}.kept_{key}", differing(left_over, getattr(last, f"kept_{key}")), 0)
         mutator = _stage_mutator(last, place)
         genotypes = {"genotype_unrestricted": (None, case.genotype_unrestricted)} | {
             f"genotype_by_max_skips[{limit}]": (limit, genotype)
@@ -327,7 +333,7 @@ def _dropping(content: Dropping) -> Iterator[Check]:
             architecture = mutator.restricted(limit)
             for key in KEYS:
                 theirs = [list(edge) for edge in getattr(genotype, key)]
-                yield Check(f"cases[{number}].{name}.{key}", _differing(_edges(architecture.decisions[key]), theirs), 0)
+                yield Check(f"cases[{number}].{name}.{key}", differing(_edges(architecture.decisions[key]), theirs), 0)
         if case.skips_unrestricted is not None:
             skips = sum(name == "skip_connect" for name, _ in _edges(mutator.restricted(None).decisions["normal"]))
             yield Check(f"cases[{number}].skips_unrestricted", abs(skips - case.skips_unrestricted), 0)

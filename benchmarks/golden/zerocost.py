@@ -6,22 +6,21 @@ Scores are in a JSON file ``NAME.json``; the weights, inputs and some intermedia
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from golden.check import TOLERANCE, Check, relative_error
-from golden_files import Arrays, FileError, Strict, named, parsed, read
+from golden_files import Arrays, Check, FileError, Strict, differing, named, parsed, read, relative_error
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from golden.tiny_network import TinyNetwork
+    from tiny_network import TinyNetwork
 
+TOLERANCE = 1e-9
 GAMMA = 0.01
 """The share of the noise in the Zen-score where a file of arrays is given alone."""
 EIGENVALUE_TOLERANCE = 1e-7
@@ -49,27 +48,30 @@ class Scores(Strict):
     items: Annotated[list[Item], Field(min_length=1)]
 
 
-def is_scores(content: Any) -> bool:
-    """Return whether the content of a JSON file is of this form."""
+def recognises(content: Any) -> bool:
+    """Return whether a file is in one of these formats."""
+    if isinstance(content, Arrays):
+        return "naswot_K" in content
     return isinstance(content, dict) and {"items", "op_names"} <= content.keys()
 
 
-def is_network(arrays: Arrays) -> bool:
-    """Return whether arrays are those of one network."""
-    return "naswot_K" in arrays or bool(arrays.below("zen"))
-
-
-def score_checks(content: Any, path: Path) -> Iterator[Check]:
-    """Compare all scores of a file, and what is in the files beside it.
-
-    Args:
-        content: What is in it.
-        path: Where it is.
+def checks(content: Any, path: Path) -> Iterator[Check]:
+    """Compare nasreg with a file: all scores, or what is in the file of one network.
 
     Raises:
-        FileError: Something is missing or malformed.
+        FileError: Something in it, or in a file beside it, is missing or malformed.
     """
-    from golden.tiny_network import OPERATIONS
+    return _network_checks(content) if isinstance(content, Arrays) else _score_checks(content, path)
+
+
+def _network_checks(arrays: Arrays) -> Iterator[Check]:
+    network = _Network(arrays)
+    yield network.agreement_check()
+    yield from network.zen_checks(GAMMA)[1]
+
+
+def _score_checks(content: Any, path: Path) -> Iterator[Check]:
+    from tiny_network import OPERATIONS
 
     scores = parsed(Scores, content)
     if tuple(scores.op_names) != OPERATIONS:
@@ -85,17 +87,6 @@ def score_checks(content: Any, path: Path) -> Iterator[Check]:
     for item, network in zip(scores.items, networks, strict=True):
         for check in _item_checks(item, network):
             yield check._replace(name=f"items[{item.index}].{check.name}")
-
-
-def network_checks(arrays: Arrays) -> Iterator[Check]:
-    """Compare what is in the file of one network.
-
-    Raises:
-        FileError: Something is missing or malformed.
-    """
-    network = _Network(arrays)
-    yield network.agreement_check()
-    yield from network.zen_checks(GAMMA)[1]
 
 
 class _Network:
@@ -132,7 +123,7 @@ class _Network:
         self._agreement = arrays.tensor("naswot_K", (len(self.x), len(self.x)))
 
     def _empty(self) -> TinyNetwork:
-        from golden.tiny_network import TinyNetwork
+        from tiny_network import TinyNetwork
 
         return TinyNetwork(*self._size).double().train()
 
@@ -190,7 +181,7 @@ def _item_checks(item: Item, network: _Network) -> Iterator[Check]:
             continue
         layers = layer_scores(network.network(), name, network.x, network.y)
         if first:
-            yield Check("layers", _differing(list(layers), item.layers), 0)
+            yield Check("layers", differing(list(layers), item.layers), 0)
             first = False
         # Shares of both signs add up to much less than they are, such as plain's before BatchNorm.
         scale = _magnitude(network, layers) if name in ("plain", "grasp") else None
@@ -215,7 +206,3 @@ def _scalar_error(ours: float, theirs: float, scale: float | None = None) -> flo
     import torch
 
     return relative_error(ours, torch.tensor(theirs, dtype=torch.float64), scale)
-
-
-def _differing(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    return sum(a != b for a, b in zip_longest(ours, theirs))

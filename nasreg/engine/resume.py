@@ -124,7 +124,7 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
             "execution" if name in _EXECUTION else config.resume_kind(option.partition(".")[0]) if config else "result"
         )
         text = f"{name}={_text(new)} (was {_text(old)})"
-        if kind == "result" or (kind == "extends" and not new > old):
+        if kind == "result" or (kind == "extends" and not _is_larger(new, old)):
             refused.append(text)
         elif kind == "extends":
             extended.append(text)
@@ -142,6 +142,11 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
     notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
     return Changes(run, values, tuple(notices))
+
+
+def _is_larger(new: Any, old: Any) -> bool:
+    """Return whether a limit is larger than it was; None is no limit."""
+    return old is not None and (new is None or new > old)
 
 
 def _configs(run: ResolvedRun) -> dict[str, type[Config]]:

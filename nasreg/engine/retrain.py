@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object
+from nasreg.config.notation import architecture_text
 from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, resolve
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
@@ -27,7 +28,7 @@ from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import Architecture, RetrainSpec, genotype_text
+from nasreg.specs import Architecture, RetrainSpec
 from nasreg.specs.references import ObjectRef, RegisteredRef
 from nasreg.tasks import get_task
 from nasreg.trainers.config import RetrainConfig
@@ -233,7 +234,7 @@ class RetrainJob(Job):
     def begin(self, directory: RunDirectory) -> None:
         """Write the architecture, as JSON, as a genotype and as a picture."""
         plan = self.plan
-        genotype = genotype_text(plan.space, plan.architecture)
+        genotype = architecture_text(plan.space, plan.architecture, self.run.space.entry)
         if genotype:
             directory.write_text(files.GENOTYPE, genotype + "\n")
         directory.write_text(files.ARCHITECTURE, plan.architecture.to_json())

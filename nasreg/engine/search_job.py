@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from nasreg.config.notation import architecture_text
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
 from nasreg.networks.build import network_of_search
@@ -17,9 +17,13 @@ from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import AlgorithmSpec, Architecture, MetricSpec, RunSpec, SearchSpaceSpec, genotype_text
+from nasreg.specs import AlgorithmSpec, Architecture, Fact, MetricSpec, RunSpec, SearchSpaceSpec
+from nasreg.specs.base import resolve as resolve_reference
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 
 class SearchJob(Job):
@@ -64,7 +68,7 @@ class SearchJob(Job):
     def end(self, directory: RunDirectory) -> None:
         """Write the architecture, as JSON, as a genotype and as a picture."""
         architecture = self.trainer.mutator.architecture()
-        genotype = genotype_text(self.space, architecture)
+        genotype = architecture_text(self.space, architecture, self.run.space.entry)
         if genotype:
             directory.write_text(files.GENOTYPE, genotype + "\n")
         directory.write_text(files.ARCHITECTURE, architecture.to_json())
@@ -83,6 +87,11 @@ class SearchJob(Job):
         """The metric that trials are scored by, in a search that has trials."""
         return None
 
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What the evaluator knows of the result, in a search that has trials."""
+        return ()
+
     def result(self, records: Sequence[Mapping[str, Any]]) -> SearchResult:
         """Return the result, after the search."""
         architecture = self.trainer.mutator.architecture()
@@ -92,6 +101,7 @@ class SearchJob(Job):
             history=of_kind(records, "epoch"),
             trials=of_kind(records, "trial"),
             objective=self.objective,
+            facts=self.facts,
             run_dir=self.directory.path if self.directory else None,
             supernet=self.trainer.supernet(),
             source=self.run.space,
@@ -127,8 +137,16 @@ class OneShotJob(SearchJob):
             build_supernet=self._build_supernet,
             make_mutator=lambda space: make_mutator(space, run.mutator_config),
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
+            **self._diagnostics(),
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, run.trainer_config)
+
+    def _diagnostics(self) -> dict[str, Any]:
+        """Return the argument of the context with the figures that the space has of its architectures."""
+        entry = self.run.space.entry
+        if entry is None or entry.diagnostics is None:
+            return {}
+        return {"diagnostics": resolve_reference(entry.diagnostics, f"space {entry.name!r}")(self.spec, self.space)}
 
     def _build_supernet(self, **capabilities: Any) -> nn.Module:
         known = self.run.space.capabilities

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nasreg.config.lookup import find_space
+from nasreg.config.notation import architecture_from_text, noted_spaces
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
@@ -22,7 +23,6 @@ from nasreg.specs import (
     CellSpec,
     DataInfo,
     SearchSpaceSpec,
-    genotype_architecture,
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
@@ -43,7 +43,7 @@ class ArchitectureRef:
     """Options of the space that it was searched with."""
     architecture: Architecture | None
     genotype: str | None
-    """The text of a genotype, from which the architecture follows once the space is known."""
+    """A genotype, or a text in the notation of the space: the architecture follows once the space is known."""
     run: RunDirectory | None = None
 
     def resolve(self, space: SearchSpaceSpec) -> Architecture:
@@ -53,7 +53,7 @@ class ArchitectureRef:
             ArchitectureError: It does not belong to the space.
         """
         if self.architecture is None:
-            return genotype_architecture(space, self.genotype or "", self.title)
+            return architecture_from_text(space, self.genotype or "", self.space.entry, self.title)
         space.validate(self.architecture)
         return self.architecture
 
@@ -64,8 +64,8 @@ def find_architecture(
     """Find an architecture.
 
     Args:
-        source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
-            a file of it (``.txt``), or an ``Architecture``.
+        source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype or
+            one in the notation of its space, or a file of it (``.txt``), or an ``Architecture``.
         space: Reference to its space, if the source does not say; by default the registered space that it fits.
         registry: Where names are looked up; by default what is installed.
 
@@ -90,6 +90,8 @@ def find_architecture(
 def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
     if "Genotype(" in text:
         return _of_genotype("the genotype", text, space, registry)
+    if noted_spaces(registry, text):
+        return _of_notation(text, text, space, registry)
     path = Path(text)
     if not os.path.exists(path):  # Path.exists() raises for a name that is too long
         if path.suffix == ".json":
@@ -100,7 +102,9 @@ def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
     if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
         return _of_run(path, registry)
     if path.suffix == ".txt":
-        return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space, registry)
+        content = path.read_text(encoding="utf-8", errors="replace")
+        of_text = _of_notation if noted_spaces(registry, content) else _of_genotype
+        return of_text(text, content, space, registry)
     return _of_architecture(text, Architecture.load(path), space, registry)
 
 
@@ -137,6 +141,21 @@ def _of_architecture(title: str, architecture: Architecture, space: str | None, 
 
 def _validates(architecture: Architecture) -> Callable[[SearchSpaceSpec], bool]:
     return lambda space: space.fingerprint == architecture.fingerprint
+
+
+def _of_notation(title: str, text: str, space: str | None, registry: Registry) -> ArchitectureRef:
+    names = noted_spaces(registry, text) if space is None else [space]
+    if len(names) > 1:
+        raise ConfigError(
+            f"{title} may be in the notation of several search spaces: name one with --space (from Python space=...):"
+            f" {', '.join(names)}"
+        )
+    source = find_space(registry, names[0])
+    if source.entry is None or source.entry.notation is None or not source.entry.notation.matches(text):
+        raise ConfigError(f"{title} is not in a notation of the search space {source.reference.text!r}")
+    found = ArchitectureRef(title, source, {}, None, text.strip())
+    found.resolve(_default_space(source))  # a malformed text is refused at once
+    return found
 
 
 def _of_genotype(title: str, text: str, space: str | None, registry: Registry) -> ArchitectureRef:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from nasreg.specs.data import DataInfo
     from nasreg.specs.domains import Step
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
-    from nasreg.specs.metrics import MetricSpec
+    from nasreg.specs.metrics import Fact, MetricSpec
+    from nasreg.specs.notation import Notation
     from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
     from nasreg.specs.retrain import RetrainSpec
     from nasreg.specs.run import RunSpec, Selection
@@ -69,7 +70,8 @@ _HOMES = {
     "data": ("DataInfo",),
     "domains": ("Step",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
-    "metrics": ("MetricSpec",),
+    "metrics": ("Fact", "MetricSpec"),
+    "notation": ("Notation",),
     "plugin": ("OLDEST_PLUGIN_API", "PLUGIN_API", "PluginInfo"),
     "retrain": ("RetrainSpec",),
     "run": ("RunSpec", "Selection"),
@@ -110,12 +112,14 @@ __all__ = [
     "Edge",
     "EvaluatorConfig",
     "EvaluatorSpec",
+    "Fact",
     "GenotypeEntry",
     "InputChoiceSpec",
     "InputDecision",
     "LayerChoiceSpec",
     "MetricSpec",
     "MutatorSpec",
+    "Notation",
     "PluginInfo",
     "Preset",
     "Proposal",
