@@ -20,7 +20,9 @@ class ZeroCostConfig(EvaluatorConfig):
 
     measure: MeasureName = Field(default="synflow", description="what proposals are scored by; higher is better")
     metrics: Annotated[tuple[MeasureName, ...], BeforeValidator(_names)] = Field(
-        default=(), description="further measures, recorded beside the score and with no influence on the search"
+        default=(),
+        description="further measures, recorded beside the score and with no influence on the search; one that does not"
+        " exist for a network is recorded as null",
     )
     batch_size: int = Field(
         default=64, ge=2, description="images, the same for all proposals, for the measures that need images"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -11,9 +12,11 @@ from torch import Tensor
 from nasreg.errors import ConfigError
 from nasreg.evaluators import Evaluator
 from nasreg.evaluators.base import EvaluatorContext
+from nasreg.events import Notice
 from nasreg.specs import MetricSpec, Proposal, Score
 from nasreg_zerocost.catalog import MEASURES, MeasureName, needs_images
 from nasreg_zerocost.config import ZeroCostConfig
+from nasreg_zerocost.layers import ScoreError
 from nasreg_zerocost.scores import score
 
 
@@ -30,6 +33,7 @@ class ZeroCostEvaluator(Evaluator):
 
     def __init__(self, context: EvaluatorContext, config: ZeroCostConfig) -> None:
         super().__init__(context, config)
+        self._reported: set[MeasureName] = set()
         if context.data is not None and not len(context.data.splits[config.split]):
             raise ConfigError(
                 f"the {config.split} split, which evaluator.split names, is empty: set dataset.validation_fraction"
@@ -63,7 +67,7 @@ class ZeroCostEvaluator(Evaluator):
         """Return the measures of the network of a proposal.
 
         Raises:
-            ScoreError: It has no such measure, or one that is not finite.
+            ScoreError: The measure that proposals are scored by does not exist for it, or is not finite.
         """
         context, config = self.context, self.config
         images, labels = self._batch
@@ -71,11 +75,26 @@ class ZeroCostEvaluator(Evaluator):
         zen = {"batch_size": config.zen_batch_size, "repeats": config.zen_repeats, "gamma": config.zen_gamma}
         values = {}
         for name in config.measures:
-            with torch.random.fork_rng([context.device] if context.device.type == "cuda" else []):
-                options = zen if name == "zen" else {}
-                values[name] = score(network, name, images, labels, loss=context.task.loss, **options)
+            options = zen if name == "zen" else {}
+            try:
+                # each starts with the same random numbers, whatever else is measured
+                with torch.random.fork_rng([context.device] if context.device.type == "cuda" else []):
+                    values[name] = score(network, name, images, labels, loss=context.task.loss, **options)
+            except ScoreError as error:
+                if name == config.measure:
+                    raise
+                values[name] = math.nan
+                self._report(proposal, name, error)
         value = values.pop(config.measure)
         return self.score(value, **values)
+
+    def _report(self, proposal: Proposal, name: MeasureName, error: ScoreError) -> None:
+        """Say, the first time, that a measure that is only recorded has no value."""
+        if name not in self._reported:
+            self._reported.add(name)
+            self.context.emit(
+                Notice(f"trial {proposal.id} has no {name}: {error}; later trials without it are not reported")
+            )
 
 
 def _metric(name: MeasureName) -> MetricSpec:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, TensorDataset
 import forked
 import nasreg
 from nasreg.errors import ConfigError, DataError, TrainingError
+from nasreg.events import Notice
 from nasreg.nn import LayerChoice
 from nasreg.testing import toy_images
 from nasreg_zerocost import score
@@ -106,6 +107,18 @@ def test_a_network_without_such_a_score_is_a_failed_trial():
         assert by_choice[name]["status"] == "failed"
         assert by_choice[name]["reason"] == "the network has no ReLU: choose another measure"
     assert all(trial["status"] == "done" for trial in search({"measure": "grasp"}, Smooth).trials)
+
+
+def test_a_further_measure_that_does_not_exist_is_recorded_as_null(tmp_path):
+    notices = []
+    callbacks = [lambda event: notices.append(event.message) if isinstance(event, Notice) else None]
+    options = {"measure": "grad_norm", "metrics": ["naswot", "snip"]}
+    trials = search(options, Smooth, out=tmp_path / "run", callbacks=callbacks).trials
+    assert {trial["status"] for trial in trials} <= {"done", "rejected"}
+    assert [trial["metrics"]["naswot"] for trial in trials if trial["status"] == "done"] == [None, None, None]
+    assert all(trial["metrics"]["snip"] > 0 for trial in trials if trial["status"] == "done")
+    [notice] = (notice for notice in notices if "naswot" in notice)
+    assert notice.startswith("trial 1 has no naswot: ")
 
 
 class Broken(nn.Module):
