@@ -1,8 +1,8 @@
 """Which zero-cost score ranks architectures as their training does: ``python benchmarks/zero_cost.py``.
 
 Random architectures of NAS-Bench-201 get all measures of ``nasreg_zerocost``, on small networks, and their accuracy
-from the table. A line for each measure: Spearman's correlation between both over the architectures, its absolute value, and
-over how many it was computed; the number of parameters and of multiply-accumulates are what a score has to beat.
+from the table. A line for each measure: Spearman's correlation between both over the architectures, its absolute value,
+and over how many it was computed; the number of parameters and of multiply-accumulates are what a score has to beat.
 
 The images are those of ``--dataset``, which may be others than those that the table is about (``--table``): the digits
 need no download. Published figures take CIFAR's own images and networks of 16 channels and five cells a stage.
@@ -29,14 +29,14 @@ BASELINES = ("parameters", "macs")
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architectures", type=int, default=300)
+    parser.add_argument("--architectures", type=int, default=300, help="how many are drawn")
     parser.add_argument("--table", default="cifar10", help="data set of the accuracies")
     parser.add_argument("--dataset", default="digits", help="data set of the images")
-    parser.add_argument("--image-size", type=int, default=16)
-    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=16, help="side of the images, in pixels")
+    parser.add_argument("--channels", type=int, default=8, help="channels of the first stage")
     parser.add_argument("--cells", type=int, default=1, help="cells in each of the three stages")
     parser.add_argument("--batch", type=int, default=32, help="images")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of architectures, weights and batch")
     options = parser.parse_args()
 
     accuracies = {key(trial): trial["score"] for trial in trials(options, "nasbench201", {"dataset": options.table})}
