@@ -6,7 +6,6 @@ In the records epochs and steps count from 1, as in everything that a user reads
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +25,7 @@ from nasreg.events import (
     StepEnded,
     TrialEnded,
 )
+from nasreg.runs.finite import finite
 from nasreg.runs.trials import trial_record
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class JsonLines:
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
 
     def _write(self, **values: Any) -> None:
-        self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")
+        self._file.write(json.dumps(finite(values), allow_nan=False).encode() + b"\n")
 
     def position(self) -> int:
         """Flush the file to disk and return its size, which a checkpoint stores."""
@@ -123,15 +123,6 @@ class JsonLines:
             raise RunDirectoryError(f"{self._path} lost lines since the last checkpoint: the run cannot be resumed")
         self._file.truncate(position)
         self._file.seek(position)
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON cannot represent (infinite or not a number) by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

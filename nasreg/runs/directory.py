@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from nasreg.errors import RunDirectoryError
 from nasreg.runs import files
+from nasreg.runs.finite import finite
 from nasreg.runs.trials import read_trials
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.metrics import Fact, MetricSpec
@@ -128,8 +129,8 @@ class RunDirectory:
         return self.path / name
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a JSON file of the run atomically."""
-        return self.write_text(name, json.dumps(value, indent=2) + "\n")
+        """Write a JSON file of the run atomically; a number that is not finite is null."""
+        return self.write_text(name, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
     def read_text(self, name: str) -> str:
         """Read a file of the run.
