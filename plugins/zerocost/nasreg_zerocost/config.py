@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from nasreg.specs import EvaluatorConfig
-from nasreg.specs.algorithm import Need, Split
+from nasreg.specs import EvaluatorConfig, Need, Split
 from nasreg_zerocost.catalog import MeasureName, needs_images
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
-from nasreg.networks.profile import count_macs
-from nasreg.nn.parameters import parameter_count
+from nasreg.nn import parameter_count
 from nasreg_zerocost.layers import LayerScores, by_layer, gradients, main_output, weights_of
 
 
@@ -50,10 +50,10 @@ def parameters(network: nn.Module) -> float:
 
 def macs(network: nn.Module, shape: Sequence[int]) -> float:
     """Return the multiply-accumulates of convolutions and matrix products for one image of a shape ``(C, H, W)``."""
-    network.eval()
-    return float(
-        count_macs(lambda: network(torch.zeros(1, *shape, dtype=dtype_of(network), device=device_of(network))))
-    )
+    image = torch.zeros(1, *shape, dtype=dtype_of(network), device=device_of(network))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(image)
+    return float(counter.get_total_flops() // 2)  # an addition and a multiplication each
 
 
 def remove_batch_norm(network: nn.Module) -> None:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from nasreg.errors import ConfigError
-from nasreg.evaluators import Evaluator
-from nasreg.evaluators.base import EvaluatorContext
+from nasreg.evaluators import Evaluator, EvaluatorContext
 from nasreg.events import Notice
 from nasreg.specs import MetricSpec, Proposal, Score
 from nasreg_zerocost.catalog import MEASURES, MeasureName, needs_images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasreg.errors import UnknownNameError, UsageError, did_you_mean
-from nasreg.specs.base import resolve
 from nasreg_zerocost.catalog import MEASURES, Measure, MeasureName
 from nasreg_zerocost.layers import Loss, ScoreError
 
@@ -106,7 +106,7 @@ def _compute(
         }
         needed = by_need[measure.needs]
     with torch.enable_grad():
-        value: Mapping[str, Tensor] | float = resolve(measure.function, f"measure {name!r}")(
+        value: Mapping[str, Tensor] | float = pkgutil.resolve_name(measure.function)(
             copy.deepcopy(network).train(), *needed, **options
         )
     return value
