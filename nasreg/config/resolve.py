@@ -50,6 +50,8 @@ class ArchitectureOrigin(NamedTuple):
     architecture: Architecture
     options: Mapping[str, Any]
     """Options of the space that it was searched with."""
+    dataset: Mapping[str, Any] = {}
+    """The data set of the search by name, with the options that decide which images its test split has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,8 @@ class RunRequest:
         space: Reference to a space, or its source; the algorithm's default where None.
         dataset: Reference to a data set, ``folder:PATH``, or its source; ``digits`` where None.
         evaluator: Name of the evaluator of a multi-trial algorithm; the algorithm's own where None, else the space's.
-        preset: Name of a preset, or of the recipe of a retraining; by default the one that the data set names, else the
-            algorithm's.
+        preset: Name of a preset, or of the recipe of a retraining; by default the one that the space names, else that
+            which the data set names, else the algorithm's.
         config: A YAML file, or its content: a spec of which any part may be missing.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"`` or ``"seed=3"``; VALUE is YAML.
         options: Section (``space``, ``dataset``, ``evaluator``, ``mutator``, ``trainer``) -> its options.
@@ -126,8 +128,11 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     dataset, is_dataset = _chosen_dataset(registry, request.dataset, layers)
     preferred = dataset.default_preset
     asked = last(layers, form.preset_key)
-    own = preferred if asked is None and preferred in form.presets() else None
-    preset_name = str((own or form.default_preset) if asked is None else asked)
+    of_space = space.entry.default_preset if asked is None and space.entry is not None else None
+    if of_space not in form.presets():
+        of_space = None
+    own = preferred if asked is None and of_space is None and preferred in form.presets() else None
+    preset_name = str((of_space or own or form.default_preset) if asked is None else asked)
     preset = form.preset(preset_name)
     evaluator, evaluator_name, is_evaluator = _chosen_evaluator(registry, layers, form, space)
     layers = [*form.weakest, _preset_layer(form, preset_name, preset, space), *layers]
@@ -288,7 +293,11 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         default_evaluator=None,
         names_evaluator=False,
         fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
-        weakest=[make_layer(origin.title, {"space": origin.options}, tuple(RetrainSpec.model_fields))],
+        weakest=[
+            make_layer(
+                origin.title, {"space": origin.options, "dataset": origin.dataset}, tuple(RetrainSpec.model_fields)
+            )
+        ],
     )
 
 

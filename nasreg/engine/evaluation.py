@@ -98,7 +98,8 @@ class EvaluationPlan:
         from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
 
         config = parse(self.dataset_source.config, self.spec.dataset.options, "dataset")
-        return RunData(self.dataset_source.load(config), config, self.spec.seed, device)
+        failures = [] if self.directory is None else RunDirectory(self.directory).unreadable
+        return RunData(self.dataset_source.load(config), config, self.spec.seed, device, failures=failures)
 
     def pickled(self) -> bytes:
         """Return the plan for another process.

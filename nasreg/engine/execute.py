@@ -20,7 +20,7 @@ from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -170,8 +170,11 @@ def execute(
         from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
 
         bundle = run.dataset.load(run.dataset_config)
-        data = RunData(bundle, run.dataset_config, spec.seed, device, test=job_class.needs_test_set)
+        failures = directory.unreadable if directory is not None and resume else []
+        needs_test = job_class.needs_test_set
+        data = RunData(bundle, run.dataset_config, spec.seed, device, test=needs_test, failures=failures)
     job = job_class(run, registry, data, directory, **(options or {}))
+    job.notices += [] if data is None else data.notices
     described = {"fingerprint": None} if data is None else data.describe()
     if directory is None:
         records: list[dict[str, Any]] = []
@@ -229,9 +232,17 @@ def _recording(
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
             directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            _record_unreadable(directory, error)
             if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
                 _report(job.trainer, directory)
             raise
+
+
+def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
+    """Record a sample that cannot be read: the run can be resumed after its file was removed."""
+    if isinstance(error, SampleError):
+        failure = {name: getattr(error, name) for name in ("part", "index", "label", "total", "path")}
+        directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from nasreg.config.layers import settings_layer
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.config.sources import DatasetSource, SpaceSource
+from nasreg.data.identity import changed_data
 from nasreg.errors import ConfigError, RunDirectoryError
 from nasreg.registry import Registry
 from nasreg.runs import files
@@ -44,9 +45,10 @@ class Changes:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
-        if directory.read_json(files.DATA)["fingerprint"] != data["fingerprint"]:
+        reason = changed_data(directory.read_json(files.DATA), data)
+        if reason is not None:
             raise RunDirectoryError(
-                f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started:"
+                f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started{reason}:"
                 " restore the same images, or start a new run"
             )
         if self.values:

@@ -17,7 +17,8 @@ from nasreg.events import Callback
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import RetrainSpec
+from nasreg.specs import RetrainSpec, RunSpec
+from nasreg.specs.base import parse
 from nasreg.tasks import get_task
 
 
@@ -102,12 +103,14 @@ def repeat(
         on_result: Called with each seed and its result.
 
     Raises:
+        ConfigError: A seed is out of range.
         RunDirectoryError: ``out`` holds something else.
         NasregError: As ``retrain``.
     """
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     registry, folder = registry or default_registry(), Path(out).absolute()
+    specs = [_with_seed(run.spec, seed) for seed in seeds]
     directory = RunDirectory(folder)
     request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
     if not (folder / files.REPEATS).exists():
@@ -117,11 +120,11 @@ def repeat(
     elif directory.read_json(files.REPEATS) != request:
         raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
     metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
-    for seed in seeds:
+    for seed, spec in zip(seeds, specs, strict=True):
         place = folder / files.seed_directory(seed)
         begun = (place / files.RUN).exists()
         if not begun or RunDirectory(place).status["state"] != "done":
-            one = replace(run, spec=run.spec.model_copy(update={"seed": seed}))
+            one = replace(run, spec=spec)
             if begun:
                 one = resumed_run(registry, RunDirectory(place), space=run.space, dataset=run.dataset)
             result = run_retrain(one, registry=registry, out=place, resume=begun, callbacks=callbacks)
@@ -132,6 +135,10 @@ def repeat(
     summary = {"seeds": list(seeds), metric: scores, "mean": repeated.mean, "std": repeated.std}
     directory.write_json(files.SUMMARY, summary)
     return repeated
+
+
+def _with_seed(spec: RunSpec | RetrainSpec, seed: int) -> RunSpec | RetrainSpec:
+    return parse(type(spec), {**spec.model_dump(mode="json"), "seed": seed}, "")
 
 
 def resume_repeats(

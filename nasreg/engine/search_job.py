@@ -9,6 +9,7 @@ from torch import nn
 
 from nasreg.config.notation import architecture_text
 from nasreg.config.resolve import ResolvedRun
+from nasreg.data.config import TEST_FRACTION_HINT
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
 from nasreg.networks.build import network_of_search
@@ -19,6 +20,7 @@ from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import AlgorithmSpec, Architecture, Fact, MetricSpec, RunSpec, SearchSpaceSpec
 from nasreg.specs.base import resolve as resolve_reference
+from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
 
@@ -40,6 +42,12 @@ class SearchJob(Job):
         self.algorithm = registry.algorithm(self.spec.algorithm)
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
+        # Data from Python are given to the retraining anew, and may have a test set then.
+        if data is not None and not data.has_test and not isinstance(run.dataset.reference, ObjectRef):
+            self.notices.append(
+                f"data set {run.spec.dataset.title!r} has no test set, so that the network found cannot be measured"
+                f" after its retraining: {TEST_FRACTION_HINT}"
+            )
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:

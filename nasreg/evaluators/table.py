@@ -142,23 +142,24 @@ class TableEvaluator(Evaluator):
         return self.table.columns[self.objective.name]
 
     @cached_property
-    def _scores(self) -> list[Score | None]:
-        """The score of each row; None where it has none."""
-        names = [metric.name for metric in self._column_metrics]
-        columns = [self.table.columns[name].tolist() for name in names]
+    def _measured(self) -> list[tuple[str, Column]]:
+        """Name and column of each metric."""
+        measured = [(metric.name, self.table.columns[metric.name]) for metric in self._column_metrics]
         if self.seconds_column is not None:
-            names.append(SIMULATED_SECONDS.name)
-            columns.append((self.seconds_share * self.table.columns[self.seconds_column]).tolist())
-        better = self.higher_is_better
-        return [
-            Score(value, dict(zip(names, row, strict=True)), better) if math.isfinite(value) else None
-            for value, *row in zip(self._values.tolist(), *columns, strict=True)
-        ]
+            measured.append((SIMULATED_SECONDS.name, self.seconds_share * self.table.columns[self.seconds_column]))
+        return measured
 
     def lookup(self, architecture: Architecture) -> Score | None:
         """Return the score that the table has for an architecture, or None."""
         row = self.table.row(self.key(architecture))
-        return None if row is None else self._scores[row]
+        if row is None or not math.isfinite(self._values[row]):
+            return None
+        metrics = {name: value for name, column in self._measured if math.isfinite(value := column.item(row))}
+        return Score(self._values.item(row), metrics, self._higher_is_better)
+
+    @cached_property
+    def _higher_is_better(self) -> bool:
+        return self.higher_is_better
 
     def check(self, architecture: Architecture) -> None:
         """Check that the table has a row for an architecture.

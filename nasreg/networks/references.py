@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import to_jsonable_python
 
 from nasreg.config.lookup import find_space
 from nasreg.config.notation import architecture_from_text, noted_spaces
@@ -196,22 +198,20 @@ def _fitting(title: str, registry: Registry, fits: Callable[[SearchSpaceSpec], b
     return found[0]
 
 
-_default_spaces: dict[int, tuple[SpaceEntry, SearchSpaceSpec]] = {}
-"""Identity of a registered space -> its entry, which keeps the identity its own, and its default choices."""
-
-
 def _default_space(source: SpaceSource) -> SearchSpaceSpec:
-    """Return the choices of a space with its default options; a registered one is built once in a process."""
-    entry = source.entry
-    if entry is None:
-        return describe_space(source, {})
-    if id(entry) not in _default_spaces:
-        _default_spaces[id(entry)] = entry, describe_space(source, {})
-    return _default_spaces[id(entry)][1]
+    """Return the choices of a space with its default options."""
+    return describe_space(source, {})
+
+
+MAX_DESCRIBED = 64
+"""Registered spaces that a process remembers the choices of."""
+
+_described: dict[tuple[int, str, DataInfo], tuple[SpaceEntry, SearchSpaceSpec]] = {}
+"""Identity of an entry, options as JSON, images -> the entry, which keeps the identity its own, and the choices."""
 
 
 def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataInfo = EXAMPLE_INFO) -> SearchSpaceSpec:
-    """Return the choices of a space.
+    """Return the choices of a space; a registered one is built once in a process for the same options and images.
 
     Args:
         source: The space.
@@ -221,7 +221,18 @@ def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataIn
     Raises:
         NasregError: As ``SpaceSource.build``, or the space has no choice.
     """
-    # Registered spaces are built without memory and time; the user's own code may not be written for that.
-    device = "meta" if source.entry else "cpu"
+    entry = source.entry
+    if entry is None:
+        return _extracted(source, options, info, "cpu")
+    key = id(entry), json.dumps(to_jsonable_python(options), sort_keys=True), info
+    if key not in _described:
+        if len(_described) >= MAX_DESCRIBED:
+            _described.clear()
+        # without memory and time; the user's own code may not be written for that
+        _described[key] = entry, _extracted(source, options, info, "meta")
+    return _described[key][1]
+
+
+def _extracted(source: SpaceSource, options: Mapping[str, Any], info: DataInfo, device: str) -> SearchSpaceSpec:
     with torch.random.fork_rng(), torch.device(device):
         return extract_space(source.build(info, options))

@@ -237,6 +237,11 @@ class SpaceEntry(_Entry):
         description="evaluator of a multi-trial search of this space, where neither the user nor the algorithm names"
         " one",
     )
+    default_preset: RegistryName | None = Field(
+        default=None,
+        description="preset used with this space where none is named and the algorithm has it, such as the published"
+        " budget of a benchmark",
+    )
     diagnostics: Reference | None = Field(
         default=None,
         description="'package.module:name' of a function (run: RunSpec, space: SearchSpaceSpec) -> (architecture ->"

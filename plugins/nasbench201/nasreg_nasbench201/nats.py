@@ -51,7 +51,9 @@ def nats_table(path: Path, dataset: str, epochs: int) -> Table:
     if epochs not in EPOCHS:
         raise ConfigError(f"evaluator.epochs: NATS-Bench has results after 12 and 200 epochs, not after {epochs}")
     kind = f"nats-bench-{dataset}-{epochs}-1.npz"
-    return Table.load(cached_file(path, kind, partial(_convert, path, dataset, epochs)))
+    from nasreg_nasbench201.table import loaded
+
+    return loaded(cached_file(path, kind, partial(_convert, path, dataset, epochs)))
 
 
 def _convert(path: Path, dataset: str, epochs: int, file: IO[bytes]) -> None:

@@ -38,6 +38,7 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:
                 parser="nasreg_nasbench201.strings:parse_string",
             ),
             evaluator="nasbench201",
+            default_preset="nasbench201",
             diagnostics="nasreg_nasbench201.callback:diagnostics",
         )
     ]

@@ -8,6 +8,7 @@ of one batch, and with NATS-Bench ``test_accuracy`` (after 200 epochs).
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
@@ -66,7 +67,13 @@ def find_table(dataset: str, epochs: int, path: str | None) -> Table:
             f" {epochs}: set evaluator.path to files of NATS-Bench, which have those after 12, too"
         )
     source = given or _simple_file(dataset)
-    return Table.load(cached_file(source, "nasbench201-1.npz", partial(_convert, source)))
+    return loaded(cached_file(source, "nasbench201-1.npz", partial(_convert, source)))
+
+
+@functools.lru_cache(maxsize=8)
+def loaded(path: Path) -> Table:
+    """Return a table in the cache, which is read once in a process: another content has another name."""
+    return Table.load(path)
 
 
 def _simple_file(dataset: str) -> Path:
