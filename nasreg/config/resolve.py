@@ -105,6 +105,8 @@ class ResolvedRun:
     """The preset or recipe, if nobody but the data set named it."""
     evaluator: EvaluatorSpec | None = None
     """The evaluator of a multi-trial search; None otherwise."""
+    evaluator_config: Config | None = None
+    """Its options."""
 
 
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
@@ -147,7 +149,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     for section, config in classes.items():
         values, sources = merge(layers, section, chosen.get(section, bool))
         configs[section] = parse(config, values, section, sources)
-    splits = {*form.splits, *(evaluator.splits if evaluator is not None else ())}
+    splits = {*form.splits, *(evaluator.splits_with(configs["evaluator"]) if evaluator is not None else ())}
     dataset_config = cast("DatasetConfig", configs["dataset"]).with_splits(splits, form.title)
     configs["dataset"] = dataset_config
 
@@ -165,7 +167,17 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")
-    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own, evaluator)
+    return ResolvedRun(
+        spec,
+        space,
+        dataset,
+        dataset_config,
+        configs["trainer"],
+        mutator,
+        own,
+        evaluator,
+        configs.get("evaluator"),
+    )
 
 
 def load_resolved(
@@ -194,10 +206,11 @@ def load_resolved(
     trainer: type[Config] = RetrainConfig
     mutator: Config | None = None
     evaluator: EvaluatorSpec | None = None
+    evaluator_config: Config | None = None
     if isinstance(spec, RunSpec):
         if spec.evaluator is not None:
             evaluator = registry.evaluator(spec.evaluator.name)
-            parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
+            evaluator_config = parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
         algorithm = registry.algorithm(spec.algorithm)
         trainer = algorithm.trainer.load_config()
         mutator = parse(algorithm.mutator.load_config(), spec.mutator, "mutator")
@@ -209,6 +222,7 @@ def load_resolved(
         parse(trainer, spec.trainer, "trainer"),
         mutator,
         evaluator=evaluator,
+        evaluator_config=evaluator_config,
     )
 
 

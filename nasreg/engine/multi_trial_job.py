@@ -97,8 +97,8 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
-        """Return whether the evaluator needs the data."""
-        return "data" in _evaluator(run).needs
+        """Return whether the evaluator needs the data with these options."""
+        return run.evaluator_config is not None and "data" in _evaluator(run).needs_with(run.evaluator_config)
 
     @classmethod
     def measures_cost(cls, run: ResolvedRun) -> bool:

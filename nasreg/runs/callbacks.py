@@ -6,7 +6,6 @@ In the records epochs and steps count from 1, as in everything that a user reads
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from nasreg.events import (
 )
 from nasreg.runs.trials import trial_record
 from nasreg.runs.writing import LineFile
+from nasreg.specs.finite import finite
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -101,7 +101,7 @@ class JsonLines:
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
 
     def _write(self, **values: Any) -> None:
-        self._file.append(json.dumps(_finite(values), allow_nan=False).encode())
+        self._file.append(json.dumps(finite(values), allow_nan=False).encode())
 
     def position(self) -> int:
         """Flush the file to disk and return its size, which a checkpoint stores.
@@ -126,15 +126,6 @@ class JsonLines:
                 f"{self._file.path} lost lines since the last checkpoint: the run cannot be resumed"
             )
         self._file.truncate(position)
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON cannot represent (infinite or not a number) by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

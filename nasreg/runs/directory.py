@@ -19,6 +19,7 @@ from nasreg.runs import files
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.finite import finite
 from nasreg.specs.metrics import Fact, MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec, load_yaml
@@ -167,8 +168,8 @@ class RunDirectory:
         return self.path / name
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a JSON file of the run atomically."""
-        return self.write_text(name, json.dumps(value, indent=2) + "\n")
+        """Write a JSON file of the run atomically; a number that is not finite is null."""
+        return self.write_text(name, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
     def read_text(self, name: str) -> str:
         """Read a file of the run.
