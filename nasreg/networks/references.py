@@ -12,11 +12,11 @@ import torch
 
 from nasreg.config.lookup import find_space
 from nasreg.config.sources import SpaceSource
-from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
+from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory
+from nasreg.runs.directory import RunDirectory, architecture_in_run, run_of_file
 from nasreg.specs import (
     Architecture,
     CellSpec,
@@ -26,10 +26,13 @@ from nasreg.specs import (
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
-from nasreg.specs.genotype import genotype_cells
+from nasreg.specs.genotype import LONGEST, genotype_cells, holds_genotype
 
 EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=("0", "1"))
 """Shape of the images where it does not matter: which architecture a genotype describes does not depend on it."""
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".onnx")
+"""Suffixes of files with weights, which are often given in place of an architecture."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def find_architecture(
 
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
-            a file of it (``.txt``), or an ``Architecture``.
+            a text file with one, such as a log, or an ``Architecture``.
         space: Reference to its space, if the source does not say; by default the registered space that it fits.
         registry: Where names are looked up; by default what is installed.
 
@@ -88,8 +91,10 @@ def find_architecture(
 
 
 def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
-    if "Genotype(" in text:
+    if holds_genotype(text):
         return _of_genotype("the genotype", text, space, registry)
+    if not text:
+        raise UsageError("the architecture is an empty text: give a run directory, a file or the name of a genotype")
     path = Path(text)
     if not os.path.exists(path):  # Path.exists() raises for a name that is too long
         if path.suffix == ".json":
@@ -97,21 +102,27 @@ def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
         if len(path.parts) > 1 and not _is_published(text, registry):
             raise RunDirectoryError(f"there is no run directory or file {path}")
         return _published(text, registry)
-    if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
-        return _of_run(path, registry)
-    if path.suffix == ".txt":
-        return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space, registry)
+    if path.suffix in WEIGHT_SUFFIXES:
+        raise ArchitectureError(
+            f"{path} has the weights of a network, not an architecture: give the run directory of its training"
+        )
+    directory = RunDirectory(path) if path.is_dir() else run_of_file(path)
+    if directory is not None:
+        selection = directory.spec.space
+        source = find_space(registry, selection.name, directory.import_path)
+        return ArchitectureRef(text, source, selection.options, architecture_in_run(directory, path), None, directory)
+    if path.suffix != ".json":
+        return _of_genotype(text, _beginning(path), space, registry)
     return _of_architecture(text, Architecture.load(path), space, registry)
 
 
-def _of_run(path: Path, registry: Registry) -> ArchitectureRef:
-    directory = RunDirectory(path if path.is_dir() else path.parent)
-    # genotype.txt in a run says the same as its architecture.json
-    whole = path.is_dir() or path.suffix != ".json"
-    architecture = directory.architecture if whole else Architecture.load(path)
-    selection = directory.spec.space
-    source = find_space(registry, selection.name, directory.import_path)
-    return ArchitectureRef(str(path), source, selection.options, architecture, None, directory)
+def _beginning(path: Path) -> str:
+    """Return a text file as far as a genotype is read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST + 1)
+    except OSError as error:
+        raise ArchitectureError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _is_published(name: str, registry: Registry) -> bool:
