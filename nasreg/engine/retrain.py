@@ -20,7 +20,7 @@ from nasreg.engine.execute import Job, draw, execute
 from nasreg.engine.search_result import SearchResult
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
-from nasreg.networks.inputs import input_of
+from nasreg.networks.inputs import input_of, input_spec
 from nasreg.networks.references import EXAMPLE_INFO, ArchitectureRef, find_architecture
 from nasreg.networks.weights import network_manifest, save_network
 from nasreg.registry import Registry, default_registry
@@ -145,7 +145,23 @@ def resolve_retrain(
         seed=seed,
         device=device,
     )
-    return resolve(registry, request)
+    run = resolve(registry, request)
+    _check_fits(found, run)
+    return run
+
+
+def _check_fits(found: ArchitectureRef, run: ResolvedRun) -> None:
+    """Check an architecture in the space with the options of its retraining, which may differ from those of its search.
+
+    A user's own space may be written for the images of its run alone; without a run it is checked with the data.
+
+    Raises:
+        ArchitectureError: It needs other options; the message says which.
+    """
+    info = EXAMPLE_INFO if found.space.entry is not None else input_spec(found.run).info if found.run else None
+    options = run.spec.space.options
+    if info is not None and any(options.get(name, old) != old for name, old in found.options.items()):
+        plan_network(found, info, options)
 
 
 def run_retrain(
