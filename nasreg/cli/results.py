@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command, short
 from nasreg.cli.trials import print_trials
-from nasreg.events import Callback, Event, RunStarted, SearchStarted
+from nasreg.cli.start import FirstLines
+from nasreg.events import Callback
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.trial_summary import count_trials
@@ -29,24 +30,19 @@ def report_spec(output: Output, run: ResolvedRun) -> None:
     output.result(lambda: run.spec.model_dump(mode="json"), lambda: output.line(text), [text])
 
 
-def preset_note(output: Output, run: ResolvedRun, others: str) -> list[Callback]:
-    """Return what says, in the first line of a run, that its preset or recipe is the one that the data set names.
+def first_lines(output: Output, run: ResolvedRun, others: str) -> Callback:
+    """Return what says the preset or recipe of a run where nobody named it, and how long the run will take.
 
     Args:
         output: Prints it.
         run: The run.
-        others: How to choose another one.
+        others: How to choose another preset or recipe.
     """
-    chosen, title = run.preset_of_dataset, run.spec.dataset.title
-    kind = "preset" if isinstance(run.spec, RunSpec) else "recipe"
-    told: list[Event] = []
-
-    def note(event: Event) -> None:
-        if isinstance(event, RunStarted | SearchStarted) and not told:
-            told.append(event)
-            output.line(f"{kind} {chosen}, which data set {title} names; others: {others}")
-
-    return [note] if chosen else []
+    spec = run.spec
+    kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
+    reason = f"which data set {spec.dataset.title} names" if run.preset_of_dataset else "the default"
+    named = f"{kind} {chosen}, {reason}; others: {others}; all options: --dry-run"
+    return FirstLines(output, named if run.preset_is_default else None)
 
 
 def report_search(output: Output, result: SearchResult) -> None:
@@ -66,7 +62,7 @@ def report_search(output: Output, result: SearchResult) -> None:
             "last_epoch": {
                 name: value
                 for name, value in (result.history[-1] if result.history else {}).items()
-                if isinstance(value, int | float)
+                if isinstance(value, int | float) or name == "model"  # whose metrics they are
             },
         }
 
@@ -75,6 +71,8 @@ def report_search(output: Output, result: SearchResult) -> None:
             output.line()
             print_trials(output, RunDirectory(path))
         output.line(f"\n{describe_architecture(result.space, result.architecture)}\n")
+        if result.history and result.history[-1].get("model") == "supernet":
+            output.line("the metrics above are those of the supernet; retrain the architecture for its own")
         for file in written:
             if file.exists():
                 output.line(f"wrote {short(file)}")

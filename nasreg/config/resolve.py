@@ -103,6 +103,8 @@ class ResolvedRun:
     """The preset or recipe, if nobody but the data set named it."""
     evaluator: EvaluatorSpec | None = None
     """The evaluator of a multi-trial search; None otherwise."""
+    preset_is_default: bool = False
+    """Whether nobody named the preset or recipe: it is that of the data set, else the default."""
 
 
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
@@ -160,7 +162,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")
-    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own, evaluator)
+    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own, evaluator, asked is None)
 
 
 def load_resolved(

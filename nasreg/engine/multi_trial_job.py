@@ -72,6 +72,7 @@ class MultiTrialJob(SearchJob):
             extreme_costs=self._extreme_costs,
             initial=tuple(self._read_architecture(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
+            uses_data=data is not None,
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
 

@@ -215,7 +215,7 @@ class RetrainJob(Job):
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:
             if directory is not None:
-                known = {"dataset": spec.dataset, "metrics": dict(metrics)}
+                known = {"dataset": spec.dataset, "task": spec.task, "metrics": dict(metrics)}
                 save_network(directory.path / name, network, manifest.model_copy(update=known))
 
         context = RetrainContext(

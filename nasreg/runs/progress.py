@@ -90,6 +90,7 @@ class _Progress:
         self.epochs = 0
         self.step: StepEnded | None = None
         self.unit: Literal["epoch", "trial"] = "epoch"
+        self.model: TrainedModel = "network"
         self.trial: TrialProgress | None = None
         self.best: Score | None = None
         self.objective: MetricSpec | None = None
@@ -102,7 +103,7 @@ class _Progress:
         match event:
             case RunStarted():
                 self.started, self.epochs, self.step = self.clock(), event.epochs, None
-                self.metrics = event.metrics
+                self.metrics, self.model = event.metrics, event.model
                 self.first = self.done = event.first_epoch + event.first_step / max(event.steps, 1)
                 for line in _start_lines(event):
                     self.say(line)
@@ -185,6 +186,7 @@ class _Progress:
         values = {"loss": step.loss, **step.metrics}
         specs = [metric_spec(name, self.metrics) for name in values]
         texts = [f"{spec.title} {spec.format(value)}" for spec, value in zip(specs, values.values(), strict=True)]
+        texts[-1] += _model_note(self.model)
         epoch = f"epoch {step.epoch + 1}/{self.epochs or '?'}"
         return [epoch, f"step {step.step}/{step.steps}", f"train {texts[0]}", *texts[1:]]
 
@@ -314,9 +316,10 @@ def _start_lines(event: RunStarted) -> list[str]:
     architectures = f"{format_count(event.space.size())} architectures, " if isinstance(spec, RunSpec) else ""
     kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
     named = f", {kind} {chosen}" if chosen is not None else ""
+    extra = f" ({event.auxiliary_parameters:,} of them in its auxiliary head)" if event.auxiliary_parameters else ""
     lines = [
         f"{spec.title}{named}, device {event.device}",
-        f"{event.model} of {plural(event.parameters, 'parameter')}, {architectures}"
+        f"{event.model} of {plural(event.parameters, 'parameter')}{extra}, {architectures}"
         f"{plural(event.epochs, 'epoch')} of {plural(event.steps, 'step')}",
     ]
     if event.run_dir is not None:
@@ -333,9 +336,11 @@ def _search_lines(event: SearchStarted) -> list[str]:
     named = f", preset {spec.preset}" if spec.preset is not None else ""
     evaluator = f"evaluator {spec.evaluator.title}, " if spec.evaluator is not None else ""
     workers = f", {plural(spec.workers, 'worker')}" if spec.workers > 1 else ""
+    epochs = spec.evaluator.options.get("epochs") if spec.evaluator is not None else None
+    length = f" of {plural(epochs, 'epoch')}" if isinstance(epochs, int) else ""
     lines = [
-        f"{spec.title}{named}, {evaluator}device {event.device}{workers}",
-        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}",
+        f"{spec.title_of(uses_data=event.uses_data)}{named}, {evaluator}device {event.device}{workers}",
+        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}{length}",
     ]
     if event.run_dir is not None:
         lines.append(f"run directory {event.run_dir}")

@@ -181,7 +181,8 @@ def _call(text: str) -> ast.Call:
 
 def _balanced(text: str, start: int) -> tuple[str, int]:
     """Return a call from its name to the bracket that closes it, and where that is; strings have no line breaks."""
-    depth, quote, letters = 0, "", []
+    depth, quote = 0, ""
+    letters: list[str] = []
     position = start
     while position < len(text):
         letter = text[position]

@@ -99,13 +99,22 @@ class RunSpec(RunFile):
 
     @property
     def headline(self) -> str:
-        """A heading for the run."""
-        return f"{self.algorithm_title} on {self.dataset.title}"
+        """A heading for a run that uses data."""
+        return self.headline_of(uses_data=True)
 
     @property
     def title(self) -> str:
-        """The run in one line."""
-        return f"{self.algorithm_title}: space {self.space.title}, data set {self.dataset.title}"
+        """A run that uses data in one line."""
+        return self.title_of(uses_data=True)
+
+    def headline_of(self, *, uses_data: bool) -> str:
+        """Return a heading for the run; one whose evaluator needs no data is on its space."""
+        return f"{self.algorithm_title} on {(self.dataset if uses_data else self.space).title}"
+
+    def title_of(self, *, uses_data: bool) -> str:
+        """Return the run in one line; the data set is left out where none is loaded."""
+        dataset = f", data set {self.dataset.title}" if uses_data else ""
+        return f"{self.algorithm_title}: space {self.space.title}{dataset}"
 
 
 class _DuplicateKeyError(ValueError):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
-from nasreg.nn.parameters import parameter_count
+from nasreg.nn.parameters import auxiliary_parameter_count, parameter_count
 from nasreg.runs.checkpoint import load_checkpoint, save_checkpoint
 from nasreg.runs.output import RunOutput
 from nasreg.trainers.base import Trainer
@@ -176,6 +176,7 @@ class EpochTrainer(Trainer):
                 first_step=self.state.step,
                 run_dir=self.run_path,
                 model=self.trained_model,
+                auxiliary_parameters=auxiliary_parameter_count(self.model),
             )
         )
         measured = False

@@ -128,7 +128,7 @@ class MultiTrialTrainer(Trainer):
         ended = sum(trial.status != "rejected" for trial in self._recorded.values())
         context, spec = self.context, self.context.spec
         best = max((trial.score for trial in self._recorded.values() if trial.score is not None), default=None)
-        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best)
+        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best, context.uses_data)
         self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 
     def _search(self, interruption: Interruption) -> None:
