@@ -40,8 +40,9 @@ def first_lines(output: Output, run: ResolvedRun, others: str) -> Callback:
     """
     spec = run.spec
     kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
-    reason = f"which data set {spec.dataset.title} names" if run.preset_of_dataset else "the default"
-    named = f"{kind} {chosen}, {reason}; others: {others}; all options: --dry-run"
+    named = f"{kind} {chosen}, which data set {spec.dataset.title} names; others: {others}"
+    if not run.preset_of_dataset:
+        named = f"{kind} {chosen}, the default; others: {others}; all options: --dry-run"
     return FirstLines(output, named if run.preset_is_default else None)
 
 

@@ -90,7 +90,6 @@ class _Progress:
         self.epochs = 0
         self.step: StepEnded | None = None
         self.unit: Literal["epoch", "trial"] = "epoch"
-        self.model: TrainedModel = "network"
         self.trial: TrialProgress | None = None
         self.best: Score | None = None
         self.objective: MetricSpec | None = None
@@ -103,7 +102,7 @@ class _Progress:
         match event:
             case RunStarted():
                 self.started, self.epochs, self.step = self.clock(), event.epochs, None
-                self.metrics, self.model = event.metrics, event.model
+                self.metrics = event.metrics
                 self.first = self.done = event.first_epoch + event.first_step / max(event.steps, 1)
                 for line in _start_lines(event):
                     self.say(line)
@@ -186,7 +185,6 @@ class _Progress:
         values = {"loss": step.loss, **step.metrics}
         specs = [metric_spec(name, self.metrics) for name in values]
         texts = [f"{spec.title} {spec.format(value)}" for spec, value in zip(specs, values.values(), strict=True)]
-        texts[-1] += _model_note(self.model)
         epoch = f"epoch {step.epoch + 1}/{self.epochs or '?'}"
         return [epoch, f"step {step.step}/{step.steps}", f"train {texts[0]}", *texts[1:]]
 
