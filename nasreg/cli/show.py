@@ -59,7 +59,7 @@ def show(
     written: list[Path] = []
     if is_run and not (path / files.ARCHITECTURE).exists():
         output.line(f"wrote {short(write_report(path))}")  # of a run that has not ended, whose architecture is refused
-    shown = _by_itself(source, space, set_ or []) if run is None else _of_run(run, path)
+    shown = _by_itself(source, space, set_ or []) if run is None else _of_run(run, path, with_strengths=out is not None)
     if out:
         written.append(draw_cells(shown.space, shown.architecture, out, strengths=shown.strengths))
     if is_run:
@@ -105,7 +105,7 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
     output.result(data, text, names)
 
 
-def _of_run(directory: RunDirectory, path: Path) -> _Shown:
+def _of_run(directory: RunDirectory, path: Path, *, with_strengths: bool) -> _Shown:
     """Return the architecture of a run, or of a file in it."""
     from nasreg.runs import files
     from nasreg.runs.callbacks import read_metrics
@@ -115,7 +115,7 @@ def _of_run(directory: RunDirectory, path: Path) -> _Shown:
     space = directory.space
     space.validate(architecture)
     metrics = directory.path / files.METRICS
-    records = read_metrics(metrics) if metrics.exists() else []
+    records = read_metrics(metrics) if with_strengths and metrics.exists() else []
     strengths = [record.get("strengths") for record in records if record.get("event") == "epoch"]
     return _Shown(space, architecture, strengths[-1] if strengths else None, directory)
 

@@ -135,7 +135,7 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
             f"{directory.path} was started with other options, which decide its result: {', '.join(refused)}."
             " Resume it with the same ones, or start a new run"
         )
-    if directory.status["state"] == "done" and not extended:
+    if directory.status["state"] == "done" and not extended and directory.has_architecture:
         result = directory.path / files.ARCHITECTURE
         more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""

@@ -246,6 +246,11 @@ class RetrainJob(Job):
         """Return the trained network without its auxiliary head, in eval mode."""
         return self._network
 
+    def end(self, directory: RunDirectory) -> None:
+        """Write the architecture again if its file was damaged."""
+        if not directory.has_architecture:
+            self.begin(directory)
+
     def begin(self, directory: RunDirectory) -> None:
         """Write the architecture, as JSON, as a genotype and as a picture."""
         plan = self.plan

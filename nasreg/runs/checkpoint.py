@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from nasreg.errors import CheckpointError
 from nasreg.runs.directory import atomic_write
-from nasreg.runs.files import CHECKPOINT, PREVIOUS_CHECKPOINT
+from nasreg.runs.files import ARCHITECTURES, CHECKPOINT, PREVIOUS_CHECKPOINT, RUN
 
 FORMAT = 1
 
@@ -54,11 +55,16 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] 
         if not path.exists():
             continue
         try:
-            return _read(path, device), problems
+            return _read(path, device), [f"{problem}; using the previous one" for problem in problems]
         except CheckpointError as error:
-            problems.append(f"{error}; using the previous one")
+            problems.append(str(error))
     if problems:
-        raise CheckpointError(f"no checkpoint in {folder} can be read: {'; '.join(problems)}")
+        epochs = sorted((folder / ARCHITECTURES).glob("*.json"))
+        known = f"; the architecture after its last epoch is {epochs[-1]}" if epochs else ""
+        raise CheckpointError(
+            f"no checkpoint in {folder} can be read ({'; '.join(problems)}): the run cannot be resumed. Start a new one"
+            f" with the same options: --config {shlex.quote(str(folder / RUN))}{known}"
+        )
     return None, []
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from nasreg.errors import RunDirectoryError
+from nasreg.errors import ArchitectureError, RunDirectoryError
 from nasreg.runs import files
 from nasreg.runs.trials import read_trials
 from nasreg.specs.architecture import Architecture
@@ -215,7 +215,19 @@ class RunDirectory:
         if not path.exists():
             self._check_is_run()
             raise RunDirectoryError(f"{self.path} has no architecture yet: {self.command('resume')}")
-        return Architecture.load(path)
+        try:
+            return Architecture.load(path)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{error}; write it again with: {self.command('resume')}") from error
+
+    @property
+    def has_architecture(self) -> bool:
+        """Whether the file of the architecture that the run ended with is there and whole."""
+        try:
+            Architecture.load(self.path / files.ARCHITECTURE)
+        except ArchitectureError:
+            return False
+        return True
 
     @property
     def trials(self) -> list[dict[str, Any]]:

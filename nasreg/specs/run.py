@@ -146,13 +146,15 @@ class _Dumper(yaml.SafeDumper):
 _INT = r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"
 _FLOAT = r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TEXTS = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+"""What YAML 1.2 reads as text: a date, and ``=``."""
 
 
 def _use_numbers_of_yaml_1_2() -> None:
     """In YAML 1.1, which PyYAML follows, 010 is eight, 1:30 is ninety, and 1e-3 is text."""
     for each in (_Loader, _Dumper):
         each.yaml_implicit_resolvers = {
-            first: [(tag, regexp) for tag, regexp in pairs if tag not in _NUMBERS]
+            first: [(tag, regexp) for tag, regexp in pairs if tag not in (*_NUMBERS, *_TEXTS)]
             for first, pairs in each.yaml_implicit_resolvers.items()
         }
         for tag, pattern in zip(_NUMBERS, (_INT, _FLOAT), strict=True):
