@@ -6,7 +6,6 @@ where nasreg is not installed.
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -60,13 +59,19 @@ def _remedy(found: ArchitectureRef, values: Mapping[str, Any], info: DataInfo) -
         for name, old in found.options.items()
         if values.get(name, old) != old and name not in found.space.retrain_options
     }
+
+    def fits(options: Mapping[str, Any]) -> bool:
+        try:
+            found.resolve(describe_space(found.space, {**values, **options}, info))
+        except NasregError:
+            return False
+        return True
+
+    if not needed or not fits(needed):
+        return ""
     for name in list(needed):
         without = {each: old for each, old in needed.items() if each != name}
-        with contextlib.suppress(NasregError):
-            found.resolve(describe_space(found.space, {**values, **without}, info))
-            needed = without
-    if not needed:
-        return ""
+        needed = without if fits(without) else needed
     settings = [shlex.quote(f"space.{name}={option_text(old)}") for name, old in needed.items()]
     options = " ".join(f"--set {setting}" for setting in settings)
     return f"; it was searched with other options, so give {options}"
