@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command, short
-from nasreg.cli.trials import print_trials
 from nasreg.cli.start import FirstLines
+from nasreg.cli.trials import print_trials
 from nasreg.events import Callback
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory

@@ -28,7 +28,10 @@ def show(
     network: Annotated[
         bool, typer.Option("--network", help="Show the whole network instead: its blocks, their shapes and parameters")
     ] = False,
-    set_: Annotated[list[str] | None, options.settings("With --network, or of an architecture.json in no run: set one option of the space")] = None,
+    set_: Annotated[
+        list[str] | None,
+        options.settings("With --network, or of an architecture.json in no run: set one option of the space"),
+    ] = None,
     as_json: options.Json = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the names of the files that are written.")

@@ -133,9 +133,12 @@ def resolve_retrain(
         if not isinstance(selection.reference, ObjectRef):
             folder = isinstance(selection.reference, RegisteredRef) and selection.reference.name == "folder"
             data = f"folder:{selection.options['path']}" if folder else selection.name
-    architecture = found.architecture or plan_network(found, EXAMPLE_INFO, registry=registry).architecture
+
+    def decide(values: Mapping[str, Any]) -> Architecture:
+        return plan_network(found, EXAMPLE_INFO, values, registry=registry).architecture
+
     request = RunRequest(
-        origin=ArchitectureOrigin(found.title, architecture, found.options),
+        origin=ArchitectureOrigin(found.title, found.architecture or decide, found.options),
         space=found.space,
         dataset=data if data is None or isinstance(data, str) else dataset_from_object(data),
         preset=recipe,

@@ -15,7 +15,6 @@ from nasreg.config.sources import SpaceSource
 from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
 from nasreg.registry import Registry, default_registry
-from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory, architecture_in_run, run_of_file
 from nasreg.specs import (
     Architecture,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-
 AUXILIARY_HEAD = "auxiliary_head."
 """Beginning of the names of the parameters of an auxiliary head, which only training needs."""
 

@@ -283,4 +283,6 @@ def architecture_in_run(run: RunDirectory, path: Path) -> Architecture:
         RunDirectoryError: The run has no architecture yet.
     """
     is_other = path.is_file() and path.suffix == ".json"
-    return Architecture.load(path) if is_other and path.absolute() != run.path / files.ARCHITECTURE else run.architecture
+    return (
+        Architecture.load(path) if is_other and path.absolute() != run.path / files.ARCHITECTURE else run.architecture
+    )

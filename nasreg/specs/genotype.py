@@ -1,7 +1,8 @@
 """The genotype: the cells of a DARTS-style architecture, in the text form of the authors' programs. Imports no torch.
 
-The text is read as data. It looks like Python, but nothing of it is ever evaluated. It may stand in a line of a log or in
-a file of Python code, be broken into lines anywhere, group the edges by node as pt.darts does, and have numbers of numpy.
+The text is read as data. It looks like Python, but nothing of it is ever evaluated. It may stand in a line of a log or
+in a file of Python code, be broken into lines anywhere, group the edges by node as pt.darts does, and have numbers of
+numpy.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ def genotype_architecture(space: SearchSpaceSpec, text: str, source: str = "the 
         wanted = sum(kept)
         if sizes is not None and sizes != kept:
             raise ArchitectureError(
-                f"{source}: the nodes of cell {key!r} have {', '.join(map(str, sizes))} edges, but the search space keeps"
-                f" {', '.join(map(str, kept))}"
+                f"{source}: the nodes of cell {key!r} have {', '.join(map(str, sizes))} edges, but the search space"
+                f" keeps {', '.join(map(str, kept))}"
             )
         if len(edges) != wanted:
             raise ArchitectureError(
