@@ -46,6 +46,7 @@ def resume(
     It continues from its last checkpoint and ends as if it had not been interrupted.
     """
     from nasreg.cli.results import report_retrain, report_search
+    from nasreg.cli.start import FirstLines
     from nasreg.engine import runs
     from nasreg.engine.search_result import SearchResult
     from nasreg.errors import UsageError
@@ -53,7 +54,8 @@ def resume(
 
     output = Output(as_json=as_json, quiet=quiet)
     result: SearchResult | RetrainResult | RepeatedResult
-    with output.progress() as callbacks:
+    with output.progress() as progress:
+        callbacks = [FirstLines(output, None), *progress]
         if (run_dir / files.REPEATS).is_file():
             if set_ or device or workers:
                 raise UsageError(

@@ -8,12 +8,12 @@ import shutil
 import pytest
 
 import nasreg
+from argv import check_refused
 from nasreg.cli import main
 from nasreg.errors import ArchitectureError, CheckpointError, NasregError
 from nasreg.networks.references import find_architecture
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from words import check_refused
 
 
 @pytest.fixture

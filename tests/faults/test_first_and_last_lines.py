@@ -11,6 +11,7 @@ import pytest
 
 import nasreg
 import tiny_runs
+from argv import check_refused
 from evaluators import DESCENT, SCRIPTED, Digits
 from nasreg.cli import main
 from nasreg.cli.output import Output
@@ -23,7 +24,6 @@ from nasreg.events import RunStarted, SearchStarted, StepEnded
 from nasreg.networks.weights import read_manifest
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
-from words import check_refused
 
 STARTED = RunStarted(None, None, (), "cpu", 1, 50, 100, 0, 0, None)
 TINY = ("--set", "space.cells=1", "--set", "space.channels=2", "--set", "space.nodes=1", "--device", "cpu")
