@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nasreg.engine.retrain import RetrainResult
     from nasreg.engine.runs import RepeatedResult
     from nasreg.engine.search_result import SearchResult
+    from nasreg.events import Callback
 
 
 def resume(
@@ -55,7 +56,7 @@ def resume(
     output = Output(as_json=as_json, quiet=quiet)
     result: SearchResult | RetrainResult | RepeatedResult
     with output.progress() as progress:
-        callbacks = [FirstLines(output, None), *progress]
+        callbacks: list[Callback] = [FirstLines(output, None), *progress]
         if (run_dir / files.REPEATS).is_file():
             if set_ or device or workers:
                 raise UsageError(
@@ -63,7 +64,7 @@ def resume(
                 )
             result = runs.resume_repeats(run_dir, callbacks=callbacks)
         else:
-            boards = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
+            boards: list[Callback] = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
             result = runs.resume(
                 run_dir, settings=set_ or [], device=device, workers=workers, callbacks=[*callbacks, *boards]
             )
