@@ -18,7 +18,7 @@ from nasreg import __version__
 from nasreg.cli import author, lookup, network, resume, retrain, run, show
 from nasreg.cli.command import Command
 from nasreg.cli.output import Output
-from nasreg.errors import NasregError, NasregWarning
+from nasreg.errors import NasregError, NasregWarning, StorageError
 
 INTERRUPTED = 130
 
@@ -85,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Output.flush()
             return 0
         except OSError as error:
+            if error.filename is None:  # perhaps somebody else could not print
+                try:
+                    Output.flush()
+                except StorageError as unwritten:
+                    return _fail(str(unwritten), unwritten.exit_code, debug)
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}", 2 if error.filename else 1, debug)
         except SystemExit as error:

@@ -22,7 +22,7 @@ from nasreg.errors import ConfigError, ExportError, NasregError, did_you_mean
 from nasreg.networks.references import ArchitectureRef
 from nasreg.networks.weights import NetworkManifest, set_weights
 from nasreg.registry import Registry
-from nasreg.runs.directory import atomic_write
+from nasreg.runs.writing import atomic_write
 from nasreg.specs import DataInfo, Spec
 
 Format = Literal["pt2", "onnx", "safetensors"]

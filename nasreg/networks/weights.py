@@ -25,7 +25,8 @@ from nasreg.networks.references import ArchitectureRef
 from nasreg.nn.parameters import AUXILIARY_HEAD
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory, atomic_write
+from nasreg.runs.directory import RunDirectory
+from nasreg.runs.writing import atomic_write
 from nasreg.specs import Architecture, Selection, Spec
 from nasreg.specs.base import parse
 from nasreg.specs.references import CodeRef, parse_reference

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -29,6 +28,7 @@ from nasreg.events import (
 )
 from nasreg.runs import files
 from nasreg.runs.trials import trial_record
+from nasreg.runs.writing import LineFile
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -73,15 +73,11 @@ class JsonLines:
         path: The file to append to.
 
     Raises:
-        RunDirectoryError: The file cannot be written.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._file = path.open("ab")
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {path}: {error}") from error
+        self._file = LineFile(path)
 
     def __enter__(self) -> JsonLines:
         return self
@@ -92,25 +88,31 @@ class JsonLines:
         self._file.close()
 
     def __call__(self, event: Event) -> None:
-        """Write a line for an event that is recorded."""
+        """Write a line for an event that is recorded.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
         if isinstance(event, StepEnded):
             self._write(
                 **{"event": "step", "epoch": event.epoch + 1, "step": event.step, "loss": event.loss, **event.metrics}
             )
         elif isinstance(event, EpochEnded):
             self._write(**record(event))
-            self._file.flush()
         elif isinstance(event, StageStarted):
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
 
     def _write(self, **values: Any) -> None:
-        self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")
+        self._file.append(json.dumps(_finite(values), allow_nan=False).encode())
 
     def position(self) -> int:
-        """Flush the file to disk and return its size, which a checkpoint stores."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        """Flush the file to disk and return its size, which a checkpoint stores.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self._file.sync()
+        return self._file.size()
 
     def truncate(self, position: int) -> None:
         """Drop the lines after a position, which a resumed run writes again.
@@ -121,10 +123,11 @@ class JsonLines:
         Raises:
             RunDirectoryError: The file is shorter than that, so it was changed.
         """
-        if self._file.tell() < position:
-            raise RunDirectoryError(f"{self._path} lost lines since the last checkpoint: the run cannot be resumed")
+        if self._file.size() < position:
+            raise RunDirectoryError(
+                f"{self._file.path} lost lines since the last checkpoint: the run cannot be resumed"
+            )
         self._file.truncate(position)
-        self._file.seek(position)
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 RUN = "run.yaml"
 """The RunSpec or RetrainSpec, no option left out. It makes a directory a run."""
+OPTIONS = "options.json"
+"""The same as it was written when the run was started or resumed, to tell whether ``run.yaml`` was edited since."""
 ENVIRONMENT = "environment.json"
 """Versions, machine, threads, command, and where the user's own code was imported from."""
 DATA = "data.json"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nasreg.errors import RunDirectoryError
+from nasreg.runs.writing import LineFile
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.metrics import MetricSpec
-from nasreg.specs.trial import Proposal, Score, Trial
+from nasreg.specs.trial import Proposal, Score, Trial, best_first_key
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:
@@ -64,28 +65,20 @@ class TrialFile:
         path: The file; it is made if it does not exist.
 
     Raises:
-        RunDirectoryError: It cannot be read or written.
+        StorageError: It cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._file = path.open("ab")
-            self._file.truncate(_whole(path))
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {path}: {error}") from error
+        self._file = LineFile(path)
+        self._file.truncate(_whole(path))
 
     def append(self, trial: Trial) -> None:
         """Write a trial; it is with the operating system when this returns, and survives the death of the process.
 
         Raises:
-            RunDirectoryError: It cannot be written, such as on a full disk.
+            StorageError: It cannot be written, such as on a full disk.
         """
-        try:
-            self._file.write(json.dumps(trial_record(trial), separators=(",", ":")).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {self._path}: {error}") from error
+        self._file.append(json.dumps(trial_record(trial), separators=(",", ":")).encode())
 
     def close(self) -> None:
         """Close the file."""
@@ -129,5 +122,9 @@ def read_trials(path: Path) -> list[dict[str, Any]]:
 
 
 def best_first(records: Iterable[Mapping[str, Any]], objective: MetricSpec) -> list[Mapping[str, Any]]:
-    """Return records in the order of their scores, the best first; those without a score come last, by id."""
-    return sorted(records, key=lambda each: (objective.sort_key(each.get("score")), each["trial"]))
+    """Return records in order, the best first, of equals by id; see ``nasreg.specs.trial.best_first_key``."""
+
+    def key(record: Mapping[str, Any]) -> tuple[Any, ...]:
+        return best_first_key(objective, record.get("score"), record.get("fidelity", 1.0)), record["trial"]
+
+    return sorted(records, key=key)
