@@ -102,10 +102,10 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] 
     if problems:
         remedy = shlex.join(["rm", *map(str, sorted(folder.glob("checkpoint*.pt*")))])
         epochs = sorted((folder / ARCHITECTURES).glob("*.json"))
-        known = f". The architecture after its last epoch is {epochs[-1]}" if epochs else ""
+        known = f"; the architecture after its last epoch is {epochs[-1]}" if epochs else ""
         raise CheckpointError(
-            f"no checkpoint in {folder} can be read: {'; '.join(problems)}. To start from the beginning, remove them"
-            f" and resume again: {remedy}{known}"
+            f"no checkpoint in {folder} can be read: {'; '.join(problems)}{known}. To start from the beginning, remove them"
+            f" and resume again: {remedy}"
         )
     return None, []
 

@@ -103,7 +103,7 @@ def test_checkpoints_that_cannot_be_read_name_the_way_out(run):
     error = str(raised.value)
     assert "using the previous one" not in error
     assert "resume again: rm " in error
-    assert error.endswith(f"architecture after its last epoch is {run / 'architectures' / 'epoch-0003.json'}")
+    assert f"; the architecture after its last epoch is {run / 'architectures' / 'epoch-0003.json'}. To start" in error
 
 
 @pytest.mark.parametrize("call", [nasreg.retrain, nasreg.resume, nasreg.find_architecture])
