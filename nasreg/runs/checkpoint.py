@@ -104,8 +104,8 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] 
         epochs = sorted((folder / ARCHITECTURES).glob("*.json"))
         known = f"; the architecture after its last epoch is {epochs[-1]}" if epochs else ""
         raise CheckpointError(
-            f"no checkpoint in {folder} can be read: {'; '.join(problems)}{known}. To start from the beginning, remove them"
-            f" and resume again: {remedy}"
+            f"no checkpoint in {folder} can be read: {'; '.join(problems)}{known}. To start from the beginning, remove"
+            f" them and resume again: {remedy}"
         )
     return None, []
 
