@@ -6,7 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
@@ -25,6 +25,25 @@ KEYS = ("normal", "reduce")
 
 class FileError(Exception):
     """The file is in none of the forms, or lacks something; the message is one line."""
+
+
+class Check(NamedTuple):
+    """One quantity: how far nasreg is from the file."""
+
+    name: str
+    error: float
+    """The largest relative error of its numbers; of what must be equal, the number (or part) that is not."""
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether they agree; an error that is no number does not."""
+        return self.error <= self.tolerance
+
+
+def differing(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
+    """Return the number of places in which two sequences differ."""
+    return sum(a != b for a, b in zip_longest(ours, theirs))
 
 
 class Arrays:

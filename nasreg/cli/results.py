@@ -60,6 +60,7 @@ def report_search(output: Output, result: SearchResult) -> None:
             "genotype": result.genotype,
             "trials": None if result.objective is None else count_trials(result.trials),
             "best_trial": None if result.objective is None else best_first(result.trials, result.objective)[0],
+            "facts": {fact.name: fact.value for fact in result.facts},
             "last_epoch": {
                 name: value
                 for name, value in (result.history[-1] if result.history else {}).items()
@@ -72,8 +73,14 @@ def report_search(output: Output, result: SearchResult) -> None:
             output.line()
             print_trials(output, RunDirectory(path))
         output.line(f"\n{describe_architecture(result.space, result.architecture)}\n")
+        entry = result.source.entry
+        if entry is not None and entry.notation is not None:
+            output.line(f"{result.genotype}\n")
+        if result.facts:
+            output.table("result", [(fact.title, fact.text) for fact in result.facts])
+            output.line()
         if result.history and result.history[-1].get("model") == "supernet":
-            output.line("the metrics above are those of the supernet; retrain the architecture for its own")
+            output.line("the metrics of the epochs are those of the supernet; retrain the architecture for its own")
         for file in written:
             if file.exists():
                 output.line(f"wrote {short(file)}")

@@ -15,7 +15,7 @@ from nasreg.cli.paths import short
 
 if TYPE_CHECKING:
     from nasreg.runs.directory import RunDirectory
-    from nasreg.specs import Architecture, SearchSpaceSpec
+    from nasreg.specs import Architecture, SearchSpaceSpec, SpaceEntry
 
 
 def show(
@@ -75,20 +75,23 @@ class _Shown(NamedTuple):
     architecture: Architecture
     strengths: dict[str, list[float]] | None = None
     run: RunDirectory | None = None
+    entry: SpaceEntry | None = None
 
 
 def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
     from nasreg.cli.trials import print_trials
+    from nasreg.config.notation import architecture_text
     from nasreg.report import describe_architecture
-    from nasreg.specs import genotype_text
 
-    genotype = genotype_text(shown.space, shown.architecture)
+    genotype = architecture_text(shown.space, shown.architecture, shown.entry)
     names = [short(file) for file in written]
+    facts = shown.run.facts if shown.run is not None else ()
 
     def data() -> object:
         return {
             "architecture": shown.architecture.model_dump(mode="json"),
             "genotype": genotype,
+            "facts": {fact.name: fact.value for fact in facts},
             "trials": shown.run.trials if shown.run is not None else [],
             "files": names,
         }
@@ -100,6 +103,9 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
         output.line(describe_architecture(shown.space, shown.architecture))
         if genotype:
             output.line(f"\n{genotype}")
+        if facts:
+            output.line()
+            output.table("result", [(fact.title, fact.text) for fact in facts])
         if names:
             output.line()
         for name in names:
@@ -110,6 +116,7 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
 
 def _of_run(directory: RunDirectory, path: Path, *, with_strengths: bool) -> _Shown:
     """Return the architecture of a run, or of a file in it."""
+    from nasreg.config.notation import recorded_entry
     from nasreg.runs import files
     from nasreg.runs.callbacks import read_metrics
     from nasreg.runs.directory import architecture_in_run
@@ -120,7 +127,8 @@ def _of_run(directory: RunDirectory, path: Path, *, with_strengths: bool) -> _Sh
     metrics = directory.path / files.METRICS
     records = read_metrics(metrics) if with_strengths and metrics.exists() else []
     strengths = [record.get("strengths") for record in records if record.get("event") == "epoch"]
-    return _Shown(space, architecture, strengths[-1] if strengths else None, directory)
+    entry = recorded_entry(directory.spec.space.name)
+    return _Shown(space, architecture, strengths[-1] if strengths else None, directory, entry)
 
 
 def _by_itself(source: str, space: str | None, settings: list[str]) -> _Shown:
@@ -130,8 +138,9 @@ def _by_itself(source: str, space: str | None, settings: list[str]) -> _Shown:
     from nasreg.networks.references import EXAMPLE_INFO, find_architecture
 
     given = settings_layer(settings, ["space"]).values.get("space", {})
-    plan = plan_network(find_architecture(source, space=space), EXAMPLE_INFO, given)
-    return _Shown(plan.space, plan.architecture)
+    found = find_architecture(source, space=space)
+    plan = plan_network(found, EXAMPLE_INFO, given)
+    return _Shown(plan.space, plan.architecture, entry=found.space.entry)
 
 
 def _show_network(output: Output, source: str, space: str | None, out: Path | None, settings: list[str]) -> None:

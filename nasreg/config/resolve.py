@@ -64,9 +64,9 @@ class RunRequest:
         origin: The architecture of a retraining.
         space: Reference to a space, or its source; the algorithm's default where None.
         dataset: Reference to a data set, ``folder:PATH``, or its source; ``digits`` where None.
-        evaluator: Name of the evaluator of a multi-trial algorithm; the algorithm's own where None.
-        preset: Name of a preset, or of the recipe of a retraining; by default the one that the data set names, else the
-            algorithm's.
+        evaluator: Name of the evaluator of a multi-trial algorithm; the algorithm's own where None, else the space's.
+        preset: Name of a preset, or of the recipe of a retraining; by default the one that the space names, else that
+            which the data set names, else the algorithm's.
         config: A YAML file, or its content: a spec of which any part may be missing.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"`` or ``"seed=3"``; VALUE is YAML.
         options: Section (``space``, ``dataset``, ``evaluator``, ``mutator``, ``trainer``) -> its options.
@@ -129,10 +129,13 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     dataset, is_dataset = _chosen_dataset(registry, request.dataset, layers)
     preferred = dataset.default_preset
     asked = last(layers, form.preset_key)
-    own = preferred if asked is None and preferred in form.presets() else None
-    preset_name = str((own or form.default_preset) if asked is None else asked)
+    of_space = space.entry.default_preset if asked is None and space.entry is not None else None
+    if of_space not in form.presets():
+        of_space = None
+    own = preferred if asked is None and of_space is None and preferred in form.presets() else None
+    preset_name = str((of_space or own or form.default_preset) if asked is None else asked)
     preset = form.preset(preset_name)
-    evaluator, is_evaluator = _chosen_evaluator(registry, layers, form)
+    evaluator, evaluator_name, is_evaluator = _chosen_evaluator(registry, layers, form, space)
     layers = [*form.weakest, _preset_layer(form, preset_name, preset, space), *layers]
 
     classes = {**form.classes, "space": space.config, "dataset": dataset.config}
@@ -153,7 +156,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
 
     named = {"space": space.reference.text, "dataset": dataset.reference.text}
     if evaluator is not None:
-        named["evaluator"] = registry.qualified("evaluator", chosen_name(layers, "evaluator", evaluator.name))
+        named["evaluator"] = evaluator_name
     resolved: dict[str, Any] = {**form.fixed, form.preset_key: preset_name}
     for section, options in configs.items():
         dumped = options.model_dump(mode="json")
@@ -231,6 +234,8 @@ class _Form:
     splits: Collection[str]
     default_evaluator: str | None
     """None where there are no trials."""
+    names_evaluator: bool
+    """Whether it is the algorithm's own, which counts for more than that of the space."""
     fixed: Mapping[str, Any]
     """What is known beside the layers."""
     weakest: Sequence[Layer] = ()
@@ -262,6 +267,7 @@ def _search_form(registry: Registry, request: RunRequest) -> _Form:
         classes={"mutator": algorithm.mutator.load_config(), "trainer": algorithm.trainer.load_config()},
         splits=algorithm.splits,
         default_evaluator=algorithm.default_evaluator,
+        names_evaluator=algorithm.evaluator is not None,
         fixed={"algorithm": registry.qualified("algorithm", request.algorithm)},
     )
 
@@ -281,6 +287,7 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         classes={"trainer": RetrainConfig},
         splits=(),
         default_evaluator=None,
+        names_evaluator=False,
         fixed=fixed,
         weakest=[
             make_layer(
@@ -361,15 +368,21 @@ def _chosen_dataset(
 
 
 def _chosen_evaluator(
-    registry: Registry, layers: Sequence[Layer], form: _Form
-) -> tuple[EvaluatorSpec | None, Callable[[str], bool]]:
+    registry: Registry, layers: Sequence[Layer], form: _Form, space: SpaceSource
+) -> tuple[EvaluatorSpec | None, str, Callable[[str], bool]]:
+    """Return the evaluator, its unambiguous name, and the test whether another name means it."""
     if form.default_evaluator is None:
         if any(layer.values.get("evaluator") for layer in layers):
             raise ConfigError(f"{form.title} has no trials: an evaluator is for multi-trial algorithms")
-        return None, bool
-    name = chosen_name(layers, "evaluator", form.default_evaluator)
-    found = registry.evaluator(name)
-    return found, _is_named(registry.qualified("evaluator", name), lambda each: registry.qualified("evaluator", each))
+        return None, "", bool
+    of_space = space.entry.evaluator if space.entry is not None and not form.names_evaluator else None
+    name = chosen_name(layers, "evaluator", of_space or form.default_evaluator)
+    qualified = registry.qualified("evaluator", name)
+    return (
+        registry.evaluator(name),
+        qualified,
+        _is_named(qualified, lambda each: registry.qualified("evaluator", each)),
+    )
 
 
 def _is_named(chosen: str, qualified: Callable[[str], str]) -> Callable[[str], bool]:

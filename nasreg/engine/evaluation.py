@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from nasreg.config.sources import DatasetSource, SpaceSource
-from nasreg.data import RunData
 from nasreg.errors import PluginError, UsageError, one_line
 from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.outcome import evaluate_proposal
@@ -31,6 +31,9 @@ from nasreg.specs.trial import Proposal
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device
 from nasreg.trainers.interrupt import Interruption
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 PROGRESS_SECONDS = 0.5
 """A worker process sends the progress of its trial at most this often."""
@@ -85,6 +88,8 @@ class EvaluationPlan:
         """Load the data if the evaluator needs them."""
         if "data" not in self.evaluator.needs:
             return None
+        from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
+
         config = parse(self.dataset_source.config, self.spec.dataset.options, "dataset")
         failures = [] if self.directory is None else RunDirectory(self.directory).unreadable
         return RunData(self.dataset_source.load(config), config, self.spec.seed, device, failures=failures)

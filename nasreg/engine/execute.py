@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
-import torchvision
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, SampleError, StorageError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -37,6 +36,9 @@ from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import resolve_device
 from nasreg.trainers.interrupt import ending_in_order
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 INTERRUPTED = InterruptedRunError.exit_code
 
@@ -57,6 +59,7 @@ class Job(ABC):
     Attributes:
         trainer: Does the training.
         notices: Notices for the user, sent before the training.
+        structure: Digests of the parts of a user's own model, which are compared when the run is resumed.
     """
 
     needs_test_set: ClassVar[bool]
@@ -71,6 +74,7 @@ class Job(ABC):
         self.data = data
         self.directory = directory
         self.notices: list[str] = []
+        self.structure: dict[str, str] = {}
 
     @classmethod  # noqa: B027  # nothing to check is a good default
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -83,6 +87,12 @@ class Job(ABC):
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
         """Return whether the data are loaded."""
+        del run
+        return True
+
+    @classmethod
+    def measures_cost(cls, run: ResolvedRun) -> bool:
+        """Return whether the cost of the network is measured at the end."""
         del run
         return True
 
@@ -153,6 +163,8 @@ def execute(
     Raises:
         NasregError: As ``Trainer.fit``, or the run is invalid or cannot be resumed.
     """
+    if resume and out is None:
+        raise UsageError("resume: there is nothing to resume without out, the run directory")
     # Everything that can be wrong with a request is found before anything is written.
     device = resolve_device(run.spec.device)
     spec = run.spec.model_copy(update={"device": str(device)})
@@ -165,6 +177,8 @@ def execute(
     job_class.check(run, registry)
     data = None
     if job_class.needs_data(run):
+        from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
+
         bundle = run.dataset.load(run.dataset_config)
         failures = directory.unreadable if directory is not None and resume else []
         needs_test = job_class.needs_test_set
@@ -181,10 +195,10 @@ def execute(
         job.notices += [notice] if notice else []
         if resume:
             changes = check_resumable(directory, run)  # again: another process may have resumed it since then
-            changes.apply(directory, job.trainer.context.space, described)
+            changes.apply(directory, job.trainer.context.space, described, job.structure)
             job.notices += changes.notices
         else:
-            directory.create(spec, job.trainer.context.space, described, partial(job.begin, directory))
+            directory.create(spec, job.trainer.context.space, described, partial(_begin, job, directory))
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)
             job.end(directory)
@@ -192,10 +206,17 @@ def execute(
         measured = _measure_result(job)
         if measured:
             directory.set_status("done", **measured)
-        _measure_cost(job, directory, job.step_samples)
+        if job_class.measures_cost(run):
+            _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
+
+
+def _begin(job: Job, directory: RunDirectory) -> None:
+    if job.structure:
+        directory.write_json(files.STRUCTURE, job.structure)
+    job.begin(directory)
 
 
 def _fit(job: Job, output: RunOutput) -> None:
@@ -322,6 +343,11 @@ def draw(trainer: Trainer, directory: RunDirectory, drawing: Callable[[], object
         trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
 
 
+def _libraries() -> list[ModuleType]:
+    """Return torch, and torchvision where the run uses it: it takes longer to import than many a search of a table."""
+    return [torch, *([sys.modules["torchvision"]] if "torchvision" in sys.modules else [])]
+
+
 def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
     """Return the environment of a run: versions, machine, threads, command, the user's own code."""
     plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
@@ -329,7 +355,7 @@ def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "nasreg": __version__,
-            **{module.__name__: str(module.__version__) for module in (torch, torchvision)},  # not all have metadata
+            **{module.__name__: str(module.__version__) for module in _libraries()},  # not all have metadata
             **plugins,
         },
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},

@@ -39,13 +39,16 @@ class Changes:
     """Option -> its value before and now."""
     notices: tuple[str, ...] = ()
 
-    def apply(self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any]) -> None:
+    def apply(
+        self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any], structure: Mapping[str, str]
+    ) -> None:
         """Check space and data of the run, which is locked, and record the changes in its directory.
 
         Raises:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
+        _check_structure(directory, structure)
         reason = changed_data(directory.read_object(files.DATA, "fingerprint"), data)
         if reason is not None:
             raise RunDirectoryError(
@@ -156,7 +159,7 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         config = _configs(run).get(section)
         kind = _kind(run, name)
         text = _change_text(name, old, new)
-        if kind == "result" or (kind == "extends" and not new > old):
+        if kind == "result" or (kind == "extends" and not _is_larger(new, old)):
             refused.append(text)
         elif kind == "extends":
             extended.append(text)
@@ -171,10 +174,20 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         if problem := architecture_damage(directory):
             return Changes(run, values, (*notices, f"{problem}: its result is written again"))
         result = directory.path / files.ARCHITECTURE
-        more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
+        more = [
+            f"{section}.{name}"
+            for section, config in _configs(run).items()
+            for name in _extending(config)
+            if now[section].get(name) is not None  # what has no limit cannot be extended
+        ]
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
     return Changes(run, values, tuple(notices))
+
+
+def _is_larger(new: Any, old: Any) -> bool:
+    """Return whether a limit is larger than it was; None is no limit."""
+    return old is not None and (new is None or new > old)
 
 
 def _kind(run: ResolvedRun, name: str) -> ResumeKind:
@@ -251,6 +264,20 @@ def _check_space(directory: RunDirectory, space: SearchSpaceSpec) -> None:
         f"the search space has other choices or candidates than when {directory.path} was started ({what}):"
         " restore its code, or start a new run"
     )
+
+
+def _check_structure(directory: RunDirectory, structure: Mapping[str, str]) -> None:
+    """Compare the candidates with those of the run, which may have another code under the same names."""
+    if not structure or not (directory.path / files.STRUCTURE).exists():
+        return
+    before = directory.read_json(files.STRUCTURE)
+    differing = [name for name in dict.fromkeys([*before, *structure]) if before.get(name) != structure.get(name)]
+    if differing:
+        candidates = [name for name in differing if name.startswith("candidate")] or differing
+        raise RunDirectoryError(
+            f"the code of the search space has changed since {directory.path} was started"
+            f" ({', '.join(candidates[:3])}): restore it, or start a new run"
+        )
 
 
 def _identity(choice: AnyChoiceSpec | None) -> object:

@@ -20,6 +20,7 @@ from nasreg.networks.references import ArchitectureRef, describe_space, find_arc
 from nasreg.nn import deferred_candidates, extract_space, freeze
 from nasreg.registry import Registry
 from nasreg.specs import Architecture, DataInfo, SearchSpaceSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.formatting import option_text
 
 
@@ -77,6 +78,7 @@ def _remedy(found: ArchitectureRef, values: Mapping[str, Any], info: DataInfo) -
     return f"; it was searched with other options, so give {options}"
 
 
+@checked_arguments()
 def build_network(
     source: str | Path | Architecture | ArchitectureRef,
     info: DataInfo,

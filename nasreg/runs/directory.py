@@ -19,7 +19,7 @@ from nasreg.runs import files
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
-from nasreg.specs.metrics import MetricSpec
+from nasreg.specs.metrics import Fact, MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec, load_yaml
 from nasreg.specs.space import SearchSpaceSpec
@@ -310,6 +310,20 @@ class RunDirectory:
             return MetricSpec.model_validate(self.read_json(files.OBJECTIVE)["objective"])
         except (ValidationError, LookupError, TypeError) as error:
             raise RunDirectoryError(f"{self.path / files.OBJECTIVE} is damaged") from error
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What the evaluator of a search knows of its result; nothing before its end.
+
+        Raises:
+            RunDirectoryError: The file is malformed.
+        """
+        if not (self.path / files.FACTS).exists():
+            return ()
+        try:
+            return tuple(Fact.model_validate(each) for each in self.read_json(files.FACTS))
+        except (ValidationError, TypeError) as error:
+            raise RunDirectoryError(f"{self.path / files.FACTS} is damaged") from error
 
     @property
     def status(self) -> dict[str, Any]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from nasreg.specs.data import DataInfo
     from nasreg.specs.domains import Step
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
-    from nasreg.specs.metrics import MetricSpec
+    from nasreg.specs.metrics import Fact, MetricSpec
+    from nasreg.specs.notation import Notation
     from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
     from nasreg.specs.retrain import RetrainSpec
     from nasreg.specs.run import RunSpec, Selection
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
         ValueChoiceSpec,
     )
-    from nasreg.specs.trial import Proposal, Score, Trial
+    from nasreg.specs.trial import LATENCY, MACS, PARAMETERS, SIMULATED_SECONDS, Proposal, Score, Trial
 
 _HOMES = {
     "algorithm": (
@@ -67,7 +68,8 @@ _HOMES = {
     "data": ("DataInfo",),
     "domains": ("Step",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
-    "metrics": ("MetricSpec",),
+    "metrics": ("Fact", "MetricSpec"),
+    "notation": ("Notation",),
     "plugin": ("OLDEST_PLUGIN_API", "PLUGIN_API", "PluginInfo"),
     "retrain": ("RetrainSpec",),
     "run": ("RunSpec", "Selection"),
@@ -84,15 +86,19 @@ _HOMES = {
         "SearchSpaceSpec",
         "ValueChoiceSpec",
     ),
-    "trial": ("Proposal", "Score", "Trial"),
+    "trial": ("LATENCY", "MACS", "PARAMETERS", "SIMULATED_SECONDS", "Proposal", "Score", "Trial"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LATENCY",
+    "MACS",
     "NONE",
     "OLDEST_PLUGIN_API",
+    "PARAMETERS",
     "PLUGIN_API",
     "PRIMITIVES",
+    "SIMULATED_SECONDS",
     "SKIP",
     "AlgorithmSpec",
     "AnyChoiceSpec",
@@ -107,12 +113,14 @@ __all__ = [
     "Decision",
     "Edge",
     "EvaluatorSpec",
+    "Fact",
     "GenotypeEntry",
     "InputChoiceSpec",
     "InputDecision",
     "LayerChoiceSpec",
     "MetricSpec",
     "MutatorSpec",
+    "Notation",
     "PluginInfo",
     "Preset",
     "Proposal",

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, field_serializer, field_validator
 
 from nasreg.errors import IncompatibleError, PluginError
 from nasreg.specs.base import Config, Reference, Spec, reference_name, resolve
+from nasreg.specs.notation import Notation
 
 if TYPE_CHECKING:
     from nasreg.specs.space import SearchSpaceSpec
@@ -143,8 +144,8 @@ class AlgorithmSpec(_Entry):
     default_space: str = Field(min_length=1, description="space used where none is named")
     evaluator: str | None = Field(
         default=None,
-        description="evaluator used where none is named; a one-shot algorithm has none, and a multi-trial one takes"
-        " training by default",
+        description="evaluator used where none is named, whatever the space; a one-shot algorithm has none, and a"
+        " multi-trial one takes by default that of the space, else training",
     )
 
     fidelity: bool = Field(
@@ -162,7 +163,7 @@ class AlgorithmSpec(_Entry):
 
     @property
     def default_evaluator(self) -> str | None:
-        """The evaluator of a search that names none; None for a one-shot algorithm."""
+        """The evaluator of a search that names none, of a space that has none; None for a one-shot algorithm."""
         return None if self.family == "one-shot" else self.evaluator or DEFAULT_EVALUATOR
 
     @field_validator("default_preset")
@@ -238,11 +239,36 @@ class SpaceEntry(_Entry):
     retrain: dict[str, Any] = Field(
         default_factory=dict, description="options that make it build the network to retrain instead of the supernet"
     )
+    notation: Notation | None = Field(
+        default=None, description="text form in which its architectures are published, where that is no genotype"
+    )
+    evaluator: str | None = Field(
+        default=None,
+        description="evaluator of a multi-trial search of this space, where neither the user nor the algorithm names"
+        " one",
+    )
+    default_preset: RegistryName | None = Field(
+        default=None,
+        description="preset used with this space where none is named and the algorithm has it, such as the published"
+        " budget of a benchmark",
+    )
+    diagnostics: Reference | None = Field(
+        default=None,
+        description="'package.module:name' of a function (run: RunSpec, space: SearchSpaceSpec) -> (architecture ->"
+        " {name: number}): figures of the present architecture that a one-shot search shows after each epoch, such as"
+        " its accuracy in a table",
+    )
 
     @property
     def component(self) -> Component:
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
+
+    @property
+    def references(self) -> tuple[Any, ...]:
+        """The functions that it names beside its factory."""
+        of_notation = () if self.notation is None else (self.notation.formatter, self.notation.parser)
+        return (*of_notation, *([] if self.diagnostics is None else [self.diagnostics]))
 
 
 class DatasetEntry(_Entry):

@@ -26,9 +26,9 @@ def format_plain(value: float) -> str:
     return f"{value:.0f}" if math.isfinite(value) and value == round(value) else format_number(value)
 
 
-def format_percent(share: float) -> str:
+def format_percent(share: float, decimals: int = 1) -> str:
     """Return a share as a percentage: ``97.0%`` for 0.97."""
-    return f"{share:.1%}"
+    return f"{share:.{decimals}%}"
 
 
 def format_count(number: int) -> str:

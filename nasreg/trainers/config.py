@@ -126,6 +126,13 @@ class MultiTrialTrainerConfig(Config):
     max_trials: int = Field(
         default=20, ge=1, description="number of architectures to evaluate", json_schema_extra=EXTENDS
     )
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="time that ends the search when the trials have taken it in all, in seconds: the time of their"
+        " evaluations, or where a table states what they would have taken, that simulated time",
+        json_schema_extra=EXTENDS,
+    )
     max_failures: int = Field(
         default=5,
         ge=1,

@@ -187,7 +187,7 @@ class OneShotTrainer(EpochTrainer):
                 metrics=metrics,
                 architecture=architecture,
                 strengths=self.mutator.strengths(),
-                diagnostics=self.mutator.diagnostics(architecture),
+                diagnostics={**self.mutator.diagnostics(architecture), **self.context.diagnostics(architecture)},
                 weights=self.mutator.weights(),
                 model=self.trained_model,
             )

@@ -75,7 +75,7 @@ def test_the_time_is_estimated_once_and_soon(capsys):
 
 def test_the_metrics_of_a_supernet_are_said_to_be_its(searched, tmp_path, capsys):
     # darts#47
-    assert "the metrics above are those of the supernet; retrain the architecture for its own" in searched.out
+    assert "the metrics of the epochs are those of the supernet; retrain the architecture for its own" in searched.out
     assert shlex.split(searched.err)[:3] == ["next:", "nasreg", "retrain"]
     argv = ["--set", "dataset.limit=60", "--set", "trainer.epochs=1", "--out", str(tmp_path / "run"), "--json"]
     assert main(["run", "darts", *TINY, *argv]) == 0

@@ -11,7 +11,9 @@ import nasreg
 from fault_models import STATES, Forgetful, Net, with_head, with_state
 from interrupting import Died, die_at
 from nasreg.errors import CheckpointError, SpaceError
+from nasreg.registry import Registry
 from nasreg.runs import checkpoint
+from nasreg.specs import Config, SpaceEntry
 from nasreg.testing import toy_images
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -31,11 +33,17 @@ def test_a_state_that_the_safe_loader_refuses(tmp_path, name):
     message = (
         rf"a checkpoint cannot hold model.head._extra_state.inner.0, a {kind}: .* in state_dict and get_extra_state"
     )
-    with pytest.raises(CheckpointError, match=message) as info:
+    with pytest.raises(SpaceError, match=message) as info:
         search(partial(with_state, name), tmp_path / "run")
     assert "\n" not in str(info.value)
-    assert not list((tmp_path / "run").glob("checkpoint*"))
-    assert len(search(partial(with_state, name)).history) == 2  # nothing is kept without a run directory
+    assert not (tmp_path / "run").exists()
+    registry = Registry()  # a space of a plugin is computed only when it is trained
+    factory = partial(with_state, name)
+    registry.register(SpaceEntry(name="own", summary="own", factory=lambda info, config: factory(), config=Config))
+    with pytest.raises(CheckpointError, match=message):
+        search("own", tmp_path / "plugin", registry=registry)
+    assert not list((tmp_path / "plugin").glob("checkpoint*"))
+    assert len(search("own", registry=registry).history) == 2  # nothing is kept without a run directory
 
 
 @pytest.mark.parametrize("name", [name for name in STATES if name not in REFUSED])

@@ -16,10 +16,11 @@ from interrupting import Died, die_at
 from nasreg.cli import main
 from nasreg.engine.retrain import resolve_retrain
 from nasreg.engine.runs import repeat
-from nasreg.errors import RunDirectoryError, TrainingError
-from nasreg.registry import default_registry
+from nasreg.errors import RunDirectoryError, SpaceError, TrainingError
+from nasreg.registry import Registry, default_registry
 from nasreg.runs.directory import RunDirectory
 from nasreg.spaces.darts import pool_to_2x2
+from nasreg.specs import Config, SpaceEntry
 from nasreg.testing import toy_images
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -64,8 +65,12 @@ def test_a_batch_that_cannot_be_made_smaller_is_not_to_be_split_further(tmp_path
     class Larger(Large):
         limit = 1
 
+    with pytest.raises(SpaceError, match=r"the model Larger needs more memory than there is on cpu with 2 images"):
+        search(Larger, tmp_path / "own")
+    registry = Registry()
+    registry.register(SpaceEntry(name="larger", summary="own", factory=lambda info, config: Larger(), config=Config))
     with pytest.raises(TrainingError, match=r"trainer.batch_size=8: lower it in a new run$"):
-        search(Larger, tmp_path / "run", {**SHORT, "batch_size": 8, "accumulate": 4})
+        search("larger", tmp_path / "run", {**SHORT, "batch_size": 8, "accumulate": 4}, registry=registry)
 
 
 def test_what_a_trial_advises_is_an_option_of_the_evaluator(tmp_path):
