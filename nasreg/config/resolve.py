@@ -47,7 +47,8 @@ class ArchitectureOrigin(NamedTuple):
 
     title: str
     """Where it comes from."""
-    architecture: Architecture
+    architecture: Architecture | Callable[[Mapping[str, Any]], Architecture]
+    """It, or what returns it for the options of the space, on which the architecture of a genotype depends."""
     options: Mapping[str, Any]
     """Options of the space that it was searched with."""
     dataset: Mapping[str, Any] = {}
@@ -107,6 +108,8 @@ class ResolvedRun:
     """The evaluator of a multi-trial search; None otherwise."""
     evaluator_config: Config | None = None
     """Its options."""
+    preset_is_default: bool = False
+    """Whether nobody named the preset or recipe: it is that of the data set, else the default."""
 
 
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
@@ -160,6 +163,10 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     for section, options in configs.items():
         dumped = options.model_dump(mode="json")
         resolved[section] = {"name": named[section], **dumped} if section in named else dumped
+    if request.origin is not None and not isinstance(request.origin.architecture, Architecture):
+        found = request.origin.architecture(configs["space"].model_dump())
+        resolved["architecture"] = found.model_dump(mode="json")
+        _check_fixed(layers, {"architecture": resolved["architecture"]}, form)
     top, sources = top_level(layers, ("format", "seed", "device", "task", "workers", "executor"))
     if evaluator is not None:
         top.setdefault("executor", "serial" if top.get("workers", 1) == 1 else "processes")
@@ -177,6 +184,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         own,
         evaluator,
         configs.get("evaluator"),
+        asked is None,
     )
 
 
@@ -280,6 +288,9 @@ def _search_form(registry: Registry, request: RunRequest) -> _Form:
 
 
 def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
+    fixed: dict[str, Any] = {"source": origin.title}
+    if isinstance(origin.architecture, Architecture):
+        fixed["architecture"] = origin.architecture.model_dump(mode="json")
     return _Form(
         spec=RetrainSpec,
         title="a retraining",
@@ -292,7 +303,7 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         splits=(),
         default_evaluator=None,
         names_evaluator=False,
-        fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
+        fixed=fixed,
         weakest=[
             make_layer(
                 origin.title, {"space": origin.options, "dataset": origin.dataset}, tuple(RetrainSpec.model_fields)
@@ -332,13 +343,17 @@ def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]
         make_layer("the arguments", {**sections, **plain}, form.known),
         settings_layer(request.settings, form.known, suggest),
     ]
+    _check_fixed(layers, form.fixed, form)
+    return layers
+
+
+def _check_fixed(layers: Sequence[Layer], fixed: Mapping[str, Any], form: _Form) -> None:
     for layer in layers:
-        for key, value in form.fixed.items():
+        for key, value in fixed.items():
             other = layer.values.get(key, value)
             if key in ("algorithm", "architecture") and other != value and not _is_short_for(other, value):
                 what = f"{key} {other!r}" if isinstance(other, str) else f"another {key}"
                 raise ConfigError(f"{layer.source} is for {what}, not for {form.title}")
-    return layers
 
 
 def _is_short_for(name: Any, qualified: Any) -> bool:

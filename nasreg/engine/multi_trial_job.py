@@ -77,6 +77,7 @@ class MultiTrialJob(SearchJob):
             extreme_costs=self._extreme_costs,
             initial=tuple(self._initial(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
+            uses_data=data is not None,
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from nasreg.events import (
     StepEnded,
     TrialEnded,
 )
+from nasreg.runs import files
 from nasreg.runs.trials import trial_record
 from nasreg.runs.writing import LineFile
 from nasreg.specs.finite import finite
@@ -143,11 +145,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}") from error
+            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}{_way_out(path)}") from error
         if not isinstance(record, dict):
-            raise RunDirectoryError(f"{path}, line {number} is not an object")
+            raise RunDirectoryError(f"{path}, line {number} is not an object{_way_out(path)}")
         records.append(record)
     return records
+
+
+def _way_out(path: Path) -> str:
+    architecture = shlex.join(["nasreg", "show", str(path.with_name(files.ARCHITECTURE))])
+    return f". Remove that line if the run has ended; the architecture alone is shown by: {architecture}"
 
 
 class TensorBoard:
