@@ -87,6 +87,28 @@ class TrainingError(NasregError):
     """The training itself failed: out of memory, or a loss that is not finite."""
 
 
+class SampleError(DataError, TrainingError):
+    """A sample that cannot be used in the middle of a training. Exit code 1: the run can be resumed.
+
+    Args:
+        message: What is wrong, and what to do.
+        part: The part of the data set, such as ``train``.
+        index: Index of the sample in it.
+        label: Its label.
+        total: Number of samples in that part.
+        path: Path of its file, if the data set tells it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, part: str, index: int, label: int, total: int, path: str | None) -> None:
+        super().__init__(message)
+        self.part, self.index, self.label, self.total, self.path = part, index, label, total, path
+
+    def __reduce__(self) -> tuple[type[SampleError], tuple[object, ...]]:
+        return type(self), (str(self), self.part, self.index, self.label, self.total, self.path)
+
+
 class InterruptedRunError(NasregError):
     """The run was interrupted by the user and left a checkpoint behind. Exit code 130."""
 

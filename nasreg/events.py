@@ -15,7 +15,7 @@ from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
-from nasreg.specs.trial import Score, Trial
+from nasreg.specs.trial import Trial
 
 TrainedModel = Literal["supernet", "network"]
 """What is trained and measured: a supernet, whose metrics are not those of the architecture found, or one network."""
@@ -113,8 +113,8 @@ class SearchStarted(Event):
     ended: int
     """Number of trials that have ended; above 0 where a search is resumed."""
     run_dir: Path | None
-    best: Score | None = None
-    """The best score of those trials."""
+    best: Trial | None = None
+    """The best of those trials."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,10 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialProgress(Event):
-    """Sent after each step of a trial that trains in this process. Epochs count from 0."""
+    """Sent while a trial trains: after each step in this process, less often by a worker process.
+
+    Epochs count from 0.
+    """
 
     trial: int
     epoch: int
@@ -161,6 +164,20 @@ class CheckpointSaved(Event):
     path: Path
     epoch: int
     step: int
+
+
+@dataclass(frozen=True)
+class NetworkMeasured(Event):
+    """Sent after a one-shot search: what the network found reaches with the weights of the supernet, untrained."""
+
+    metric: MetricSpec
+    """The metric, named ``{split}_{metric}``."""
+    supernet: float
+    """Its value for the supernet."""
+    inherited: float
+    """Its value for the network with the supernet's weights."""
+    recalibrated: float | None
+    """The same after its BatchNorm statistics were renewed on the train split; None if it has none."""
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ class SynFlow(Evaluator):
 
     def evaluate(self, proposal: Proposal) -> Score:
         network = self.context.build_network(proposal.architecture)
-        info = self.context.data.info  # type: ignore[union-attr]  # the spec says that it needs data
-        return self.score(synflow(network, info, self.context.device))
+        return self.score(synflow(network, self.context.info, self.context.device))
 
 
 @hookimpl

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
 
 
+def _requirements(described: dict[str, Any]) -> list[str]:
+    """Return what an algorithm requires of a space: kinds of choices and capabilities."""
+    choices = (f"a choice of the kind {kind}" for kind in described.get("requires_choices", ()))
+    return [*choices, *described.get("requires", ())]
+
+
 def description(output: Output, kind: str, described: dict[str, Any]) -> None:
     """Print what ``Registry.describe`` returns of one kind."""
     facts = [
@@ -26,7 +32,7 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
             ("paper", described.get("paper")),
             ("family", described.get("family")),
             ("handles", ", ".join(described.get("primitives", ()))),
-            ("requires", ", ".join(described.get("requires", ()))),
+            ("requires", ", ".join(_requirements(described))),
             ("splits", ", ".join(described.get("splits", ()))),
             ("provides", ", ".join(described.get("capabilities", ()))),
             ("needs", ", ".join(described.get("needs", ()))),

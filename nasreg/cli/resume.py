@@ -55,11 +55,9 @@ def resume(
     result: SearchResult | RetrainResult | RepeatedResult
     with output.progress() as callbacks:
         if (run_dir / files.REPEATS).is_file():
-            if set_ or device or workers:
-                raise UsageError(
-                    "a repeated retraining is resumed with its own options: leave out --set, --device and --workers"
-                )
-            result = runs.resume_repeats(run_dir, callbacks=callbacks)
+            if workers:
+                raise UsageError("a retraining has no trials: --workers is for multi-trial algorithms")
+            result = runs.resume_repeats(run_dir, settings=set_ or [], device=device, callbacks=callbacks)
         else:
             boards = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
             result = runs.resume(

@@ -129,17 +129,17 @@ def dataset_from_object(data: Any) -> DatasetSource:
     """Return the source of data given from Python.
 
     Args:
-        data: A torch ``Dataset``, a tuple ``(train, test)`` of those, or a ``DatasetBundle``.
+        data: A torch ``Dataset``, a tuple ``(train, test)`` or ``(train, validation, test)`` of those, or a
+            ``DatasetBundle``.
 
     Raises:
         DataError: It is none of these.
     """
     from nasreg.data import DatasetBundle, from_torch
+    from nasreg.data.bundle import from_tuple
 
-    if isinstance(data, DatasetBundle):
-        bundle = data
-    else:
-        bundle = from_torch(*data) if isinstance(data, tuple) else from_torch(data)
+    make = from_tuple if type(data) is tuple else from_torch
+    bundle = data if isinstance(data, DatasetBundle) else make(data)
     again = (dataset_from_object, (data,))
     return DatasetSource(ObjectRef(type(data).__name__), DatasetConfig, lambda config: bundle, rebuild=again)
 

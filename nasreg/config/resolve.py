@@ -50,6 +50,8 @@ class ArchitectureOrigin(NamedTuple):
     architecture: Architecture
     options: Mapping[str, Any]
     """Options of the space that it was searched with."""
+    dataset: Mapping[str, Any] = {}
+    """The data set of the search by name, with the options that decide which images its test split has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +272,11 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         splits=(),
         default_evaluator=None,
         fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
-        weakest=[make_layer(origin.title, {"space": origin.options}, tuple(RetrainSpec.model_fields))],
+        weakest=[
+            make_layer(
+                origin.title, {"space": origin.options, "dataset": origin.dataset}, tuple(RetrainSpec.model_fields)
+            )
+        ],
     )
 
 

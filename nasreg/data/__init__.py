@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.data.bundle import DatasetBundle, from_torch
     from nasreg.data.config import DatasetConfig
-    from nasreg.data.splits import Batch, DataSplit, RunData
+    from nasreg.data.run_data import RunData
+    from nasreg.data.splits import Batch, DataSplit
 
 _HOME = {
     "Batch": "nasreg.data.splits",
     "DatasetConfig": "nasreg.data.config",
     "DatasetBundle": "nasreg.data.bundle",
     "DataSplit": "nasreg.data.splits",
-    "RunData": "nasreg.data.splits",
+    "RunData": "nasreg.data.run_data",
     "from_torch": "nasreg.data.bundle",
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from nasreg.errors import ConfigError
-from nasreg.specs.base import EXECUTION, Config
+from nasreg.specs.base import EXECUTION, EXECUTION_BITS, Config
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
@@ -36,7 +37,19 @@ class DatasetConfig(Config):
         lt=1,
         description="share of the train set that becomes the validation split; by default"
         f" {VALIDATION_FRACTION} where the algorithm needs that split, else 0;"
-        " not used where the data set brings a validation set of its own",
+        " not used where the data set brings a validation set of its own, except with arch_from: validation",
+    )
+    arch_from: Literal["train", "validation"] = Field(
+        default="train",
+        description="what becomes the arch split: arch_fraction of the train set, or the whole validation set that the"
+        " data set brings",
+    )
+    test_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the images that becomes the test split where the data set brings no test set; it depends"
+        " on the data alone, so that every search and retraining holds out the same images",
     )
     limit: int | None = Field(
         default=None, ge=4, description="number of images of the train set to use, the same share of each class"
@@ -74,6 +87,22 @@ class DatasetConfig(Config):
         description="side in pixels of a square that is blanked at a random place of each image (arXiv 1708.04552);"
         " 0 for none",
     )
+    layout: Literal["auto", "chw", "hwc"] = Field(
+        default="auto",
+        description="order of the dimensions of tensors: channels, height, width (chw) or height, width, channels"
+        " (hwc); auto: chw, and shapes that look like hwc are refused",
+    )
+    unreadable: Literal["error", "skip"] = Field(
+        default="error",
+        json_schema_extra=EXECUTION_BITS,
+        description="what to do about an image that cannot be read: stop with an error, or leave it out, for which all"
+        " images are read before the run begins",
+    )
+    check_all: bool = Field(
+        default=False,
+        json_schema_extra=EXECUTION,
+        description="read all images before the run begins, to find those that cannot be read",
+    )
     in_memory: Literal["auto", "yes", "no"] = Field(
         default="auto",
         json_schema_extra=EXECUTION,
@@ -95,9 +124,18 @@ class DatasetConfig(Config):
             used_by: Who needs them, for the error, such as ``algorithm 'darts'``.
 
         Raises:
-            ConfigError: ``arch_fraction`` was given where no arch split is used, or is 0 where one is needed.
+            ConfigError: ``arch_fraction`` or ``arch_from`` was given where no arch split is used, the fraction is 0
+                where one is needed, or they contradict each other.
         """
-        if "arch" in splits and self.arch_fraction == 0:
+        separate = self.arch_from == "validation"
+        if separate and "arch" not in splits:
+            raise ConfigError(f"dataset.arch_from is validation, but {used_by} uses no arch split: leave it out")
+        if separate and self.arch_fraction:
+            raise ConfigError(
+                f"dataset.arch_fraction is {self.arch_fraction:g}, but dataset.arch_from is validation, which is then"
+                " the arch split: give one of them"
+            )
+        if "arch" in splits and self.arch_fraction == 0 and not separate:
             raise ConfigError(
                 f"dataset.arch_fraction is 0, but {used_by} learns the architecture on the arch split: set it above 0"
             )
@@ -107,7 +145,7 @@ class DatasetConfig(Config):
             )
         arch, validation = self.arch_fraction, self.validation_fraction
         if arch is None:
-            arch = ARCH_FRACTION if "arch" in splits else 0.0
+            arch = ARCH_FRACTION if "arch" in splits and not separate else 0.0
         if validation is None:
             validation = VALIDATION_FRACTION if "validation" in splits else 0.0
         return self.model_copy(update={"arch_fraction": arch, "validation_fraction": validation})
@@ -177,7 +215,23 @@ class FolderConfig(DatasetConfig):
         " and, if you like, val and test",
     )
     grayscale: bool = Field(default=False, description="read images with one channel instead of three")
+    group_pattern: str | None = Field(
+        default=None,
+        description="regular expression that finds, in the path of an image below its class folder, the group that it"
+        " belongs to, such as '(patient[0-9]+)': no group is in two splits; null for none",
+    )
     crop_padding: int = Field(
         default=4, ge=0, le=1024, description="random crops of the image padded with so many black pixels; 0 for none"
     )
     flip: bool = Field(default=True, description="flip images from left to right at random")
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            groups = re.compile(value).groups if value is not None else 0
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from error
+        if groups > 1:
+            raise ValueError(f"it has {groups} pairs of parentheses: put one around what names the group")
+        return value

@@ -1,4 +1,4 @@
-"""The splits of a data set, and the batches of each.
+"""A split of a data set, and its batches.
 
 A batch is a pure function of the seed, the split, the epoch and the position in it: a run that is resumed in the middle
 of an epoch gets the very batches that it would have got, whatever reads them.
@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from nasreg.data.bundle import DatasetBundle
 from nasreg.data.config import DatasetConfig
-from nasreg.data.reading import SIZE_HINT, BatchReader, ImageSource, SampleRequest, derive_seed, read
-from nasreg.errors import DataError
-from nasreg.specs.data import DataInfo
+from nasreg.data.reading import BatchReader, ImageSource, SampleRequest, derive_seed
 
 Batch = tuple[Tensor, Tensor]
 """Images ``(B, C, H, W)`` in float32 and labels ``(B,)``, on the device."""
@@ -67,7 +64,8 @@ class DataSplit:
         """Yield batches.
 
         Args:
-            batch_size: Images in a batch; the last of a pass may have fewer.
+            batch_size: Images in a batch; the last of a pass may have fewer, or one more, so that none is a single
+                image, which a BatchNorm without running statistics refuses.
             epoch: Which epoch: each has an order of its own.
             start: Number of batches of this epoch to leave out.
             steps: Number of batches; where a pass has fewer, another pass in another order follows. By default to the
@@ -75,12 +73,14 @@ class DataSplit:
             train: Shuffled and augmented; otherwise every image once, in order and as it is.
 
         Raises:
-            DataError: An image cannot be read.
+            SampleError: An image cannot be used.
         """
         if not train:
+            can_join = batch_size > 1 and len(self) > 1  # a single last image joins the batch before
+            starts = range(0, len(self) - can_join, batch_size)
+            stops = [*starts[1:], len(self)]
             plan = (
-                [SampleRequest(i, i) for i in self._indices[at : at + batch_size]]
-                for at in range(0, len(self), batch_size)
+                [SampleRequest(i, i) for i in self._indices[at:stop]] for at, stop in zip(starts, stops, strict=True)
             )
             for images, labels in self._read(plan):
                 yield self._normalized(images), labels
@@ -162,170 +162,3 @@ def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
         masks.append((places >= first) & (places < first + side))
     inside = masks[0][:, None, :, None] & masks[1][:, None, None, :]
     return images.masked_fill(inside.to(images.device), 0.0)
-
-
-class RunData:
-    """A data set as a run uses it: the splits ``train``, ``arch`` and ``validation``, each stratified by class.
-
-    The test set is read only where it is asked for; no search does that.
-
-    Args:
-        dataset: The data set.
-        config: How to split, read and augment it; a fraction that is None counts as 0.
-        seed: Seed of the split, the order and the augmentation.
-        device: Where batches go.
-        test: Whether to read the split ``test``.
-
-    Attributes:
-        info: Shape of the images and the classes.
-        splits: ``train``, ``arch`` and ``validation``, of which the last two may be empty, and ``test`` if it was read.
-        mean: Mean of each channel in 0..1, which is subtracted; None for floating-point images, which stay as they are.
-        std: Standard deviation of each channel, which is divided by.
-        device: Where batches go.
-
-    Raises:
-        DataError: The data set cannot be used as it is.
-    """
-
-    def __init__(
-        self, dataset: DatasetBundle, config: DatasetConfig, seed: int, device: torch.device, *, test: bool = False
-    ) -> None:
-        options = _reading(dataset, config, device)
-        train = read(dataset.train, "train", crop_scale=config.crop_scale, color_jitter=config.color_jitter, **options)
-        own = read(dataset.validation, "validation", **options) if dataset.validation is not None else None
-        classes = dataset.classes or tuple(map(str, range(int(train.labels.max()) + 1)))
-        for name, images in (("train", train), ("validation", own)):
-            if images is not None:
-                _check(name, images, train, classes)
-        channels, height, width = train.shape
-        self.info = DataInfo(channels=channels, height=height, width=width, classes=classes)
-        self.mean: list[float] | None
-        self.std: list[float] | None
-        self.mean, self.std = train.moments or (None, None)
-        self._fingerprint = derive_seed(train.fingerprint, own.fingerprint if own else "")
-        self._held = train.held is not None
-        self.device = device
-
-        indices = _limited(train.labels, config.limit, classes, derive_seed(seed, "limit"))
-        validation_fraction = 0.0 if own else config.validation_fraction or 0.0
-        arch_fraction = config.arch_fraction or 0.0
-        later = 2 if arch_fraction else 1  # images of a class that the next split needs
-        held_out, rest = _split(
-            indices, train.labels, validation_fraction, classes, derive_seed(seed, "validation"), leave=later
-        )
-        arch, weights = _split(rest, train.labels, arch_fraction, classes, derive_seed(seed, "arch"))
-        validation = (own, list(range(len(own)))) if own else (train, held_out)
-        chosen = {"train": (train, weights), "arch": (train, arch), "validation": validation}
-        self.splits = {
-            name: DataSplit(name, images, some, config, seed, train.moments) for name, (images, some) in chosen.items()
-        }
-        if test:
-            images = read_test(dataset, config, device)
-            _check("test", images, train, classes)
-            self.splits["test"] = DataSplit("test", images, list(range(len(images))), config, seed, train.moments)
-        if len(self.splits["train"]) < 2:
-            raise DataError("fewer than 2 images are left in the train split: lower dataset.arch_fraction")
-
-    def close(self) -> None:
-        """End the loader processes of all splits at once; reading a batch later starts new ones."""
-        for split in self.splits.values():
-            split.close()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the description of the data that a run directory holds, JSON-able."""
-        return {
-            "fingerprint": f"{self._fingerprint:014x}",
-            **self.info.model_dump(mode="json"),
-            "splits": {name: len(split) for name, split in self.splits.items()},
-            "mean": self.mean,
-            "std": self.std,
-            "in_memory": self._held,
-        }
-
-
-def read_test(dataset: DatasetBundle, config: DatasetConfig, device: torch.device) -> ImageSource:
-    """Read the test set.
-
-    Args:
-        dataset: The data set.
-        config: How to read it.
-        device: Where batches go.
-
-    Raises:
-        DataError: There is none, or it cannot be read.
-    """
-    if dataset.test is None:
-        raise DataError("the data set has no test set: give it one, as a folder named test or from Python")
-    return read(dataset.test(), "test", **_reading(dataset, config, device))
-
-
-def _reading(dataset: DatasetBundle, config: DatasetConfig, device: torch.device) -> dict[str, Any]:
-    return {
-        "size": config.image_size,
-        "center_fraction": config.center_fraction,
-        "in_memory": config.in_memory,
-        "raw": dataset.raw,
-        "workers": config.workers,
-        "device": device,
-    }
-
-
-def _check(name: str, images: ImageSource, train: ImageSource, classes: Sequence[str]) -> None:
-    low, high = int(images.labels.min()), int(images.labels.max())
-    if low < 0 or high >= len(classes):
-        label = low if low < 0 else high
-        index = int((images.labels == label).nonzero()[0])
-        raise DataError(
-            f"the {name} set: image {index} has label {label}, but labels must be 0 to {len(classes) - 1}"
-            f" ({len(classes)} classes)"
-        )
-    if name == "train" and low == high:
-        raise DataError(
-            f"the train set has images of one class only ({classes[low]!r}): there is nothing to tell apart"
-        )
-    if (images.shape, images.is_float) != (train.shape, train.is_float):
-        raise DataError(f"the {name} set has images of {_size(images)}, the train set of {_size(train)}: {SIZE_HINT}")
-
-
-def _size(images: ImageSource) -> str:
-    channels, height, width = images.shape
-    return f"{height}x{width} with {channels} channels{' of floats' if images.is_float else ''}"
-
-
-def _limited(labels: Tensor, limit: int | None, classes: Sequence[str], seed: int) -> list[int]:
-    everything = list(range(len(labels)))
-    if limit is None or limit == len(labels):
-        return everything
-    if limit > len(labels):
-        raise DataError(f"dataset.limit is {limit}, but the train set has only {len(labels)} images")
-    return _split(everything, labels, limit / len(labels), classes, seed, leave=0)[0]
-
-
-def _split(
-    indices: list[int], labels: Tensor, fraction: float, classes: Sequence[str], seed: int, *, leave: int = 1
-) -> tuple[list[int], list[int]]:
-    """Split off a share of the indices, the same of each class, leaving at least ``leave`` of each, in order.
-
-    Raises:
-        DataError: A class has too few images for that.
-    """
-    if fraction == 0:
-        return [], indices
-    generator = torch.Generator().manual_seed(seed)
-    of_class: dict[int, list[int]] = {}
-    for index in indices:
-        of_class.setdefault(int(labels[index]), []).append(index)
-    taken: set[int] = set()
-    owed = 0.0  # what rounding left over goes to the next class, so that the total is right
-    for label, members in sorted(of_class.items()):
-        owed += fraction * len(members)
-        count = min(max(round(owed), 1), len(members) - leave)
-        if count < 1:
-            raise DataError(
-                f"class {classes[label]!r} has only {len(members)} of the images, too few to be in every split:"
-                " give it more (or raise dataset.limit), or leave the class out"
-            )
-        owed -= count
-        order = torch.randperm(len(members), generator=generator)[:count].tolist()
-        taken.update(members[i] for i in order)
-    return [i for i in indices if i in taken], [i for i in indices if i not in taken]

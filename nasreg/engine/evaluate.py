@@ -9,8 +9,9 @@ from typing import Any
 
 from nasreg.config.lookup import dataset_from_object, find_dataset
 from nasreg.config.sources import DatasetSource
-from nasreg.data import DatasetBundle, DatasetConfig
-from nasreg.data.splits import DataSplit, read_test
+from nasreg.data import DatasetBundle, DatasetConfig, from_torch
+from nasreg.data.run_data import read_test
+from nasreg.data.splits import DataSplit
 from nasreg.errors import DataError, UsageError, WeightsError
 from nasreg.networks.weights import NetworkManifest, load_network, read_manifest
 from nasreg.registry import Registry, default_registry
@@ -98,7 +99,7 @@ def evaluate(
         )
     mean, std = manifest.data.mean, manifest.data.std
     moments = None if mean is None or std is None else (list(mean), list(std))
-    split = DataSplit("test", images, list(range(len(images))), config, 0, moments)
+    split = DataSplit("test", images, images.usable, config, 0, moments)
     task = get_task("classification")
     try:
         metrics = measure(network.to(place), split, task, batch_size, detailed=True)
@@ -111,7 +112,7 @@ def _test_data(
     manifest: NetworkManifest, data: Any, options: Mapping[str, Any], registry: Registry
 ) -> tuple[DatasetSource, DatasetConfig]:
     if data is not None and not isinstance(data, str):
-        bundle = data if isinstance(data, DatasetBundle) else DatasetBundle(data, test=lambda: data)
+        bundle = data if isinstance(data, DatasetBundle) else from_torch(data, data)
         source = dataset_from_object(bundle)
         return source, parse(source.config, options, "dataset")
     given: Mapping[str, Any] = {}

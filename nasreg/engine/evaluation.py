@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,18 +18,22 @@ from nasreg.data import RunData
 from nasreg.errors import PluginError, UsageError, one_line
 from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.outcome import evaluate_proposal
-from nasreg.events import Event
+from nasreg.events import Event, TrialProgress
 from nasreg.executors import FuturesExecutor, Outcome, ProcessExecutor, SerialExecutor, TrialExecutor
+from nasreg.executors.processes import send_to_main_process
 from nasreg.networks.build import network_of_search
 from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import Architecture, RunSpec, SearchSpaceSpec
+from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec
 from nasreg.specs.algorithm import EvaluatorSpec
 from nasreg.specs.base import parse
 from nasreg.specs.trial import Proposal
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device
 from nasreg.trainers.interrupt import Interruption
+
+PROGRESS_SECONDS = 0.5
+"""A worker process sends the progress of its trial at most this often."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,8 @@ class EvaluationPlan:
     space: SearchSpaceSpec
     directory: Path | None
 
-    def network(self, architecture: Architecture, data: RunData | None) -> torch.nn.Module:
+    def network(self, architecture: Architecture, info: DataInfo) -> torch.nn.Module:
         """Build the network of an architecture, in the form in which the space is retrained."""
-        info = EXAMPLE_INFO if data is None else data.info
         return network_of_search(self.space_source, info, self.spec.space.options, architecture)
 
     def make_evaluator(
@@ -58,13 +62,15 @@ class EvaluationPlan:
         """
         selection = self.spec.evaluator
         options = selection.options if selection is not None else {}
+        info = EXAMPLE_INFO if data is None else data.info
         context = EvaluatorContext(
             spec=self.spec,
             space=self.space,
             task=get_task(self.spec.task),
             device=device,
+            info=info,
             data=data,
-            build_network=lambda architecture: self.network(architecture, data),
+            build_network=lambda architecture: self.network(architecture, info),
             directory=None if self.directory is None else RunDirectory(self.directory),
             emit=emit,
         )
@@ -80,7 +86,8 @@ class EvaluationPlan:
         if "data" not in self.evaluator.needs:
             return None
         config = parse(self.dataset_source.config, self.spec.dataset.options, "dataset")
-        return RunData(self.dataset_source.load(config), config, self.spec.seed, device)
+        failures = [] if self.directory is None else RunDirectory(self.directory).unreadable
+        return RunData(self.dataset_source.load(config), config, self.spec.seed, device, failures=failures)
 
     def pickled(self) -> bytes:
         """Return the plan for another process.
@@ -114,7 +121,7 @@ def make_executor(plan: EvaluationPlan, evaluator: Evaluator, executor: Executor
     if plan.spec.executor == "serial":
         return SerialExecutor(_LocalEvaluation(evaluator), workers)
     devices = _devices(evaluator.context.device, workers)
-    return ProcessExecutor(_Start(plan.pickled()), _evaluate_here, devices)
+    return ProcessExecutor(_Start(plan.pickled()), _evaluate_here, devices, evaluator.context.emit)
 
 
 def _devices(device: torch.device, workers: int) -> Sequence[str]:
@@ -143,7 +150,7 @@ _evaluators: dict[bytes, _LocalEvaluation] = {}
 _started: list[_LocalEvaluation] = []
 
 
-def _prepared(pickled: bytes, device: str) -> _LocalEvaluation:
+def _prepared(pickled: bytes, device: str, emit: Callable[[Event], None] = lambda event: None) -> _LocalEvaluation:
     digest = hashlib.blake2b(pickled).digest()
     if digest not in _evaluators:
         Interruption.silent = True
@@ -155,8 +162,24 @@ def _prepared(pickled: bytes, device: str) -> _LocalEvaluation:
                 " functions in a module, not in a notebook or an interactive session"
             ) from error
         place = resolve_device(device)
-        _evaluators[digest] = _LocalEvaluation(plan.make_evaluator(place, plan.load_data(place)))
+        _evaluators[digest] = _LocalEvaluation(plan.make_evaluator(place, plan.load_data(place), emit))
     return _evaluators[digest]
+
+
+class _Sender:
+    """Sends the events of a worker process to the search; of the progress of a trial only some."""
+
+    def __init__(self) -> None:
+        self._trial = 0
+        self._sent = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrialProgress):
+            now = time.monotonic()
+            if event.trial == self._trial and now - self._sent < PROGRESS_SECONDS:
+                return
+            self._trial, self._sent = event.trial, now
+        send_to_main_process(event)
 
 
 @dataclass(frozen=True)
@@ -169,7 +192,7 @@ class _Start:
         threads = os.environ.get("OMP_NUM_THREADS")
         if threads is not None:
             torch.set_num_threads(int(threads))
-        _started.append(_prepared(self.pickled, device))
+        _started.append(_prepared(self.pickled, device, _Sender()))
 
 
 def _evaluate_here(proposal: Proposal) -> Outcome:

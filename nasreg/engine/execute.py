@@ -21,7 +21,7 @@ from torch import nn
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, StorageError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, StorageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -113,6 +113,10 @@ class Job(ABC):
     def end(self, directory: RunDirectory) -> None:  # noqa: B027
         """Write the result."""
 
+    def measure_result(self) -> dict[str, Any]:
+        """Measure what is worth knowing of a finished run, report it, and return it for its status."""
+        return {}
+
     def close(self) -> None:  # noqa: B027
         """Free what the run holds, however it ended."""
 
@@ -162,12 +166,16 @@ def execute(
     data = None
     if job_class.needs_data(run):
         bundle = run.dataset.load(run.dataset_config)
-        data = RunData(bundle, run.dataset_config, spec.seed, device, test=job_class.needs_test_set)
+        failures = directory.unreadable if directory is not None and resume else []
+        needs_test = job_class.needs_test_set
+        data = RunData(bundle, run.dataset_config, spec.seed, device, test=needs_test, failures=failures)
     job = job_class(run, registry, data, directory, **(options or {}))
+    job.notices += [] if data is None else data.notices
     described = {"fingerprint": None} if data is None else data.describe()
     if directory is None:
         records: list[dict[str, Any]] = []
         _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
+        _measure_result(job)
         return job, records
     with directory.lock() as notice:
         job.notices += [notice] if notice else []
@@ -181,6 +189,9 @@ def execute(
             _fit(job, output)
             job.end(directory)
         directory.set_status("done", error=None, metrics=job.trainer.final_metrics)
+        measured = _measure_result(job)
+        if measured:
+            directory.set_status("done", **measured)
         _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
@@ -223,6 +234,7 @@ def _recording(
             directory.set_final_status("interrupted" if stopped else "failed", str(error) or type(error).__name__)
             if unwritten := _unwritten(directory, error):
                 raise StorageError(f"{unwritten}; then resume with: {directory.command('resume')}") from error
+            _record_unreadable(directory, error)
             if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
                 _report(job.trainer, directory)
             raise
@@ -235,6 +247,13 @@ def _unwritten(directory: RunDirectory, error: BaseException) -> StorageError | 
     if isinstance(error, OSError) and error.filename and Path(str(error.filename)).is_relative_to(directory.path):
         return storage_error(Path(str(error.filename)), error)
     return None
+
+
+def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
+    """Record a sample that cannot be read: the run can be resumed after its file was removed."""
+    if isinstance(error, SampleError):
+        failure = {name: getattr(error, name) for name in ("part", "index", "label", "total", "path")}
+        directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -253,6 +272,15 @@ def _record_memory(directory: RunDirectory, event: Event) -> None:
     if isinstance(event, MemoryMeasured):
         status = directory.status
         directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def _measure_result(job: Job) -> dict[str, Any]:
+    """Measure the result; a failure is reported and does not lose it."""
+    try:
+        return job.measure_result()
+    except Exception as error:  # noqa: BLE001  # it may be the module of a user; the result is complete without
+        job.trainer.emit(Notice(f"the network found could not be measured ({one_line(error)})"))
+        return {}
 
 
 def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:

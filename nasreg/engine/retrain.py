@@ -35,6 +35,9 @@ from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
 from nasreg.trainers.retraining import RetrainTrainer
 
+_SAME_TEST_SPLIT = ("test_fraction", "group_pattern", "unreadable")
+"""Options of the data set that decide which images the search has held out for testing."""
+
 
 @dataclass(frozen=True)
 class RetrainResult:
@@ -73,8 +76,9 @@ def retrain(
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, an
             ``Architecture``, or the result of a search.
-        data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` of torch ``Dataset``s, or a
-            ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else ``digits``.
+        data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` or ``(train, validation, test)`` of torch
+            ``Dataset``s, or a ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else
+            ``digits``.
         space: Reference to the space of an architecture that is not in a run.
         recipe: Name of a recipe; by default the one that the data set names, else ``cifar``.
         config: A YAML file in the form of a retraining's ``run.yaml``, whole or in part, or its content.
@@ -129,14 +133,18 @@ def resolve_retrain(
         found = ArchitectureRef("the search", source.source, source.options, source.architecture, None)
     else:
         found = find_architecture(source, space=space, registry=registry)
+    held_out: dict[str, Any] = {}
     if data is None and found.run is not None:
         selection = found.run.spec.dataset
         if not isinstance(selection.reference, ObjectRef):
+            if selection.options.get("test_fraction"):
+                names = (name for name in _SAME_TEST_SPLIT if name in selection.options)
+                held_out = {"name": selection.name, **{name: selection.options[name] for name in names}}
             folder = isinstance(selection.reference, RegisteredRef) and selection.reference.name == "folder"
             data = f"folder:{selection.options['path']}" if folder else selection.name
     architecture = found.architecture or plan_network(found, EXAMPLE_INFO, registry=registry).architecture
     request = RunRequest(
-        origin=ArchitectureOrigin(found.title, architecture, found.options),
+        origin=ArchitectureOrigin(found.title, architecture, found.options, held_out),
         space=found.space,
         dataset=data if data is None or isinstance(data, str) else dataset_from_object(data),
         preset=recipe,

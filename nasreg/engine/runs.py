@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nasreg.config.resolve import ResolvedRun, load_resolved
-from nasreg.engine.resume import resumed_run
+from nasreg.engine.resume import changed_run, check_execution_only, resumed_run
 from nasreg.engine.retrain import RetrainResult, run_retrain
 from nasreg.engine.search import run_search
 from nasreg.engine.search_result import SearchResult
@@ -17,7 +17,8 @@ from nasreg.events import Callback
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import RetrainSpec
+from nasreg.specs import RetrainSpec, RunSpec
+from nasreg.specs.base import parse
 from nasreg.tasks import get_task
 
 
@@ -102,12 +103,14 @@ def repeat(
         on_result: Called with each seed and its result.
 
     Raises:
+        ConfigError: A seed is out of range.
         RunDirectoryError: ``out`` holds something else.
         NasregError: As ``retrain``.
     """
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     registry, folder = registry or default_registry(), Path(out).absolute()
+    specs = [_with_seed(run.spec, seed) for seed in seeds]
     directory = RunDirectory(folder)
     request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
     if not (folder / files.REPEATS).exists():
@@ -118,12 +121,12 @@ def repeat(
             directory.write_json(files.REPEATS, request)
         elif directory.read_json(files.REPEATS) != request:
             raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
-        return _repeat(run, seeds, directory, registry, callbacks, on_result)
+        return _repeat(run, specs, directory, registry, callbacks, on_result)
 
 
 def _repeat(
     run: ResolvedRun,
-    seeds: Sequence[int],
+    specs: Sequence[RunSpec | RetrainSpec],
     directory: RunDirectory,
     registry: Registry,
     callbacks: Sequence[Callback],
@@ -132,32 +135,55 @@ def _repeat(
     """Execute what is missing of a repeated retraining, whose directory is locked."""
     folder = directory.path
     metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
-    for seed in seeds:
+    seeds = [spec.seed for spec in specs]
+    for seed, spec in zip(seeds, specs, strict=True):
         place = folder / files.seed_directory(seed)
         begun = (place / files.RUN).exists()
         if not begun or RunDirectory(place).status["state"] != "done":
-            one = replace(run, spec=run.spec.model_copy(update={"seed": seed}))
-            if begun:
-                one = resumed_run(registry, RunDirectory(place), space=run.space, dataset=run.dataset)
+            one = replace(run, spec=spec)
             result = run_retrain(one, registry=registry, out=place, resume=begun, callbacks=callbacks)
             if on_result:
                 on_result(seed, result)
         scores.append(float(RunDirectory(place).status["metrics"][metric]))
     repeated = RepeatedResult(tuple(seeds), tuple(scores), metric, folder)
-    summary = {"seeds": list(seeds), metric: scores, "mean": repeated.mean, "std": repeated.std}
+    summary = {"seeds": seeds, metric: scores, "mean": repeated.mean, "std": repeated.std}
     directory.write_json(files.SUMMARY, summary)
     return repeated
+
+
+def _with_seed(spec: RunSpec | RetrainSpec, seed: int) -> RunSpec | RetrainSpec:
+    return parse(type(spec), {**spec.model_dump(mode="json"), "seed": seed}, "")
 
 
 def resume_repeats(
     out: str | Path,
     *,
+    settings: Sequence[str] = (),
+    device: str | None = None,
     registry: Registry | None = None,
     callbacks: Sequence[Callback] = (),
     on_result: Callable[[int, RetrainResult], None] | None = None,
 ) -> RepeatedResult:
-    """Resume what ``repeat`` began; takes and raises as it does."""
-    registry = registry or default_registry()
-    found = RunDirectory(out).read_object(files.REPEATS, "run", "seeds")
-    run = load_resolved(registry, RetrainSpec.model_validate(found["run"]))
+    """Resume what ``repeat`` began.
+
+    Args:
+        out: Directory of the runs.
+        settings: ``"KEY=VALUE"`` of options that only say how runs are executed, such as ``"trainer.accumulate=2"``;
+            they hold for the rest of them.
+        device: Another device.
+        registry: Where names are looked up.
+        callbacks: Called with each event of each run.
+        on_result: Called with each seed and its result.
+
+    Raises:
+        RunDirectoryError: An option that decides the result would change.
+        NasregError: As ``repeat``.
+    """
+    registry, directory = registry or default_registry(), RunDirectory(out)
+    found = directory.read_object(files.REPEATS, "run", "seeds")
+    before = RetrainSpec.model_validate(found["run"])
+    run = changed_run(registry, load_resolved(registry, before), settings, device, path=directory.path)
+    check_execution_only(before, run, directory.path)
+    with directory.lock():
+        directory.write_json(files.REPEATS, {**found, "run": run.spec.model_dump(mode="json")})
     return repeat(run, found["seeds"], out, registry=registry, callbacks=callbacks, on_result=on_result)

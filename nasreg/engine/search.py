@@ -58,7 +58,7 @@ def search(
             model itself, where its present weights matter: it is copied, and only this process can build it. The
             algorithm's default space where None.
         data: Name of a data set, ``"folder:PATH"``, a torch ``Dataset`` of (image ``(C, H, W)``, label), a tuple
-            ``(train, test)`` of those, or a ``nasreg.data.DatasetBundle``.
+            ``(train, test)`` or ``(train, validation, test)`` of those, or a ``nasreg.data.DatasetBundle``.
         algorithm: Name of an algorithm; ``Registry.default_algorithm`` where None.
         preset: Named set of options to start from.
         mutator: Options of the mutator.

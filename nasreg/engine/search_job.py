@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
+from nasreg.data.run_data import TEST_FRACTION_HINT
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
+from nasreg.errors import ConfigError, SpaceError
 from nasreg.networks.build import network_of_search
 from nasreg.networks.references import describe_space
 from nasreg.registry import Registry
@@ -18,6 +21,8 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import AlgorithmSpec, Architecture, MetricSpec, RunSpec, SearchSpaceSpec, genotype_text
+from nasreg.specs.formatting import plural
+from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
 
@@ -36,11 +41,23 @@ class SearchJob(Job):
         self.algorithm = registry.algorithm(self.spec.algorithm)
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
+        # Data from Python are given to the retraining anew, and may have a test set then.
+        if data is not None and not data.has_test and not isinstance(run.dataset.reference, ObjectRef):
+            self.notices.append(
+                f"data set {run.spec.dataset.title!r} has no test set, so that the network found cannot be measured"
+                f" after its retraining: {TEST_FRACTION_HINT}"
+            )
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:
         installed = [registry.space(name) for name in registry.spaces()]
-        algorithm.check_space(run.space.reference.title, space, run.space.entry, installed)
+        title = run.space.reference.title
+        algorithm.check_space(title, space, run.space.entry, installed)
+        if space.size() == 1:
+            raise SpaceError(
+                f"search space {title!r} has a single architecture, so that there is nothing to search: give a choice"
+                " more candidates"
+            )
 
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -129,11 +146,30 @@ class OneShotJob(SearchJob):
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, run.trainer_config)
+        epochs = range(self.trainer.epochs)
+        if "arch" in self.algorithm.splits and not any(map(self.trainer.needs_arch_batch, epochs)):
+            raise ConfigError(
+                f"algorithm {self.algorithm.name!r} would learn the architecture in none of its"
+                f" {plural(len(epochs), 'epoch')}, with these options: raise trainer.epochs, or shorten its warm-up"
+            )
 
     def _build_supernet(self, **capabilities: Any) -> nn.Module:
         known = self.run.space.capabilities
         changed = {known[name]: value for name, value in capabilities.items()}
         return self.run.space.build(self.info, {**self.spec.space.options, **changed})
+
+    def measure_result(self) -> dict[str, Any]:
+        """Measure what the network found reaches with the weights of the supernet."""
+        found = self.trainer.measure_network()
+        if found is None:
+            return {}
+        self.trainer.emit(found)
+        values = {"supernet": found.supernet, "inherited": found.inherited, "recalibrated": found.recalibrated}
+        return {"network": {"metric": found.metric.name, **values}}
+
+    def result(self, records: Sequence[Mapping[str, Any]]) -> SearchResult:
+        """Return the result, which can recalibrate the network that it takes out of the supernet."""
+        return replace(super().result(records), _recalibrate=self.trainer.recalibrate)
 
     @property
     def step_samples(self) -> int:

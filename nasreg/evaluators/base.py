@@ -15,6 +15,7 @@ from nasreg.events import Event
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
+from nasreg.specs.data import DataInfo
 from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
@@ -33,6 +34,8 @@ class EvaluatorContext:
     space: SearchSpaceSpec
     task: Task
     device: torch.device
+    info: DataInfo
+    """Shape of the images and the classes; those of CIFAR-10 for an evaluator that needs no data."""
     data: RunData | None
     """The images; None for an evaluator that does not need them."""
     build_network: Callable[[Architecture], nn.Module]
@@ -40,7 +43,7 @@ class EvaluatorContext:
     directory: RunDirectory | None
     """The run directory of the search, if it has one."""
     emit: Callable[[Event], None]
-    """Sends an event to the callbacks of the search; has no effect in a worker process."""
+    """Sends an event to the callbacks of the search, also from its worker processes; not from a foreign executor."""
 
 
 class Evaluator(ABC):

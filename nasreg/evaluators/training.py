@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from nasreg.specs.base import parse
 from nasreg.specs.metrics import MetricSpec, metric_spec
 from nasreg.specs.trial import PARAMETERS, Proposal, Score
 from nasreg.trainers.context import DataContext
-from nasreg.trainers.functional import learning_rate
+from nasreg.trainers.functional import learning_rate, trainable_parameters
 from nasreg.trainers.loop import EpochTrainer, StepResult
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ class TrialContext(DataContext):
 class TrialTrainer(EpochTrainer):
     """Trains the network of one proposal."""
 
+    section: ClassVar[str] = "evaluator"
     context: TrialContext
     config: TrainingEvaluatorConfig
 
@@ -194,7 +195,7 @@ class TrialTrainer(EpochTrainer):
     def setup(self) -> None:
         """Build the network and the optimiser."""
         self.model = self.context.build().to(self.context.device)
-        config, parameters = self.config, self.model.parameters()
+        config, parameters = self.config, trainable_parameters(self.model).values()
         optimizer: torch.optim.Optimizer
         if config.optimizer == "sgd":
             optimizer = torch.optim.SGD(

@@ -2,7 +2,8 @@
 
 Each worker is a ``ProcessPoolExecutor`` with one process, so that it is known whose process died. A process is
 spawned, not forked: torch's threads and CUDA do not survive a fork. A proposal whose process dies is evaluated once
-more in a new process; if that dies, too, the proposal has failed. Imports no torch.
+more in a new process; if that dies, too, the proposal has failed. An evaluation can send messages to the main process,
+such as its progress. Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import Any
 
 from nasreg.errors import InterruptedRunError, TrainingError
 from nasreg.executors.base import Outcome, TrialExecutor
@@ -38,13 +41,19 @@ class ProcessExecutor(TrialExecutor):
         start: Called once in each process, with the device of the worker; it prepares the evaluation, or raises.
         evaluate: Evaluates a proposal in a process that has been prepared. Both have to be picklable.
         devices: The device of each worker, by name.
+        receive: Called with each message that an evaluation sends by ``send_to_main_process``.
     """
 
     def __init__(
-        self, start: Callable[[str], None], evaluate: Callable[[Proposal], Outcome], devices: Sequence[str]
+        self,
+        start: Callable[[str], None],
+        evaluate: Callable[[Proposal], Outcome],
+        devices: Sequence[str],
+        receive: Callable[[Any], None],
     ) -> None:
         self.workers = len(devices)
         self._evaluate = evaluate
+        self._receive = receive
         self._workers = [_Worker(start, device, max(1, _cores() // len(devices))) for device in devices]
         self._running: dict[Future[Outcome], tuple[_Worker, Proposal, int]] = {}
 
@@ -60,6 +69,9 @@ class ProcessExecutor(TrialExecutor):
     def poll(self, timeout: float) -> list[tuple[Proposal, Outcome]]:
         """Wait until one evaluation ends at least, or for the time given."""
         ended = wait(self._running, timeout, FIRST_COMPLETED).done
+        for worker in self._workers:
+            for message in worker.messages():
+                self._receive(message)
         found = []
         for future in ended:
             worker, proposal, attempt = self._running.pop(future)
@@ -104,15 +116,23 @@ class _Worker:
         self._pool: ProcessPoolExecutor | None = None
         self._pid: Future[int] | None = None
         self._started: Future[None] | None = None
+        self._messages: Connection | None = None
 
     def submit(self, evaluate: Callable[[Proposal], Outcome], proposal: Proposal) -> Future[Outcome]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            with _environment(OMP_NUM_THREADS=str(self._threads), OMP_WAIT_POLICY="passive"):
-                self._pool = ProcessPoolExecutor(1, context, _begin)
+            self._messages, sender = context.Pipe(duplex=False)
+            with sender, _environment(OMP_NUM_THREADS=str(self._threads), OMP_WAIT_POLICY="passive"):
+                self._pool = ProcessPoolExecutor(1, context, _begin, (sender,))
                 self._pid = self._pool.submit(os.getpid)  # the process starts with the first task
             self._started = self._pool.submit(self._start, self._device)
         return self._pool.submit(evaluate, proposal)
+
+    def messages(self) -> Iterator[Any]:
+        """Yield the messages that have arrived."""
+        with contextlib.suppress(EOFError, OSError):  # it has died, which its future tells
+            while self._messages is not None and self._messages.poll():
+                yield self._messages.recv()
 
     def check_started(self) -> None:
         """Raise what went wrong when the worker was prepared.
@@ -141,10 +161,30 @@ class _Worker:
             self.signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = self._pid = self._started = None
+        if self._messages is not None:
+            self._messages.close()
+            self._messages = None
 
 
-def _begin() -> None:
+_senders: list[Connection] = []
+"""In a worker process where it sends its messages; empty in any other process."""
+
+
+def send_to_main_process(message: object) -> None:
+    """Send a message from a worker process to the search; it has to be picklable and small.
+
+    Raises:
+        RuntimeError: This is no worker process.
+    """
+    if not _senders:
+        raise RuntimeError("only a worker process can send messages to the main process")
+    with contextlib.suppress(BrokenPipeError):  # the search has ended, and so will this process
+        _senders[0].send(message)
+
+
+def _begin(sender: Connection) -> None:
     """Begin a process: Ctrl-C is for the main process alone, and its death ends this one."""
+    _senders.append(sender)
     if hasattr(os, "setsid"):
         os.setsid()
     else:

@@ -37,7 +37,8 @@ class MultiTrialMutator(Mutator):
         rng: Generator to draw from, seeded anew for each proposal and each observation.
         n_proposed: Number of proposals so far, including those that were given to the search beforehand.
         n_observed: Number of trials observed so far.
-        best: The trial with the best score, the first of equals; None before the first score.
+        best: The best trial, the first of equals: that with the best score of those with the highest fidelity so far.
+            None before the first score.
     """
 
     def __init__(self, space: SearchSpaceSpec, config: Config) -> None:
@@ -130,8 +131,7 @@ class MultiTrialMutator(Mutator):
     def record(self, trial: Trial) -> None:
         """Observe a trial."""
         self._reseed("observation", trial.id)
-        best = self.best.score if self.best is not None else None
-        if trial.score is not None and (best is None or trial.score > best):
+        if trial.is_better_than(self.best):
             self.best = trial
         self.n_observed += 1
         self.observe(trial)

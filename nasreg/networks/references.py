@@ -28,8 +28,8 @@ from nasreg.specs import (
 from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.genotype import genotype_cells
 
-EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=("0", "1"))
-"""Shape of the images where it does not matter: which architecture a genotype describes does not depend on it."""
+EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=tuple("0123456789"))
+"""Shape of the images and number of classes where no data are loaded: those of CIFAR-10."""
 
 
 @dataclass(frozen=True)

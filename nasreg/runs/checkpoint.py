@@ -63,6 +63,18 @@ def _remove_spare(folder: Path) -> bool:
     return True
 
 
+def read_back(path: Path) -> None:
+    """Read a checkpoint that was just written, so that nobody relies on one that cannot be read.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        _read(path, torch.device("cpu"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} although it was just written, so that the run could not be resumed") from error
+
+
 def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
     """Read the newest whole checkpoint.
 

@@ -310,6 +310,12 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path / 'status.json'} is not the status of a run")
         return status
 
+    @property
+    def unreadable(self) -> list[dict[str, Any]]:
+        """The samples that ended the run, since they could not be read: part, index, label, size of the part."""
+        found: list[dict[str, Any]] = self.status.get("unreadable", [])
+        return found
+
     def set_status(self, state: str, **more: Any) -> None:
         """Set the state of the run, running, interrupted, failed or done, and more entries of its status."""
         self.write_json(files.STATUS, {**self.status, "state": state, **more})

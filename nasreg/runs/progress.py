@@ -19,6 +19,7 @@ from nasreg.events import (
     EpochEnded,
     Event,
     MemoryMeasured,
+    NetworkMeasured,
     Notice,
     RunEnded,
     RunStarted,
@@ -32,7 +33,7 @@ from nasreg.events import (
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
 from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name
 from nasreg.specs.run import RunSpec
-from nasreg.specs.trial import PARAMETERS, Score, TrialStatus
+from nasreg.specs.trial import PARAMETERS, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -90,8 +91,9 @@ class _Progress:
         self.epochs = 0
         self.step: StepEnded | None = None
         self.unit: Literal["epoch", "trial"] = "epoch"
-        self.trial: TrialProgress | None = None
-        self.best: Score | None = None
+        self.ended = 0
+        self.running: dict[int, TrialProgress] = {}
+        self.best: Trial | None = None
         self.objective: MetricSpec | None = None
         self.counts: Counter[TrialStatus] = Counter()
         self._trial_lines = 0
@@ -116,21 +118,23 @@ class _Progress:
             case SearchStarted():
                 self.started, self.epochs, self.step = self.clock(), event.max_trials, None
                 self.unit = "trial"
-                self.first = self.done = event.ended
+                self.first = self.done = self.ended = event.ended
                 self.best, self.objective = event.best, event.objective
                 for line in _search_lines(event):
                     self.say(line)
             case TrialProgress():
-                if self.trial is None or self.trial.trial != event.trial:  # resumed in the middle, it ends the sooner
+                if event.trial not in self.running:  # resumed in the middle, it ends the sooner
                     self.first += _share_of_trial(event, event.step - 1)
-                # Only when it has ended, it counts as a whole trial.
-                self.done = math.floor(self.done) + min(_share_of_trial(event, event.step), 0.999)
-                self.trial = event
+                self.running[event.trial] = event
+                self._count_trials(self.ended)
             case TrialEnded():
-                self.done, self.trial = float(event.ended), None
+                self.running.pop(event.trial.id, None)
+                self._count_trials(event.ended)
                 self._end_trial(event)
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
+            case NetworkMeasured():
+                self.say(_network_line(event))
             case Notice():
                 if self.warn is None:
                     self.say(f"warning: {event.message}", warning=True)
@@ -152,13 +156,18 @@ class _Progress:
     def hide(self) -> None:
         """Hide the position until it is shown again, since something else is printed."""
 
+    def _count_trials(self, ended: int) -> None:
+        """Count the trials that have ended, and the shares of those that run: each below 1 until it has ended."""
+        self.ended = ended
+        self.done = ended + sum(min(_share_of_trial(each, each.step), 0.999) for each in self.running.values())
+
     def _end_trial(self, event: TrialEnded) -> None:
         """Count a trial, and write its line unless it is one of too many."""
         trial = event.trial
         self.counts[trial.status] += 1
-        is_best = trial.score is not None and (self.best is None or trial.score > self.best)
+        is_best = trial.is_better_than(self.best)
         if is_best:
-            self.best = trial.score
+            self.best = trial
         now = self.clock()
         is_listed = trial.status != "rejected" and self._trial_lines < TRIAL_LINES
         if is_best or is_listed or now - self._said_trial >= TRIAL_SECONDS:
@@ -173,11 +182,15 @@ class _Progress:
         ``["trial 3/50", "epoch 2/20", "best validation accuracy 91.3%", "1 failed"]``.
         """
         if self.unit == "trial":
-            texts = [f"trial {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
-            if self.trial is not None:
-                texts.append(f"epoch {self.trial.epoch + 1}/{self.trial.epochs}")
-            if self.best is not None and self.objective is not None:
-                texts.append(f"best {self.objective.title} {self.objective.format(self.best.value)}")
+            texts = [f"trial {min(self.ended + 1, self.epochs)}/{self.epochs}"]
+            if len(self.running) == 1:
+                trial = next(iter(self.running.values()))
+                texts.append(f"epoch {trial.epoch + 1}/{trial.epochs}")
+            elif self.running:
+                texts.append(f"{len(self.running)} running")
+            score = None if self.best is None else self.best.score
+            if score is not None and self.objective is not None:
+                texts.append(f"best {self.objective.title} {self.objective.format(score.value)}")
             return texts + [f"{self.counts[each]:,} {each}" for each in ("failed", "rejected") if self.counts[each]]
         if self.step is None:
             return [f"epoch {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
@@ -233,8 +246,7 @@ class PlainProgress(_Progress, AbstractContextManager[Callback]):
 
     def show(self) -> None:
         """Write the position in the run if nothing has been written for a while."""
-        running = self.step is not None or self.trial is not None
-        if running and self.clock() - self._said >= PLAIN_SECONDS:
+        if (self.step is not None or self.running) and self.clock() - self._said >= PLAIN_SECONDS:
             self.say(", ".join(filter(None, [*self.position(), self.times()])))
 
 
@@ -381,3 +393,12 @@ def _metric_texts(event: EpochEnded, metrics: Sequence[MetricSpec]) -> list[str]
         value = event.metrics[name if split is None else f"{split}_{name}"]
         splits[split].append(f"{spec.title} {spec.format(value)}")
     return [f"{split} {', '.join(texts)}" if split else ", ".join(texts) for split, texts in splits.items() if texts]
+
+
+def _network_line(event: NetworkMeasured) -> str:
+    text = event.metric.format
+    again = "" if event.recalibrated is None else f", {text(event.recalibrated)} with BatchNorm recalibrated"
+    return (
+        f"{event.metric.title} of the supernet {text(event.supernet)}; of the network found, with the supernet's"
+        f" weights, {text(event.inherited)}{again}"
+    )

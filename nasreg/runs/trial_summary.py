@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
 from nasreg.errors import RunDirectoryError
 from nasreg.specs.formatting import plural
 from nasreg.specs.metrics import MetricSpec
-from nasreg.specs.trial import MACS, PARAMETERS, TrialStatus
+from nasreg.specs.trial import MACS, PARAMETERS, TrialStatus, best_first_key
 
 MAX_REASONS = 5
 """Reasons that are named; the others are counted."""
@@ -31,6 +31,7 @@ class _Line(BaseModel):
     trial: int
     status: TrialStatus
     score: float | None = None
+    fidelity: float = 1.0
     reason: str | None = None
     seconds: float = 0.0
     metrics: dict[str, float | None] = Field(default_factory=dict)
@@ -47,6 +48,15 @@ class Reason:
     """Whether they do."""
 
 
+class Scored(NamedTuple):
+    """A trial with a score."""
+
+    trial: int
+    """Its id."""
+    score: float
+    fidelity: float = 1.0
+
+
 @dataclass(frozen=True)
 class TrialSummary:
     """The trials of a search in short."""
@@ -56,8 +66,8 @@ class TrialSummary:
     counts: Mapping[TrialStatus, int]
     best: Sequence[Mapping[str, Any]]
     """The records of the best trials, the best first; failed ones last."""
-    scores: Sequence[tuple[int, float]]
-    """Id and score of each trial that has one, by id."""
+    scores: Sequence[Scored]
+    """The trials that have a score, by id."""
     failed: Sequence[int]
     """Ids of the trials that failed."""
     reasons: Mapping[TrialStatus, Sequence[Reason]]
@@ -81,13 +91,16 @@ class TrialSummary:
             if self.counts[status]
         ]
 
-    def so_far_best(self) -> list[tuple[int, float]]:
-        """Return the id and the score of each trial that was the best so far when it ended, by id."""
-        found: list[tuple[int, float]] = []
-        for number, score in self.scores:
-            if not found or self.objective.sort_key(score) < self.objective.sort_key(found[-1][1]):
-                found.append((number, score))
+    def so_far_best(self) -> list[Scored]:
+        """Return each trial that was the best so far when it ended, by id; its score is of the highest fidelity."""
+        found: list[Scored] = []
+        for each in self.scores:
+            if not found or self._key(each) < self._key(found[-1]):
+                found.append(each)
         return found
+
+    def _key(self, each: Scored) -> tuple[bool, float, float]:
+        return best_first_key(self.objective, each.score, each.fidelity)
 
 
 def counts_text(counts: Mapping[TrialStatus, int]) -> str:
@@ -122,8 +135,8 @@ def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSum
         RunDirectoryError: The file cannot be read, or a complete line is not the record of a trial.
     """
     counts: Counter[TrialStatus] = Counter()
-    best: list[tuple[tuple[bool, float], int, bytes]] = []
-    scores: list[tuple[int, float]] = []
+    best: list[tuple[tuple[bool, float, float], int, bytes]] = []
+    scores: list[Scored] = []
     failed: list[int] = []
     reasons: dict[TrialStatus, _Reasons] = {"failed": _Reasons(), "rejected": _Reasons()}
     seconds = longest = 0.0
@@ -131,13 +144,13 @@ def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSum
         counts[line.status] += 1
         seconds, longest = seconds + line.seconds, max(longest, line.seconds)
         if line.score is not None:
-            scores.append((line.trial, line.score))
+            scores.append(Scored(line.trial, line.score, line.fidelity))
         else:
             reasons[line.status].add(line.reason or "unknown")
         if line.status == "failed":
             failed.append(line.trial)
         if line.status != "rejected":
-            best.append((objective.sort_key(line.score), line.trial, text))
+            best.append((best_first_key(objective, line.score, line.fidelity), line.trial, text))
             if len(best) >= 10 * n_best:
                 best = sorted(best)[:n_best]
     return TrialSummary(

@@ -15,7 +15,7 @@ from nasreg.errors import RunDirectoryError
 from nasreg.runs.writing import LineFile
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.metrics import MetricSpec
-from nasreg.specs.trial import Proposal, Score, Trial
+from nasreg.specs.trial import Proposal, Score, Trial, best_first_key
 
 
 def trial_record(trial: Trial) -> dict[str, Any]:
@@ -122,5 +122,9 @@ def read_trials(path: Path) -> list[dict[str, Any]]:
 
 
 def best_first(records: Iterable[Mapping[str, Any]], objective: MetricSpec) -> list[Mapping[str, Any]]:
-    """Return records in the order of their scores, the best first; those without a score come last, by id."""
-    return sorted(records, key=lambda each: (objective.sort_key(each.get("score")), each["trial"]))
+    """Return records in order, the best first, of equals by id; see ``nasreg.specs.trial.best_first_key``."""
+
+    def key(record: Mapping[str, Any]) -> tuple[Any, ...]:
+        return best_first_key(objective, record.get("score"), record.get("fidelity", 1.0)), record["trial"]
+
+    return sorted(records, key=key)

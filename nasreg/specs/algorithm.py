@@ -128,6 +128,9 @@ class AlgorithmSpec(_Entry):
     requires: frozenset[Capability] = Field(
         default=frozenset(), description="capabilities that a space must have; see SpaceEntry.capabilities"
     )
+    requires_choices: frozenset[Primitive] = Field(
+        default=frozenset(), description="kinds of choices of which a space must have one each; any will do if empty"
+    )
     splits: frozenset[Split] = Field(
         default=frozenset(), description="splits of the training images that it needs beside train"
     )
@@ -170,7 +173,7 @@ class AlgorithmSpec(_Entry):
             raise ValueError(f"preset {value!r} is not among {', '.join(presets)}")
         return value
 
-    @field_serializer("primitives", "requires", "splits", when_used="json")
+    @field_serializer("primitives", "requires", "requires_choices", "splits", when_used="json")
     def _sorted(self, value: frozenset[str]) -> list[str]:
         return sorted(value)  # the order of a set differs from process to process
 
@@ -186,7 +189,8 @@ class AlgorithmSpec(_Entry):
             installed: The spaces that can be had instead, for the error.
 
         Raises:
-            IncompatibleError: It cannot handle a choice, or requires a capability that the space does not have.
+            IncompatibleError: It cannot handle a choice, or requires a choice or a capability that the space does not
+                have.
         """
         self.check_capabilities(name, entry, installed)
         for choice in space.choices:
@@ -196,6 +200,12 @@ class AlgorithmSpec(_Entry):
                     f"algorithm {self.name!r} cannot handle choice {choice.key!r} (kind {kind});"
                     f" it handles: {', '.join(sorted(self.primitives))}"
                 )
+        missing = sorted(self.requires_choices - {choice.primitive for choice in space.choices})
+        if missing:
+            raise IncompatibleError(
+                f"algorithm {self.name!r} requires a choice of the kind {' and one of the kind '.join(missing)}, which"
+                f" search space {name!r} does not have"
+            )
 
     def check_capabilities(self, name: str, entry: SpaceEntry | None, installed: Iterable[SpaceEntry] = ()) -> None:
         """Check that a space has the capabilities that this algorithm requires; takes what ``check_space`` does.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.config import JsonDict
@@ -148,10 +148,21 @@ def parse(model: type[C], values: Mapping[str, Any], where: str, sources: Mappin
     Raises:
         ConfigError: Always one line; further errors are counted, not lost: each is in the message.
     """
+    for name, value in values.items():
+        # YAML reads yes, no, on and off as truth values, and pydantic takes those for 1 and 0.
+        if isinstance(value, bool) and name in model.model_fields and _is_number(model.model_fields[name].annotation):
+            origin = f" (from {sources[name]})" if sources and name in sources else ""
+            option = ".".join(filter(None, [where, name]))
+            raise ConfigError(f"{option}: {str(value).lower()} is invalid{origin}: should be a number")
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(model, item, where, sources or {}) for item in error.errors())) from error
+
+
+def _is_number(annotation: Any) -> bool:
+    kinds = get_args(annotation) or (annotation,)
+    return any(kind in (int, float) for kind in kinds) and all(kind in (int, float, type(None)) for kind in kinds)
 
 
 def _explain(model: type[BaseModel], item: Any, where: str, sources: Mapping[str, str]) -> str:

@@ -21,6 +21,8 @@ PARAMETERS = MetricSpec(name="parameters", title="parameters", higher_is_better=
 MACS = MetricSpec(name="macs", title="MACs", higher_is_better=False)
 LATENCY = MetricSpec(name="latency_ms", title="latency", unit="ms", higher_is_better=False)
 
+FIDELITY = MetricSpec(name="fidelity", title="fidelity", unit="%")
+
 COSTS = (PARAMETERS, MACS, LATENCY)
 """Costs of a network that a budget may limit: multiply-accumulates and latency are of one image."""
 
@@ -38,6 +40,18 @@ class Proposal:
     """Share of the evaluator's full effort, above 0 and at most 1, such as of its epochs."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the evaluator for this proposal alone, such as a learning rate that evolves with the architecture."""
+
+
+def best_first_key(objective: MetricSpec, score: float | None, fidelity: float = 1.0) -> tuple[bool, float, float]:
+    """Return the key that sorts trials, the best first, in the order of ``Trial.is_better_than``.
+
+    Args:
+        objective: The metric that the trials are scored by.
+        score: The score; trials without one that is finite come last.
+        fidelity: Share of the evaluator's full effort that it took.
+    """
+    missing, value = objective.sort_key(score)
+    return missing, -fidelity, value
 
 
 @functools.total_ordering
@@ -96,6 +110,18 @@ class Trial:
     def done(self) -> bool:
         """Whether it has a score."""
         return self.status == "done"
+
+    def is_better_than(self, other: Trial | None) -> bool:
+        """Return whether this trial is the better one: that of the higher fidelity, else that of the better score.
+
+        A score that took less of the evaluator's effort says less; it cannot be compared with one of the full effort.
+
+        Args:
+            other: A trial that is done; None for none.
+        """
+        if self.score is None or other is None or other.score is None:
+            return self.score is not None
+        return (self.proposal.fidelity, self.score) > (other.proposal.fidelity, other.score)
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -129,7 +129,9 @@ class MultiTrialTrainer(Trainer):
             self._latest_recorded = max(self._recorded, default=0)
         ended = sum(trial.status != "rejected" for trial in self._recorded.values())
         context, spec = self.context, self.context.spec
-        best = max((trial.score for trial in self._recorded.values() if trial.score is not None), default=None)
+        best: Trial | None = None
+        for trial in self._recorded.values():
+            best = trial if trial.is_better_than(best) else best
         facts = (str(context.device), self.config.max_trials, ended, self.run_path, best)
         self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 

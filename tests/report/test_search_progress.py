@@ -102,8 +102,9 @@ def test_each_trial_has_a_line_that_says_what_became_of_it():
 
 def test_a_lower_score_may_be_the_better_one_and_a_resumed_search_knows_its_best():
     stream, clock = io.StringIO(), Clock()
+    trial = Trial(Proposal(1, ARCHITECTURE), "done", Score(5.0, {}, higher_is_better=False))
     with PlainProgress(stream, clock) as progress:
-        progress(searching(COST, ended=2, best=Score(5.0, {}, higher_is_better=False)))
+        progress(searching(COST, ended=2, best=trial))
         trials = Trials(progress, clock, COST, ended=2)
         assert progress.position() == ["trial 3/20", "best cost 5.000 g"]
         for cost in (6.0, 4.0, 5.0):
@@ -147,6 +148,21 @@ def test_a_search_of_long_trials_says_every_30_seconds_where_it_is():
         "trial 2/4, epoch 1/2, best validation accuracy 50.0%, 2 min 10 s elapsed, 4 min 30 s left",
         "trial 2/4, epoch 2/2, best validation accuracy 50.0%, 2 min 40 s elapsed, 4 min 0 s left",
     ]
+
+
+def test_the_trials_of_several_workers_count_together():
+    clock = Clock()
+    progress = PlainProgress(io.StringIO(), clock)
+    progress(searching(trials=4, spec=SEARCH.model_copy(update={"workers": 2})))
+    for trial, steps in ((1, 3), (2, 2), (1, 5)):
+        clock.now += 10.0
+        progress(TrialProgress(trial, 0, 1, steps, 10))
+    assert progress.position() == ["trial 1/4", "2 running"]
+    # Five tenths of a trial and two tenths of another, of which the first two and one were done before.
+    assert progress.done == pytest.approx(0.7)
+    progress(TrialEnded(Trial(Proposal(2, ARCHITECTURE), "failed", None, "lost"), 1, 4, ACCURACY))
+    assert progress.position() == ["trial 2/4", "epoch 1/1", "1 failed"]
+    assert progress.done == pytest.approx(1.5)
 
 
 def test_the_time_left_counts_what_this_process_has_done():

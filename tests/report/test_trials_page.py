@@ -117,7 +117,7 @@ def test_an_interrupted_search_shows_the_best_so_far_and_is_resumed_from_it(tmp_
     assert "Architecture so far" in page.texts["result"]
     search(events.append, resume=True)
     started = next(event for event in events if isinstance(event, SearchStarted))
-    assert (started.ended, started.best.value) == (3, best["score"])
+    assert (started.ended, started.best.score.value) == (3, best["score"])
     page = check(out / "index.html")
     assert page.state == "state done"
     assert "8 trials done, resumed once" in page.texts["header"]

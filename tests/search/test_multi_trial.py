@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from torch.utils.data import Dataset
 import nasreg
 from evaluators import DESCENT, SCRIPTED, Digits
 from interrupting import Died, notices
+from nasreg.cli.output import Output
+from nasreg.cli.trials import print_trials
 from nasreg.errors import (
     ConfigError,
     IncompatibleError,
@@ -29,9 +32,13 @@ from nasreg.errors import (
     UsageError,
 )
 from nasreg.events import TrialEnded
+from nasreg.mutators import MultiTrialMutator
 from nasreg.nn import LayerChoice
 from nasreg.registry import Registry
 from nasreg.runs.directory import RunDirectory
+from nasreg.runs.progress import PlainProgress
+from nasreg.runs.trial_summary import summarize_trials
+from nasreg.specs import Config, MutatorSpec
 from nasreg.testing import toy_images
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -144,6 +151,68 @@ def test_budgets_reject_before_an_evaluation_and_the_mutator_observes_it(tmp_pat
     half = search(tmp_path / "half", "random", 8, {"max_parameters": "50%"})  # the largest has 60
     assert records(tmp_path / "half") == records(tmp_path / "run")
     assert half.architecture == result.architecture
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_budget_of_multiply_accumulates(share, search):
+    # A digit d takes d + 1 multiply-accumulates; the largest architecture 30.
+    trials = search(None, "random", 8, {"max_macs": "50%" if share else 15}).trials
+    for trial in trials:
+        macs = sum(int(digit) + 1 for digit in trial["architecture"].values())
+        assert trial["metrics"]["macs"] == macs
+        assert trial["status"] == ("done" if macs <= 15 else "rejected")
+        assert share or macs <= 15 or trial["reason"] == f"MACs {macs} above 15"
+    assert {trial["status"] for trial in trials} == {"done", "rejected"}
+
+
+def test_a_budget_of_latency(search):
+    with pytest.raises(TrainingError, match=r"no architecture was evaluated: latency [\d.e-]+ ms above 1e-09 ms"):
+        search(None, "random", 8, {"max_latency_ms": 1e-9, "max_rejected": 3})
+    trials = search(None, "random", 2, {"max_latency_ms": 1e6}).trials
+    assert all(trial["status"] == "done" and trial["metrics"]["latency_ms"] > 0 for trial in trials)
+
+
+class Rungs(MultiTrialMutator):
+    """Evaluates given architectures with a given fidelity each."""
+
+    PLAN = (("111", 0.5), ("999", 1.0), ("222", 0.5), ("777", 1.0), ("888", 1.0))
+
+    def propose(self):
+        if self.n_proposed == len(self.PLAN):
+            return None
+        digits, fidelity = self.PLAN[self.n_proposed]
+        decisions = {f"digit{place}": digit for place, digit in enumerate(digits)}
+        return self.proposal(self.space.architecture(decisions), fidelity=fidelity)
+
+
+def test_the_best_trial_is_one_of_the_highest_fidelity(registry, search, tmp_path, capsys):
+    registry.register(
+        DESCENT.model_copy(
+            update={
+                "name": "rungs",
+                "fidelity": True,
+                "evaluator": "partial",
+                "mutator": MutatorSpec(factory=Rungs, config=Config),
+            }
+        ),
+        SCRIPTED.model_copy(update={"name": "partial", "fidelity": True}),
+    )
+    told = []
+
+    def best(event):
+        if isinstance(event, TrialEnded):
+            told.append(progress.position()[1])
+
+    with PlainProgress(io.StringIO(), time.monotonic) as progress:
+        result = search(tmp_path / "run", "rungs", evaluator=None, callbacks=[progress, best])
+    assert told == ["best cost 3.000 g", *["best cost 27.000 g"] * 2, *["best cost 21.000 g"] * 2]
+    assert set(result.architecture.decisions.values()) == {"7"}  # the lowest cost, 3, took half of the effort
+    summary = summarize_trials(tmp_path / "run/trials.jsonl", result.objective, 9)
+    assert [each["trial"] for each in summary.best] == [4, 5, 2, 1, 3]
+    assert [each.trial for each in summary.so_far_best()] == [1, 2, 4]
+    print_trials(Output(), RunDirectory(tmp_path / "run"))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:4] for row in rows[1:3]] == [["trial", "fidelity", "cost", "time"], ["4", "100.0%", "21.000", "g"]]
 
 
 def test_a_budget_that_nothing_meets(tmp_path, search):
@@ -353,15 +422,19 @@ KILLED = """
 import sys
 import nasreg
 from evaluators import DESCENT, SCRIPTED, Digits
+from nasreg.events import TrialProgress
 from nasreg.testing import toy_images
 
 if __name__ == "__main__":
     nasreg.register(SCRIPTED, DESCENT)
+    resume, trained = len(sys.argv) > 2, set()
     nasreg.search(
-        "chain", "digits", "random", out=sys.argv[1], resume=len(sys.argv) > 2, workers=2, device="cpu",
+        "chain", "digits", "random", out=sys.argv[1], resume=resume, workers=2, device="cpu",
+        callbacks=[lambda event: trained.add(event.trial) if isinstance(event, TrialProgress) else None],
         trainer={"max_trials": 6}, evaluator_options={"epochs": 2, "batch_size": 64},
         space_options={"blocks": 1, "channels": 2}, dataset_options={"limit": 200}, seed=3,
     )
+    assert resume or len(trained) == 6, "the progress of worker processes"
 """
 
 

@@ -234,10 +234,10 @@ def score_dots(trials: TrialSummary) -> ScoreDots:
     Args:
         trials: The trials; at least one has a score.
     """
-    best = _some(trials.so_far_best(), MAX_DOTS)
+    best = _some([each[:2] for each in trials.so_far_best()], MAX_DOTS)
     shown = set(best)
-    others = _some([each for each in trials.scores if each not in shown], MAX_DOTS - len(best))
-    last = max(trials.scores[-1][0], *trials.failed[-1:], 1)
+    others = _some([each[:2] for each in trials.scores if each[:2] not in shown], MAX_DOTS - len(best))
+    last = max(trials.scores[-1].trial, *trials.failed[-1:], 1)
     return ScoreDots(sorted([*best, *others]), best, _some(trials.failed, MAX_CROSSES), last)
 
 

@@ -19,6 +19,7 @@ from nasreg.runs.trial_summary import counts_text, metric_text
 from nasreg.specs import RunSpec, genotype_text
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
 from nasreg.specs.metrics import metric_spec, split_name
+from nasreg.specs.trial import FIDELITY
 
 TEMPLATES = Path(__file__).parent / "templates"
 _UNKNOWN = "-"
@@ -128,7 +129,8 @@ def epoch_row(contents: RunContents, line: EpochLine) -> list[str]:
 def trial_table(contents: RunContents) -> list[list[str]]:
     """Return the table of the best trials: its heading, then a row for each trial.
 
-    Beside the score it has a column for each metric that was measured of one of them. The last column tells why trials
+    Beside the score it has a column for each metric that was measured of one of them, and one for the fidelity where
+    that was not 1. The last column tells why trials
     failed; without such trials it is empty.
     """
     trials = contents.trials
@@ -139,7 +141,9 @@ def trial_table(contents: RunContents) -> list[list[str]]:
     names = [name for name in known if name in measured] + sorted(measured - known.keys())
     metrics = [known[name] if name in known else metric_spec(name, ()) for name in names]
     last = "failed" if any("reason" in trial for trial in trials.best) else ""
-    rows = [["trial", trials.objective.title, *(metric.title for metric in metrics), "time", last]]
+    partial = any("fidelity" in trial for trial in trials.best)
+    fidelity = [FIDELITY.title] if partial else []
+    rows = [["trial", *fidelity, trials.objective.title, *(metric.title for metric in metrics), "time", last]]
     for trial in trials.best:
         values = trial.get("metrics", {})
         texts = [
@@ -148,7 +152,8 @@ def trial_table(contents: RunContents) -> list[list[str]]:
         ]
         score = trials.objective.format(trial["score"]) if "score" in trial else _UNKNOWN
         duration = format_duration(trial.get("seconds", 0.0))
-        rows.append([str(trial["trial"]), score, *texts, duration, trial.get("reason", "")])
+        fidelity = [FIDELITY.format(trial.get("fidelity", 1.0))] if partial else []
+        rows.append([str(trial["trial"]), *fidelity, score, *texts, duration, trial.get("reason", "")])
     return rows
 
 
