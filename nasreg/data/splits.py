@@ -76,11 +76,12 @@ class DataSplit:
             SampleError: An image cannot be used.
         """
         if not train:
-            can_join = batch_size > 1 and len(self) > 1  # a single last image joins the batch before
-            starts = range(0, len(self) - can_join, batch_size)
-            stops = [*starts[1:], len(self)]
+            # A single last image joins the batch before.
+            end = len(self) - (batch_size > 1 and len(self) > 1)
+            starts = range(0, end, batch_size)
             plan = (
-                [SampleRequest(i, i) for i in self._indices[at:stop]] for at, stop in zip(starts, stops, strict=True)
+                [SampleRequest(i, i) for i in self._indices[at : at + batch_size if at + batch_size < end else None]]
+                for at in starts
             )
             for images, labels in self._read(plan):
                 yield self._normalized(images), labels

@@ -21,7 +21,7 @@ from torch import nn
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, SampleError, StorageError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -57,6 +57,7 @@ class Job(ABC):
     Attributes:
         trainer: Does the training.
         notices: Notices for the user, sent before the training.
+        structure: Digests of the parts of a user's own model, which are compared when the run is resumed.
     """
 
     needs_test_set: ClassVar[bool]
@@ -71,6 +72,7 @@ class Job(ABC):
         self.data = data
         self.directory = directory
         self.notices: list[str] = []
+        self.structure: dict[str, str] = {}
 
     @classmethod  # noqa: B027  # nothing to check is a good default
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -153,6 +155,8 @@ def execute(
     Raises:
         NasregError: As ``Trainer.fit``, or the run is invalid or cannot be resumed.
     """
+    if resume and out is None:
+        raise UsageError("resume: there is nothing to resume without out, the run directory")
     # Everything that can be wrong with a request is found before anything is written.
     device = resolve_device(run.spec.device)
     spec = run.spec.model_copy(update={"device": str(device)})
@@ -181,10 +185,10 @@ def execute(
         job.notices += [notice] if notice else []
         if resume:
             changes = check_resumable(directory, run)  # again: another process may have resumed it since then
-            changes.apply(directory, job.trainer.context.space, described)
+            changes.apply(directory, job.trainer.context.space, described, job.structure)
             job.notices += changes.notices
         else:
-            directory.create(spec, job.trainer.context.space, described, partial(job.begin, directory))
+            directory.create(spec, job.trainer.context.space, described, partial(_begin, job, directory))
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)
             job.end(directory)
@@ -196,6 +200,12 @@ def execute(
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
+
+
+def _begin(job: Job, directory: RunDirectory) -> None:
+    if job.structure:
+        directory.write_json(files.STRUCTURE, job.structure)
+    job.begin(directory)
 
 
 def _fit(job: Job, output: RunOutput) -> None:
@@ -232,12 +242,19 @@ def _recording(
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
             directory.set_final_status("interrupted" if stopped else "failed", str(error) or type(error).__name__)
+            _record_unreadable(directory, error)
             if unwritten := _unwritten(directory, error):
                 raise StorageError(f"{unwritten}; then resume with: {directory.command('resume')}") from error
-            _record_unreadable(directory, error)
             if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
                 _report(job.trainer, directory)
             raise
+
+
+def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
+    """Record a sample that cannot be read: the run can be resumed after its file was removed."""
+    if isinstance(error, SampleError):
+        failure = {name: getattr(error, name) for name in ("part", "index", "label", "total", "path")}
+        directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
 
 
 def _unwritten(directory: RunDirectory, error: BaseException) -> StorageError | None:
@@ -247,13 +264,6 @@ def _unwritten(directory: RunDirectory, error: BaseException) -> StorageError | 
     if isinstance(error, OSError) and error.filename and Path(str(error.filename)).is_relative_to(directory.path):
         return storage_error(Path(str(error.filename)), error)
     return None
-
-
-def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
-    """Record a sample that cannot be read: the run can be resumed after its file was removed."""
-    if isinstance(error, SampleError):
-        failure = {name: getattr(error, name) for name in ("part", "index", "label", "total", "path")}
-        directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

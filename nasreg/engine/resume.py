@@ -39,13 +39,16 @@ class Changes:
     """Option -> its value before and now."""
     notices: tuple[str, ...] = ()
 
-    def apply(self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any]) -> None:
+    def apply(
+        self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any], structure: Mapping[str, str]
+    ) -> None:
         """Check space and data of the run, which is locked, and record the changes in its directory.
 
         Raises:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
+        _check_structure(directory, structure)
         reason = changed_data(directory.read_object(files.DATA, "fingerprint"), data)
         if reason is not None:
             raise RunDirectoryError(
@@ -164,7 +167,8 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
             rounded.append(text)
     if refused:
         edited = _differences(before, directory.spec.model_dump(mode="json"))
-        raise RunDirectoryError(_refusal(directory.path, refused, files.RUN if edited else None))
+        why = f" {directory.path / files.RUN} was edited: undo that." if edited else ""
+        raise RunDirectoryError(_refusal(directory.path, refused, why))
     notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
     if directory.status["state"] == "done" and not extended:
         if problem := architecture_damage(directory):
@@ -174,6 +178,26 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
     return Changes(run, values, tuple(notices))
+
+
+def _kind(run: ResolvedRun, name: str) -> ResumeKind:
+    """Return the kind of an option, by its name as a user writes it."""
+    if name in _EXECUTION:
+        return "execution"
+    section, _, option = name.partition(".")
+    config = _configs(run).get(section)
+    return config.resume_kind(option.partition(".")[0]) if config else "result"
+
+
+def _refusal(path: Path, changes: Sequence[str], why: str = "") -> str:
+    return (
+        f"{path} was started with other options, which decide its result: {', '.join(changes)}.{why} Resume it with"
+        " the same ones, or start a new run"
+    )
+
+
+def _change_text(name: str, old: Any, new: Any) -> str:
+    return f"{name}={_text(new)} (was {_text(old)})"
 
 
 def architecture_damage(directory: RunDirectory) -> str | None:
@@ -186,27 +210,6 @@ def architecture_damage(directory: RunDirectory) -> str | None:
     except ArchitectureError:
         return f"{path} is damaged"
     return None
-
-
-def _kind(run: ResolvedRun, name: str) -> ResumeKind:
-    """Return the kind of an option, by its name as a user writes it."""
-    if name in _EXECUTION:
-        return "execution"
-    section, _, option = name.partition(".")
-    config = _configs(run).get(section)
-    return config.resume_kind(option.partition(".")[0]) if config else "result"
-
-
-def _refusal(path: Path, changes: Sequence[str], edited: str | None = None) -> str:
-    why = f" {path / edited} was edited: undo that." if edited else ""
-    return (
-        f"{path} was started with other options, which decide its result: {', '.join(changes)}.{why} Resume it with the"
-        " same ones, or start a new run"
-    )
-
-
-def _change_text(name: str, old: Any, new: Any) -> str:
-    return f"{name}={_text(new)} (was {_text(old)})"
 
 
 def _configs(run: ResolvedRun) -> dict[str, type[Config]]:
@@ -251,6 +254,20 @@ def _check_space(directory: RunDirectory, space: SearchSpaceSpec) -> None:
         f"the search space has other choices or candidates than when {directory.path} was started ({what}):"
         " restore its code, or start a new run"
     )
+
+
+def _check_structure(directory: RunDirectory, structure: Mapping[str, str]) -> None:
+    """Compare the candidates with those of the run, which may have another code under the same names."""
+    if not structure or not (directory.path / files.STRUCTURE).exists():
+        return
+    before = directory.read_json(files.STRUCTURE)
+    differing = [name for name in dict.fromkeys([*before, *structure]) if before.get(name) != structure.get(name)]
+    if differing:
+        candidates = [name for name in differing if name.startswith("candidate")] or differing
+        raise RunDirectoryError(
+            f"the code of the search space has changed since {directory.path} was started"
+            f" ({', '.join(candidates[:3])}): restore it, or start a new run"
+        )
 
 
 def _identity(choice: AnyChoiceSpec | None) -> object:

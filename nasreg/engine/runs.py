@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.engine.resume import changed_run, check_execution_only, resumed_run
@@ -18,15 +20,17 @@ from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import RetrainSpec, RunSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.tasks import get_task
 
 
+@checked_arguments()
 def resume(
     run_dir: str | Path,
     *,
     settings: Sequence[str] = (),
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     registry: Registry | None = None,
@@ -50,7 +54,7 @@ def resume(
     registry = registry or default_registry()
     directory = RunDirectory(run_dir)
     try:
-        run = resumed_run(registry, directory, settings, device, workers)
+        run = resumed_run(registry, directory, settings, None if device is None else str(device), workers)
     except UnknownNameError as error:
         versions = directory.read_object(files.ENVIRONMENT).get("versions", {})
         before = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -110,7 +114,7 @@ def repeat(
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     registry, folder = registry or default_registry(), Path(out).absolute()
-    specs = [_with_seed(run.spec, seed) for seed in seeds]
+    specs = {seed: _with_seed(run.spec, seed) for seed in seeds}
     directory = RunDirectory(folder)
     request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
     if not (folder / files.REPEATS).exists():
@@ -126,7 +130,7 @@ def repeat(
 
 def _repeat(
     run: ResolvedRun,
-    specs: Sequence[RunSpec | RetrainSpec],
+    specs: Mapping[int, RunSpec | RetrainSpec],
     directory: RunDirectory,
     registry: Registry,
     callbacks: Sequence[Callback],
@@ -135,8 +139,7 @@ def _repeat(
     """Execute what is missing of a repeated retraining, whose directory is locked."""
     folder = directory.path
     metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
-    seeds = [spec.seed for spec in specs]
-    for seed, spec in zip(seeds, specs, strict=True):
+    for seed, spec in specs.items():
         place = folder / files.seed_directory(seed)
         begun = (place / files.RUN).exists()
         if not begun or RunDirectory(place).status["state"] != "done":
@@ -145,8 +148,8 @@ def _repeat(
             if on_result:
                 on_result(seed, result)
         scores.append(float(RunDirectory(place).status["metrics"][metric]))
-    repeated = RepeatedResult(tuple(seeds), tuple(scores), metric, folder)
-    summary = {"seeds": seeds, metric: scores, "mean": repeated.mean, "std": repeated.std}
+    repeated = RepeatedResult(tuple(specs), tuple(scores), metric, folder)
+    summary = {"seeds": list(specs), metric: scores, "mean": repeated.mean, "std": repeated.std}
     directory.write_json(files.SUMMARY, summary)
     return repeated
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
@@ -15,7 +16,9 @@ from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, SpaceError
 from nasreg.networks.build import network_of_search
+from nasreg.networks.dry_run import check_supernet
 from nasreg.networks.references import describe_space
+from nasreg.networks.structure import model_structure
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
@@ -47,6 +50,15 @@ class SearchJob(Job):
                 f"data set {run.spec.dataset.title!r} has no test set, so that the network found cannot be measured"
                 f" after its retraining: {TEST_FRACTION_HINT}"
             )
+        if run.space.entry is None and directory is not None:
+            self.structure = model_structure(run.space, self.spec.space.options, self.info)
+        if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
+            self.notices += self._check_model(data.device)
+
+    def _check_model(self, device: torch.device) -> Sequence[str]:
+        """Check the model of a user's own space, and return notices about it."""
+        options, task, weighted = self.spec.space.options, get_task(self.spec.task), self.run.evaluator is None
+        return check_supernet(self.run.space, options, self.info, task, device, weighted=weighted)
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.networks.build import network_of
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import CANDIDATE_SECONDS, check_least, computing, count_macs, measure_latency, measuring
@@ -19,6 +19,7 @@ from nasreg.networks.references import describe_space
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import Architecture, Config, DataInfo, Spec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.specs.trial import COSTS, LATENCY, PARAMETERS
 from nasreg.trainers.config import Budget
@@ -99,6 +100,7 @@ def network_costs(
     return found
 
 
+@checked_arguments("space")
 def profile_space(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,
@@ -143,7 +145,7 @@ def profile_space(
         _Budgets, {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}, ""
     )
     place = resolve_device(device)
-    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
+    source = space_source(registry or default_registry(), space)
     values = {**(options or {}), **source.retrain_options}
     spec = describe_space(source, values, info)
 

@@ -10,22 +10,39 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from nasreg.errors import UsageError
 
 
-def has_frozen_statistics(module: nn.Module) -> bool:
-    """Return whether a module is a BatchNorm whose parameters are frozen, so that its statistics are, too."""
-    return isinstance(module, _BatchNorm) and module.affine and not any(p.requires_grad for p in module.parameters())
+def frozen_norms(model: nn.Module) -> set[nn.Module]:
+    """Return each normalisation of a model whose statistics are frozen.
+
+    Frozen is a layer with parameters of which none requires a gradient; one without parameters is where all parameters
+    of the module around it are frozen.
+    """
+    found: set[nn.Module] = set()
+    for module in model.modules():
+        for layer in (module, *module.children()):
+            if isinstance(layer, _NormBase):
+                own = next(layer.parameters(), None) is not None
+                if _is_frozen(layer if own else module):
+                    found.add(layer)
+    return found
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 def running_norms(model: nn.Module) -> list[_BatchNorm]:
     """Return each BatchNorm of a model whose running statistics can be renewed."""
+    frozen = frozen_norms(model)
     return [
         module
         for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None and not has_frozen_statistics(module)
+        if isinstance(module, _BatchNorm) and module.running_mean is not None and module not in frozen
     ]
 
 

@@ -44,6 +44,18 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
     return last
 
 
+def read_back(path: Path) -> None:
+    """Read a checkpoint that was just written, so that nobody relies on one that cannot be read.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        _read(path, torch.device("cpu"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} although it was just written, so that the run could not be resumed") from error
+
+
 def _write(folder: Path, state: dict[str, Any]) -> None:
     with atomic_write(folder / f"{CHECKPOINT}.new") as file:
         torch.save({"format": FORMAT, **state}, file)
@@ -61,18 +73,6 @@ def _remove_spare(folder: Path) -> bool:
     else:
         previous.unlink()
     return True
-
-
-def read_back(path: Path) -> None:
-    """Read a checkpoint that was just written, so that nobody relies on one that cannot be read.
-
-    Raises:
-        CheckpointError: It cannot be read.
-    """
-    try:
-        _read(path, torch.device("cpu"))
-    except CheckpointError as error:
-        raise CheckpointError(f"{error} although it was just written, so that the run could not be resumed") from error
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from nasreg.data.loader_processes import lost_loader
 from nasreg.errors import ConfigError, NasregError, TrainingError
 from nasreg.specs.metrics import split_name
 from nasreg.trainers.config import TrainerConfig
@@ -51,9 +50,6 @@ class Advice:
         text = str(error)
         if is_out_of_memory(error):
             return TrainingError(self._out_of_memory())
-        if lost := lost_loader(error):
-            again = f" Resume with: {self._resume('resume')}" if self._resume is not None else ""
-            return TrainingError(f"{lost}{again}")
         if isinstance(error, ValueError) and "more than 1 value per channel" in text and self._config.batch_size == 1:
             return ConfigError(
                 f"{self._section}.batch_size=1: BatchNorm cannot normalise a batch of one sample with one value per"

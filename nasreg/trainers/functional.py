@@ -9,15 +9,18 @@ from typing import Literal
 from torch import Tensor, nn
 
 from nasreg.errors import SpaceError
-from nasreg.nn.recalibrate import has_frozen_statistics
+from nasreg.nn.recalibrate import frozen_norms
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Set a model to training mode, except each BatchNorm with frozen parameters, whose statistics are frozen, too."""
+    """Set a model to training mode, except each frozen normalisation, whose statistics are frozen, too.
+
+    Frozen is a layer with parameters of which none requires a gradient; one without parameters is where all parameters
+    of the module around it are frozen.
+    """
     model.train()
-    for module in model.modules():
-        if has_frozen_statistics(module):
-            module.eval()
+    for norm in frozen_norms(model):
+        norm.eval()
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

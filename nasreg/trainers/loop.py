@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nasreg.errors import CheckpointError, InterruptedRunError
+from nasreg.data.loader_processes import lost_loader
+from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
 from nasreg.nn.parameters import parameter_count
 from nasreg.runs.checkpoint import load_checkpoint, read_back, save_checkpoint
@@ -160,6 +161,9 @@ class EpochTrainer(Trainer):
                 explained = self.advice.explain(error)
                 if explained is not None:
                     raise explained from error
+                if lost := lost_loader(error):
+                    again = f" Resume with: {self.run.command('resume')}" if self.run else ""
+                    raise TrainingError(f"{lost}{again}") from error
                 raise
             finally:
                 context.data.close()
