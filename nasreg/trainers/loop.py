@@ -150,7 +150,7 @@ class EpochTrainer(Trainer):
                 self._run(interruption)
             except Exception as error:
                 if is_out_of_memory(error):
-                    raise TrainingError(self._memory_advice()) from error
+                    raise TrainingError(self.memory_advice()) from error
                 raise
             finally:
                 context.data.close()
@@ -390,7 +390,8 @@ class EpochTrainer(Trainer):
             raise InterruptedRunError(f"interrupted {where}; nothing was saved, since there is no run directory")
         raise InterruptedRunError(f"interrupted {where}; resume with: {self.run.command('resume')}")
 
-    def _memory_advice(self) -> str:
+    def memory_advice(self) -> str:
+        """Return the message of the error for a lack of memory, with what to lower."""
         space = self.context.spec.space.options
         size = ", ".join(f"space.{name}={space[name]}" for name in ("cells", "channels") if name in space)
         pieces = f"--set trainer.accumulate={2 * self.config.accumulate}"

@@ -1,0 +1,271 @@
+"""The check of supernet and networks: outputs, freezing, copying, saving, exporting. Imports torch."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import io
+import random
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from nasreg.config.resolve import ResolvedRun
+from nasreg.engine.checks.findings import Findings, NetworkFacts
+from nasreg.engine.checks.space import IMAGES, example_batch
+from nasreg.errors import NasregError, one_line
+from nasreg.networks.build import network_of_search
+from nasreg.networks.equivalence import check_close, check_equivalence, decided, seeded_output
+from nasreg.networks.export import export_network
+from nasreg.networks.extremes import extreme_architectures
+from nasreg.networks.profile import computing
+from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
+from nasreg.specs.formatting import plural
+from nasreg.tasks import get_task
+from nasreg.tasks.base import Task
+
+RANDOM = 2
+"""Random architectures that are tried beside the smallest and the largest."""
+
+ATTEMPTS = 20
+"""Random architectures among which one without a failing candidate is looked for."""
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+def check_network(
+    run: ResolvedRun,
+    space: SearchSpaceSpec,
+    model: nn.Module,
+    info: DataInfo,
+    failing: Collection[tuple[str, str]],
+    findings: Findings,
+) -> NetworkFacts:
+    """Check what can be done with a supernet and its networks; what is wrong becomes findings.
+
+    Args:
+        run: The search.
+        space: Its choices.
+        model: The supernet; it is copied.
+        info: Shape of the images and the classes.
+        failing: Candidates, by key of the choice and name, that raise errors: no architecture with one is tried.
+        findings: Where findings are added.
+    """
+    return _NetworkCheck(run, space, model, info, findings).run(failing)
+
+
+class _NetworkCheck:
+    def __init__(
+        self, run: ResolvedRun, space: SearchSpaceSpec, model: nn.Module, info: DataInfo, findings: Findings
+    ) -> None:
+        self._run = run
+        self._space = space
+        self._model = model
+        self._info = info
+        self._findings = findings
+        self._task = get_task(run.spec.task)
+        self._images = example_batch(info)
+
+    def run(self, failing: Collection[tuple[str, str]]) -> NetworkFacts:
+        copied = self._copied()
+        architectures = dict(self._architectures(failing))
+        if copied is None or not architectures:
+            return NetworkFacts(output=None, freezes=None, copies=copied is not None, saves=None, exports={})
+        output, computes = self._outputs(copied, architectures)
+        if not computes:
+            return NetworkFacts(output=output, freezes=None, copies=True, saves=None, exports={})
+        freezes = self._freezes(architectures)
+        saves = self._supernet_saves()
+        networks = {title: self._network(title, each) for title, each in architectures.items()}
+        built = {title: network for title, network in networks.items() if network is not None}
+        saves = all([saves, *(self._saves(title, network) for title, network in built.items())])
+        return NetworkFacts(output=output, freezes=freezes, copies=True, saves=saves, exports=self._exports(built))
+
+    def _copied(self) -> nn.Module | None:
+        with self._findings.attempt("network", "supernet", "copying it (copy.deepcopy)"):
+            return copy.deepcopy(self._model)
+        return None
+
+    def _architectures(self, failing: Collection[tuple[str, str]]) -> Iterator[tuple[str, Architecture]]:
+        """Yield architectures to try, without a candidate that fails in any case."""
+        with self._findings.attempt("network", "architectures", "finding the smallest and the largest"):
+            options = self._run.spec.space.options
+            extremes = extreme_architectures(self._run.space, options, self._space, self._info)
+            for title, each in (("smallest", extremes.smallest), ("largest", extremes.largest)):
+                if not _chosen(self._space, each) & set(failing):
+                    yield f"{title} architecture", each
+        rng = random.Random(0)
+        drawn = [self._space.sample(rng) for _ in range(ATTEMPTS if failing else RANDOM)]
+        whole = [each for each in drawn if not _chosen(self._space, each) & set(failing)]
+        for number, each in enumerate(whole[:RANDOM], 1):
+            yield f"random architecture {number}", each
+
+    def _outputs(
+        self, model: nn.Module, architectures: Mapping[str, Architecture]
+    ) -> tuple[tuple[int, ...] | None, bool]:
+        """Check the outputs of a supernet in both modes; return the shape, and whether there always is an output."""
+        found: dict[str, tuple[int, ...]] = {}
+        computes = True
+        for title, architecture in architectures.items():
+            for train in (True, False):
+                mode = "training" if train else "evaluation"
+                try:
+                    with decided(model, architecture), computing(*self._images.shape[1:]):
+                        output = seeded_output(model, self._images, train=train)
+                except Exception as error:  # noqa: BLE001  # the model of a user
+                    self._findings.add("error", "network", f"{title}, {mode}", one_line(error))
+                    computes = False
+                    continue
+                problem, shape = output_problem(output, self._info, self._task)
+                if problem is not None and problem not in found:
+                    self._findings.add("error", "network", "output", problem)
+                found[problem or "output"] = shape or ()
+        return next(iter(found.values()), ()) or None, computes
+
+    def _freezes(self, architectures: Mapping[str, Architecture]) -> bool:
+        same = True
+        for title, architecture in architectures.items():
+            try:
+                check_equivalence(copy.deepcopy(self._model), architecture, self._images)
+            except AssertionError as error:
+                mode, _, difference = str(error).partition(": ")
+                reason = next((line for line in difference.splitlines() if "bsolute difference" in line), difference)
+                self._findings.add(
+                    "error",
+                    "network",
+                    title,
+                    f"in {mode} the frozen network computes something else than the supernet on its path"
+                    f" ({reason.strip()}): a module must not ask whether it is in a supernet, nor share tensors with"
+                    " others in place",
+                )
+                same = False
+            except Exception as error:  # noqa: BLE001  # the model of a user
+                self._findings.add("error", "network", title, f"it cannot be frozen: {one_line(error)}")
+                same = False
+        return same
+
+    def _network(self, title: str, architecture: Architecture) -> nn.Module | None:
+        with self._findings.attempt("network", title, "building its network"):
+            return network_of_search(self._run.space, self._info, self._run.spec.space.options, architecture)
+        return None
+
+    def _supernet_saves(self) -> bool:
+        """Check that the state of the supernet, which is part of each checkpoint, can be read by the safe loader."""
+        problem = state_problem(self._model)
+        if problem is not None:
+            self._findings.add("error", "network", "supernet", problem)
+        return problem is None
+
+    def _saves(self, title: str, network: nn.Module) -> bool:
+        """Check that weights can be saved as a retraining does, and that a copy with them computes the same."""
+        with self._findings.attempt("network", title, "saving its weights and setting them in a copy"):
+            state = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
+            read = safetensors.torch.load(safetensors.torch.save(state))
+            again = copy.deepcopy(network)
+            with torch.no_grad():
+                for parameter in again.parameters():
+                    parameter.zero_()
+            again.load_state_dict(read)
+            expected, found = (seeded_output(each, self._images) for each in (network, again))
+            try:
+                check_close(found, expected, title)
+            except AssertionError:
+                self._findings.add(
+                    "error",
+                    "network",
+                    title,
+                    "a copy with the same saved weights computes something else: keep everything that training changes"
+                    " in parameters and buffers",
+                )
+                return False
+            return True
+        return False
+
+    def _exports(self, networks: Mapping[str, nn.Module]) -> dict[str, bool]:
+        formats = ["pt2"]
+        if all(importlib.util.find_spec(name) is not None for name in ONNX_PACKAGES):
+            formats.append("onnx")
+        results: dict[str, bool] = {}
+        title = min(networks, key=lambda each: _size(networks[each]), default=None)
+        for name in formats if title is not None else ():
+            results[name] = self._export(str(title), networks[str(title)], name)
+        return results
+
+    def _export(self, title: str, network: nn.Module, name: str) -> bool:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                export_network(network, self._images, Path(folder) / f"network.{name}", format=name)
+        except NasregError as error:
+            self._findings.add("warning", "network", title, f"{error}. It can be searched and trained all the same")
+            return False
+        return True
+
+
+def output_problem(output: Any, info: DataInfo, task: Task) -> tuple[str | None, tuple[int, ...] | None]:
+    """Return what is wrong with the output of a model for a batch of example images, and its shape.
+
+    Args:
+        output: What the model returned.
+        info: Shape of the images and the classes.
+        task: The task.
+    """
+    try:
+        prediction, _ = task.outputs(output)
+        shape = tuple(prediction.shape)
+    except Exception:  # noqa: BLE001  # whatever a model returns
+        return f"it is a {type(output).__name__}: return a tensor of logits (batch, classes)", None
+    if shape != (IMAGES, info.n_classes):
+        count = plural(info.n_classes, "class", "classes")
+        return (
+            f"it is {shape} for a batch of {IMAGES} images, but the data have {count}: return logits of"
+            f" ({IMAGES}, {info.n_classes})",
+            shape,
+        )
+    if not prediction.is_floating_point():
+        return f"it is of {prediction.dtype}: return logits of floating point", shape
+    if not torch.isfinite(prediction).all():
+        return "it has values that are not finite, for images of noise", shape
+    return None, shape
+
+
+def state_problem(model: nn.Module, state: Callable[[], Any] | None = None) -> str | None:
+    """Return why a checkpoint of a model could not be read by the safe loader, or None.
+
+    Args:
+        model: The model.
+        state: Returns the state to keep; that of the model by default.
+    """
+    try:
+        file = io.BytesIO()
+        torch.save((state or model.state_dict)(), file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception as error:  # noqa: BLE001  # what a module of a user keeps may raise anything
+        culprits = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+        where = f" ({', '.join(culprits)})" if culprits else ""
+        return (
+            f"its state{where} cannot be saved and read by torch's safe loader ({one_line(error).splitlines()[0][:160]}):"
+            " keep only tensors, numbers, text, lists and dictionaries in it"
+        )
+    return None
+
+
+def _size(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _chosen(space: SearchSpaceSpec, architecture: Architecture) -> set[tuple[str, str]]:
+    """Return the candidates that an architecture chooses, by key of the choice and name."""
+    found: set[tuple[str, str]] = set()
+    for choice in space.choices:
+        decision: Any = architecture.decisions[choice.key]
+        if isinstance(choice, CellSpec):
+            found |= {(choice.key, name) for node in decision for name, _ in node}
+        elif isinstance(decision, str):
+            found.add((choice.key, decision))
+    return found

@@ -1,0 +1,140 @@
+"""The check of the search itself: one real step, and an estimate of the whole. Imports torch."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+
+import torch
+
+from nasreg.config.resolve import ResolvedRun
+from nasreg.config.sources import SpaceSource
+from nasreg.data import RunData
+from nasreg.engine.checks.findings import Findings, SearchFacts, StepFacts
+from nasreg.engine.checks.network import state_problem
+from nasreg.engine.evaluation import EvaluationPlan
+from nasreg.engine.multi_trial_job import MultiTrialJob
+from nasreg.engine.search_job import OneShotJob, SearchJob, search_spec
+from nasreg.errors import TrainingError
+from nasreg.evaluators import TrainingEvaluator
+from nasreg.evaluators.outcome import evaluate_proposal
+from nasreg.networks.extremes import extreme_architectures
+from nasreg.networks.references import EXAMPLE_INFO
+from nasreg.registry import Registry
+from nasreg.specs import SearchSpaceSpec
+from nasreg.specs.formatting import plural
+from nasreg.specs.trial import Proposal
+from nasreg.trainers import MultiTrialTrainerConfig
+from nasreg.trainers.device import peak_memory
+from nasreg.trainers.rehearsal import Rehearsal, rehearse
+
+
+def check_search(
+    run: ResolvedRun, registry: Registry, space: SearchSpaceSpec, data: RunData | None, findings: Findings
+) -> SearchFacts | None:
+    """Set a search up as it would be, and do one real step of it; what is wrong becomes findings.
+
+    Args:
+        run: The search; its device is final.
+        registry: Where names are looked up.
+        space: Its choices.
+        data: The data, if the search needs them.
+        findings: Where findings are added.
+    """
+    # One after the other here: a check starts no processes. What the user's function builds is never touched.
+    spec = run.spec.model_copy(update={"workers": 1, "executor": "serial"})
+    copied = replace(run, spec=spec, space=_copying(run.space))
+    job: SearchJob | None = None
+    with findings.attempt("search", search_spec(run).algorithm, "setting the search up"):
+        job_class: type[SearchJob] = OneShotJob if run.evaluator is None else MultiTrialJob
+        job = job_class(copied, registry, data, None)
+    if isinstance(job, OneShotJob):
+        return _one_shot(job, findings)
+    return _multi_trial(copied, space, data, search_spec(run).workers, findings)
+
+
+def _copying(source: SpaceSource) -> SpaceSource:
+    """Return a source of which each build is a copy, also where a function of the user returns one and the same."""
+    if source.builds_anew:
+        return source
+    return replace(source, factory=lambda info, options: copy.deepcopy(source.factory(info, options)))
+
+
+def _one_shot(job: OneShotJob, findings: Findings) -> SearchFacts | None:
+    trainer = job.trainer
+    measured = _rehearse(trainer, findings)
+    if measured is None:
+        return None
+    model = trainer.model
+    problem = state_problem(model, trainer.state_dict)
+    if problem is not None:
+        findings.add("error", "search", "checkpoint", problem)
+    step = StepFacts(
+        what=f"one step of the supernet on {plural(trainer.config.batch_size, 'image')}",
+        seconds=measured.step_seconds,
+        peak_bytes=measured.peak_bytes,
+        device=str(trainer.context.device),
+    )
+    plan = f"{plural(measured.epochs, 'epoch')} of {plural(measured.steps, 'step')}"
+    return SearchFacts(step=step, plan=plan, seconds=measured.total_seconds)
+
+
+def _rehearse(trainer: object, findings: Findings) -> Rehearsal | None:
+    from nasreg.trainers import EpochTrainer
+
+    if not isinstance(trainer, EpochTrainer):
+        findings.add("info", "search", "step", "the trainer of this algorithm does no steps that could be measured")
+        return None
+    measured: Rehearsal | None = None
+    with findings.attempt("search", "step", "one step"):
+        measured = rehearse(trainer)
+    for problem in measured.problems if measured is not None else ():
+        findings.add("warning", "search", "step", problem)
+    return measured
+
+
+def _multi_trial(
+    run: ResolvedRun, space: SearchSpaceSpec, data: RunData | None, workers: int, findings: Findings
+) -> SearchFacts | None:
+    config, spec, evaluator_spec = run.trainer_config, search_spec(run), run.evaluator
+    if not isinstance(config, MultiTrialTrainerConfig) or evaluator_spec is None:
+        return None
+    with findings.attempt("search", f"evaluator {evaluator_spec.name!r}", "evaluating the largest architecture"):
+        info = EXAMPLE_INFO if data is None else data.info
+        largest = extreme_architectures(run.space, spec.space.options, space, info).largest
+        plan = EvaluationPlan(spec, evaluator_spec, run.space, run.dataset, space, None)
+        evaluator = plan.make_evaluator(torch.device(spec.device), data)
+        proposal = Proposal(1, largest)
+        trials = plural(config.max_trials, "trial")
+        at_once = f", {workers} at the same time" if workers > 1 else ""
+        try:
+            if isinstance(evaluator, TrainingEvaluator):
+                measured = _rehearse(evaluator.make_trainer(proposal), findings)
+                if measured is None:
+                    return None
+                step = StepFacts(
+                    what=f"one step of the largest network on {plural(evaluator.config.batch_size, 'image')}",
+                    seconds=measured.step_seconds,
+                    peak_bytes=measured.peak_bytes,
+                    device=spec.device,
+                )
+                each = f"{plural(measured.epochs, 'epoch')} of {plural(measured.steps, 'step')}"
+                seconds = measured.total_seconds * config.max_trials / workers
+                return SearchFacts(step=step, plan=f"{trials} of {each}{at_once}", seconds=seconds)
+            evaluator.setup()
+            began = time.perf_counter()
+            outcome = evaluate_proposal(evaluator, proposal)
+            duration = time.perf_counter() - began
+        finally:
+            evaluator.close()
+        if outcome.score is None:
+            raise TrainingError(f"the largest architecture cannot be evaluated: {outcome.reason}")
+        step = StepFacts(
+            what="one evaluation of the largest architecture",
+            seconds=duration,
+            peak_bytes=peak_memory(torch.device(spec.device)),
+            device=spec.device,
+        )
+        return SearchFacts(step=step, plan=f"{trials}{at_once}", seconds=duration * config.max_trials / workers)
+    return None

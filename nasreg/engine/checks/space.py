@@ -1,0 +1,202 @@
+"""The check of the search space: every candidate, the smallest and the largest architecture, budgets. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasreg.config.resolve import ResolvedRun
+from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, CandidateFacts, Findings, SpaceFacts
+from nasreg.networks.candidates import CalledCandidate, call_candidates, usual_output
+from nasreg.networks.costs import SpaceProfile, profile_source
+from nasreg.networks.profile import computing
+from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
+from nasreg.specs.trial import COSTS
+
+IMAGES = 2
+"""Images in the batches that networks are tried with."""
+
+SAMPLES = 50
+"""Random architectures that a budget is compared with."""
+
+
+@dataclass(frozen=True)
+class CheckedSpace:
+    """The space, and which candidates fail."""
+
+    facts: SpaceFacts
+    failing: frozenset[tuple[str, str]]
+    """Key of a choice and name of a candidate that raises an error."""
+
+
+def check_space(
+    run: ResolvedRun, space: SearchSpaceSpec, model: nn.Module, info: DataInfo, *, shared: bool, findings: Findings
+) -> CheckedSpace:
+    """Check a space; what is wrong becomes findings.
+
+    Args:
+        run: The search.
+        space: Its choices.
+        model: The supernet.
+        info: Shape of the images and the classes.
+        shared: Whether candidates are computed side by side on one input, as in a supernet.
+        findings: Where findings are added.
+    """
+    called: dict[tuple[str, bool], CalledCandidate] = {}
+    images = example_batch(info)
+    for train in (True, False):
+        with (
+            findings.attempt("space", run.space.reference.title, "computing the supernet"),
+            computing(info.channels, info.height, info.width),
+        ):
+            found = call_candidates(model, images, train=train)
+            called.update({(each.site.path, train): each for each in found})
+    places = _places(called.values())
+    for key, path, node in places:
+        _check_place(space, (key, path, node), places[key, path, node], shared=shared, findings=findings)
+    trained = [each for (_, train), each in called.items() if train] or list(called.values())
+    costs = _profile(run, info, findings)
+    facts = SpaceFacts(
+        n_choices=len(space.choices),
+        n_architectures=space.size(),
+        candidates=tuple(map(_facts, trained)),
+        architectures=() if costs is None else _architectures(costs),
+        budgets=() if costs is None else _budgets(costs, findings),
+    )
+    failing = frozenset((each.site.key, each.site.candidate) for each in called.values() if each.failure is not None)
+    return CheckedSpace(facts, failing)
+
+
+def example_batch(info: DataInfo) -> torch.Tensor:
+    """Return images of noise, the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(IMAGES, info.channels, info.height, info.width, generator=generator)
+
+
+_Place = tuple[str, str, int | None]
+"""Key of a choice, its path in the model, and in a cell a node: candidates there are added up."""
+
+
+def _places(called: Any) -> dict[_Place, list[CalledCandidate]]:
+    places: dict[_Place, list[CalledCandidate]] = {}
+    for each in called:
+        places.setdefault((each.site.key, each.site.choice_path, each.site.node), []).append(each)
+    return places
+
+
+def _check_place(
+    space: SearchSpaceSpec, place: _Place, called: Sequence[CalledCandidate], *, shared: bool, findings: Findings
+) -> None:
+    working = [each for each in called if each.works]
+    usual = usual_output(working)
+    level = "error" if shared else "warning"
+    for each in called:
+        where = _title(space, each)
+        if each.failure is not None:
+            findings.add("error", "space", where, f"it fails on an input of this place: {each.failure}")
+        elif each.in_place:
+            findings.add(
+                level,
+                "space",
+                where,
+                "it alters its input in place, which other candidates and the frozen network read, too: make it work on"
+                " a new tensor, for example with nn.ReLU(inplace=False) first",
+            )
+        elif each.kind is not None:
+            findings.add(level, "space", where, f"it returns a {each.kind}, not a tensor: return the tensor alone")
+        elif each.output is not None and usual is not None and each.output != usual:
+            findings.add(
+                level,
+                "space",
+                where,
+                f"it returns {_output_text(each)}, but others return {_text(usual)}: all candidates of a choice must"
+                " return one shape and type",
+            )
+
+
+def _title(space: SearchSpaceSpec, called: CalledCandidate) -> str:
+    site = called.site
+    edge = ""
+    if site.edge is not None and isinstance(space[site.key], CellSpec):
+        edge = f" on the edge from state {site.source} to node {site.node}"
+    return f"choice {site.key!r}, candidate {site.candidate!r}{edge}"
+
+
+def _output_text(called: CalledCandidate) -> str:
+    return "nothing" if called.output is None else _text(called.output)
+
+
+def _text(output: tuple[tuple[int, ...], str]) -> str:
+    shape, dtype = output
+    sizes = "x".join(map(str, shape[1:])) or "a number"
+    return f"{sizes} of {dtype} for each image" if shape[:1] == (IMAGES,) else f"{tuple(shape)} of {dtype}"
+
+
+def _facts(called: CalledCandidate) -> CandidateFacts:
+    shape, dtype = called.output if called.output is not None else (None, None)
+    return CandidateFacts(
+        choice=called.site.key,
+        candidate=called.site.candidate,
+        path=called.site.path,
+        shape=None if shape is None else shape[1:],
+        dtype=dtype,
+        parameters=called.parameters,
+        macs=called.macs,
+    )
+
+
+def _profile(run: ResolvedRun, info: DataInfo, findings: Findings) -> SpaceProfile | None:
+    """Measure the smallest and the largest architecture, and compare random ones with the budgets."""
+    options = run.spec.space.options
+    names = [f"max_{cost.name}" for cost in COSTS]
+    budgets: Mapping[str, Any] = {name: getattr(run.trainer_config, name, None) for name in names}
+    with findings.attempt("space", run.space.reference.title, "measuring the smallest and the largest architecture"):
+        # A supernet's own budget is one of the size of the search; trials are networks to be retrained.
+        retrained = run.evaluator is not None
+        return profile_source(run.space, info, options, budgets, retrained=retrained, samples=SAMPLES)
+    return None
+
+
+def _architectures(costs: SpaceProfile) -> tuple[ArchitectureFacts, ...]:
+    found: dict[str, tuple[int, int, Architecture]] = {
+        which: (each.parameters, each.macs, each.architecture)
+        for which, each in (("smallest", costs.smallest), ("largest", costs.largest))
+    }
+    return tuple(
+        ArchitectureFacts(which=which, parameters=parameters, macs=macs, architecture=architecture)
+        for which, (parameters, macs, architecture) in found.items()
+    )
+
+
+def _budgets(costs: SpaceProfile, findings: Findings) -> tuple[BudgetFacts, ...]:
+    found = []
+    for name, budget in costs.budgets.items():
+        option = f"trainer.max_{name}"
+        samples = 0 if budget.share is None else costs.samples
+        found.append(
+            BudgetFacts(
+                option=option, limit=budget.limit, reachable=budget.reachable, share=budget.share, samples=samples
+            )
+        )
+        if budget.reachable is False:
+            smallest = getattr(costs.smallest, name)
+            findings.add(
+                "error",
+                "space",
+                option,
+                f"no architecture meets the budget of {budget.limit:,.0f}; the smallest has {smallest:,.0f}. Raise the"
+                " budget, or make the space smaller",
+            )
+        elif budget.reachable is None or budget.share == 0:
+            findings.add(
+                "warning",
+                "space",
+                option,
+                f"none of {samples} random architectures meets the budget of {budget.limit:,.0f}: a search would reject"
+                " nearly all proposals. Raise it",
+            )
+    return tuple(found)
