@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object
@@ -20,6 +21,7 @@ from nasreg.engine.execute import Job, draw, execute
 from nasreg.engine.search_result import SearchResult
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
+from nasreg.networks.dry_run import check_network
 from nasreg.networks.inputs import input_of
 from nasreg.networks.references import EXAMPLE_INFO, ArchitectureRef, find_architecture
 from nasreg.networks.weights import network_manifest, save_network
@@ -195,6 +197,9 @@ class RetrainJob(Job):
             self.notices.append(
                 f"space {run.space.reference.title!r} has no auxiliary head: trainer.auxiliary_weight has no effect"
             )
+        if run.space.entry is None:
+            with torch.random.fork_rng():
+                check_network(self.plan.build(), self.info, get_task(spec.task), images.device)
         manifest = network_manifest(self.ref, input_of(images))
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:

@@ -12,6 +12,7 @@ from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
 from nasreg.networks.build import network_of_search
+from nasreg.networks.dry_run import check_supernet
 from nasreg.networks.references import describe_space
 from nasreg.registry import Registry
 from nasreg.runs import files
@@ -36,6 +37,9 @@ class SearchJob(Job):
         self.algorithm = registry.algorithm(self.spec.algorithm)
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
+        if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
+            options, task, weighted = self.spec.space.options, get_task(self.spec.task), run.evaluator is None
+            check_supernet(run.space, options, self.info, task, data.device, weighted=weighted)
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:

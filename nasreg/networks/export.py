@@ -5,7 +5,6 @@ A file is written only if, loaded back, it reproduces torch's output for several
 
 from __future__ import annotations
 
-import copy
 import io
 import os
 import re
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from nasreg.errors import ConfigError, ExportError, NasregError, did_you_mean
 from nasreg.networks.references import ArchitectureRef
 from nasreg.networks.weights import NetworkManifest, set_weights
+from nasreg.nn.copying import copy_module
 from nasreg.registry import Registry
 from nasreg.runs.directory import atomic_write
 from nasreg.specs import DataInfo, Spec
@@ -78,7 +78,7 @@ def export_network(
     """
     path = Path(path)
     chosen = check_path(path, format)
-    network = copy.deepcopy(network).cpu().eval()
+    network = copy_module(network).cpu().eval()
     example = example.detach().cpu()
     more = torch.cat([example, example[:1]])
     traced = example if len(example) > 1 else more  # torch takes a size of 1 for a constant

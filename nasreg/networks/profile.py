@@ -5,7 +5,6 @@ Measured with the modules themselves, on images of the right shape. The modules 
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import time
@@ -23,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasreg.config.lookup import find_space, space_from_object
 from nasreg.errors import ConfigError, NasregError, SpaceError, TrainingError, one_line
 from nasreg.nn import Answer, CandidateSite, Choice, candidate_sites, extract_space, named_choices
+from nasreg.nn.copying import copy_module
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, Spec, ValueChoiceSpec
@@ -106,7 +106,7 @@ def profile_network(
     check_least("rounds", rounds, 1)
     place = resolve_device(device)
     with measuring(place, batch_size, info):
-        network = copy.deepcopy(network).to(place)
+        network = copy_module(network).to(place)
         one, batch = _images(1, info, place), _images(batch_size, info, place)
         with computing(info.channels, info.height, info.width):
             activations = _activation_bytes(network.train(), batch)
@@ -168,7 +168,7 @@ def candidate_costs(
     with measuring(place, batch_size, info):
         model = source.build(info, options or {})
         if not source.builds_anew:
-            model = copy.deepcopy(model)
+            model = copy_module(model)
         extract_space(model)  # raises if it has no valid space
         for key, path, name, candidate, call in _calls(model.to(place).eval(), _images(batch_size, info, place)):
             cost = CandidateCost(
