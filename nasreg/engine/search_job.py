@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
@@ -38,8 +39,11 @@ class SearchJob(Job):
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
         if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
-            options, task, weighted = self.spec.space.options, get_task(self.spec.task), run.evaluator is None
-            check_supernet(run.space, options, self.info, task, data.device, weighted=weighted)
+            self._check_model(data.device)
+
+    def _check_model(self, device: torch.device) -> None:
+        options, task, weighted = self.spec.space.options, get_task(self.spec.task), self.run.evaluator is None
+        check_supernet(self.run.space, options, self.info, task, device, weighted=weighted)
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:

@@ -6,7 +6,6 @@ input; the pass then continues with one that works, so that what is wrong with s
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from nasreg.errors import SpaceError, one_line
 from nasreg.networks.profile import choice_answer, count_macs
 from nasreg.nn import CandidateSite, Choice, candidate_sites, named_choices
+from nasreg.nn.copying import copy_module
 from nasreg.nn.parameters import parameter_count
 from nasreg.specs import NONE, CellSpec
 
@@ -68,7 +68,7 @@ def call_candidates(model: nn.Module, images: Tensor, *, train: bool = True) -> 
         SpaceError: No candidate of a choice works, or choices contradict each other.
         Exception: Anything that the model raises outside of its choices.
     """
-    model = copy.deepcopy(model).train(train)
+    model = copy_module(model).train(train)
     prober = _Prober(model, len(images))
     with torch.no_grad(), prober.hooks():
         while True:

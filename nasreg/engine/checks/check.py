@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun, resolve
-from nasreg.data import RunData
 from nasreg.engine.checks.data import CheckedData, Progress, check_data
-from nasreg.engine.checks.findings import LEVELS, CheckReport, Findings, NetworkFacts, SearchFacts, SpaceFacts
+from nasreg.engine.checks.findings import LEVELS, CheckReport, Findings, NetworkFacts, SpaceFacts
 from nasreg.engine.checks.network import check_network
 from nasreg.engine.checks.search import check_search
 from nasreg.engine.checks.space import check_space
@@ -82,9 +81,9 @@ def check(
         space,
         data,
         algorithm,
+        config,
         preset=preset,
         evaluator=evaluator,
-        config=config,
         settings=settings,
         options={
             "mutator": mutator,
@@ -137,16 +136,15 @@ def check_run(
             " due to that",
         )
     space, model = _build(run, info, findings)
-    if space is not None:
-        with findings.attempt("request", spec.algorithm, "comparing algorithm and space"):
-            job_class.check_choices(run, registry, space)
     space_facts, network, search = None, None, None
     if space is not None and model is not None:
-        space_facts, network = _check_model(run, space, model, info, findings)
+        space_facts, network = _check_model(run, space, model, info, device, findings)
         if needs_data and checked.data is None:
             findings.add("info", "search", "step", "not measured, since there are no data: see the errors above")
         else:
-            search = _check_search(run, registry, space, checked.data, findings)
+            with findings.attempt("search", "step", "the check of a step"):
+                steps = not findings.has_error("space", "network")
+                search = check_search(run, registry, space, checked.data, findings, steps=steps)
     order = sorted(findings.all, key=lambda each: LEVELS.index(each.level))
     return CheckReport(
         title=f"{spec.headline}, device {device}",
@@ -158,9 +156,7 @@ def check_run(
     )
 
 
-def _build(
-    run: ResolvedRun, info: DataInfo, findings: Findings
-) -> tuple[SearchSpaceSpec | None, nn.Module | None]:
+def _build(run: ResolvedRun, info: DataInfo, findings: Findings) -> tuple[SearchSpaceSpec | None, nn.Module | None]:
     """Build the supernet as the search would, from the seed of the run."""
     place, options = run.space.reference.title, run.spec.space.options
     space: SearchSpaceSpec | None = None
@@ -176,7 +172,12 @@ def _build(
 
 
 def _check_model(
-    run: ResolvedRun, space: SearchSpaceSpec, model: nn.Module, info: DataInfo, findings: Findings
+    run: ResolvedRun,
+    space: SearchSpaceSpec,
+    model: nn.Module,
+    info: DataInfo,
+    device: torch.device,
+    findings: Findings,
 ) -> tuple[SpaceFacts | None, NetworkFacts | None]:
     space_facts: SpaceFacts | None = None
     network: NetworkFacts | None = None
@@ -184,23 +185,8 @@ def _check_model(
     place = run.space.reference.title
     with torch.random.fork_rng():
         with findings.attempt("space", place, "the check of the space"):
-            found = check_space(run, space, model, info, shared=run.evaluator is None, findings=findings)
+            found = check_space(run, space, model, info, device, findings)
             space_facts, failing = found.facts, found.failing
         with findings.attempt("network", place, "the check of the networks"):
             network = check_network(run, space, model, info, failing, findings)
     return space_facts, network
-
-
-def _check_search(
-    run: ResolvedRun, registry: Registry, space: SearchSpaceSpec, data: RunData | None, findings: Findings
-) -> SearchFacts | None:
-    known = findings.has_error("space", "network")
-    own = Findings() if known else findings
-    search: SearchFacts | None = None
-    with own.attempt("search", "step", "the check of a step"):
-        search = check_search(run, registry, space, data, own)
-    if known and own.has_error():  # it fails for the reasons that are listed already
-        findings.add("info", "search", "step", "not measured, since it fails with the errors above")
-    elif known:
-        findings.all += own.all
-    return search

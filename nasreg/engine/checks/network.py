@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import io
 import random
@@ -13,21 +12,20 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.engine.checks.findings import Findings, NetworkFacts
-from nasreg.engine.checks.space import IMAGES, example_batch
+from nasreg.engine.checks.space import example_batch
 from nasreg.errors import NasregError, one_line
 from nasreg.networks.build import network_of_search
 from nasreg.networks.equivalence import check_close, check_equivalence, decided, seeded_output
 from nasreg.networks.export import export_network
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import computing
+from nasreg.nn.copying import copy_module
 from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
-from nasreg.specs.formatting import plural
 from nasreg.tasks import get_task
-from nasreg.tasks.base import Task
 
 RANDOM = 2
 """Random architectures that are tried beside the smallest and the largest."""
@@ -72,23 +70,23 @@ class _NetworkCheck:
         self._images = example_batch(info)
 
     def run(self, failing: Collection[tuple[str, str]]) -> NetworkFacts:
+        """Check everything, as far as it goes."""
         copied = self._copied()
-        architectures = dict(self._architectures(failing))
-        if copied is None or not architectures:
-            return NetworkFacts(output=None, freezes=None, copies=copied is not None, saves=None, exports={})
-        output, computes = self._outputs(copied, architectures)
-        if not computes:
+        if copied is None:
+            return NetworkFacts(output=None, freezes=None, copies=False, saves=None, exports={})
+        architectures, output = self._computing(copied, dict(self._architectures(failing)))
+        if not architectures:
             return NetworkFacts(output=output, freezes=None, copies=True, saves=None, exports={})
         freezes = self._freezes(architectures)
-        saves = self._supernet_saves()
         networks = {title: self._network(title, each) for title, each in architectures.items()}
         built = {title: network for title, network in networks.items() if network is not None}
-        saves = all([saves, *(self._saves(title, network) for title, network in built.items())])
+        saves = all(self._saves(title, network) for title, network in built.items())
         return NetworkFacts(output=output, freezes=freezes, copies=True, saves=saves, exports=self._exports(built))
 
     def _copied(self) -> nn.Module | None:
-        with self._findings.attempt("network", "supernet", "copying it (copy.deepcopy)"):
-            return copy.deepcopy(self._model)
+        # The pass over the supernet says why it cannot be copied.
+        with Findings().attempt("network", "supernet", "copying it"):
+            return copy_module(self._model)
         return None
 
     def _architectures(self, failing: Collection[tuple[str, str]]) -> Iterator[tuple[str, Architecture]]:
@@ -105,33 +103,29 @@ class _NetworkCheck:
         for number, each in enumerate(whole[:RANDOM], 1):
             yield f"random architecture {number}", each
 
-    def _outputs(
+    def _computing(
         self, model: nn.Module, architectures: Mapping[str, Architecture]
-    ) -> tuple[tuple[int, ...] | None, bool]:
-        """Check the outputs of a supernet in both modes; return the shape, and whether there always is an output."""
-        found: dict[str, tuple[int, ...]] = {}
-        computes = True
+    ) -> tuple[dict[str, Architecture], tuple[int, ...] | None]:
+        """Return the architectures that the supernet computes in both modes, and the shape of its output."""
+        shape: tuple[int, ...] | None = None
+        computed: dict[str, Architecture] = {}
         for title, architecture in architectures.items():
-            for train in (True, False):
-                mode = "training" if train else "evaluation"
-                try:
-                    with decided(model, architecture), computing(*self._images.shape[1:]):
-                        output = seeded_output(model, self._images, train=train)
-                except Exception as error:  # noqa: BLE001  # the model of a user
-                    self._findings.add("error", "network", f"{title}, {mode}", one_line(error))
-                    computes = False
-                    continue
-                problem, shape = output_problem(output, self._info, self._task)
-                if problem is not None and problem not in found:
-                    self._findings.add("error", "network", "output", problem)
-                found[problem or "output"] = shape or ()
-        return next(iter(found.values()), ()) or None, computes
+            with (
+                self._findings.attempt("network", title, "computing it"),
+                decided(model, architecture),
+                computing(*self._images.shape[1:]),
+            ):
+                for train in (True, False):
+                    prediction, _ = self._task.outputs(seeded_output(model, self._images, train=train))
+                shape = tuple(prediction.shape)
+                computed[title] = architecture
+        return computed, shape
 
     def _freezes(self, architectures: Mapping[str, Architecture]) -> bool:
         same = True
         for title, architecture in architectures.items():
             try:
-                check_equivalence(copy.deepcopy(self._model), architecture, self._images)
+                check_equivalence(copy_module(self._model), architecture, self._images)
             except AssertionError as error:
                 mode, _, difference = str(error).partition(": ")
                 reason = next((line for line in difference.splitlines() if "bsolute difference" in line), difference)
@@ -154,19 +148,12 @@ class _NetworkCheck:
             return network_of_search(self._run.space, self._info, self._run.spec.space.options, architecture)
         return None
 
-    def _supernet_saves(self) -> bool:
-        """Check that the state of the supernet, which is part of each checkpoint, can be read by the safe loader."""
-        problem = state_problem(self._model)
-        if problem is not None:
-            self._findings.add("error", "network", "supernet", problem)
-        return problem is None
-
     def _saves(self, title: str, network: nn.Module) -> bool:
         """Check that weights can be saved as a retraining does, and that a copy with them computes the same."""
         with self._findings.attempt("network", title, "saving its weights and setting them in a copy"):
             state = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
             read = safetensors.torch.load(safetensors.torch.save(state))
-            again = copy.deepcopy(network)
+            again = copy_module(network)
             with torch.no_grad():
                 for parameter in again.parameters():
                     parameter.zero_()
@@ -206,51 +193,21 @@ class _NetworkCheck:
         return True
 
 
-def output_problem(output: Any, info: DataInfo, task: Task) -> tuple[str | None, tuple[int, ...] | None]:
-    """Return what is wrong with the output of a model for a batch of example images, and its shape.
+def state_problem(state: Callable[[], Any]) -> str | None:
+    """Return why a checkpoint could not be read by the safe loader, or None.
 
     Args:
-        output: What the model returned.
-        info: Shape of the images and the classes.
-        task: The task.
-    """
-    try:
-        prediction, _ = task.outputs(output)
-        shape = tuple(prediction.shape)
-    except Exception:  # noqa: BLE001  # whatever a model returns
-        return f"it is a {type(output).__name__}: return a tensor of logits (batch, classes)", None
-    if shape != (IMAGES, info.n_classes):
-        count = plural(info.n_classes, "class", "classes")
-        return (
-            f"it is {shape} for a batch of {IMAGES} images, but the data have {count}: return logits of"
-            f" ({IMAGES}, {info.n_classes})",
-            shape,
-        )
-    if not prediction.is_floating_point():
-        return f"it is of {prediction.dtype}: return logits of floating point", shape
-    if not torch.isfinite(prediction).all():
-        return "it has values that are not finite, for images of noise", shape
-    return None, shape
-
-
-def state_problem(model: nn.Module, state: Callable[[], Any] | None = None) -> str | None:
-    """Return why a checkpoint of a model could not be read by the safe loader, or None.
-
-    Args:
-        model: The model.
-        state: Returns the state to keep; that of the model by default.
+        state: Returns the state that it would hold.
     """
     try:
         file = io.BytesIO()
-        torch.save((state or model.state_dict)(), file)
+        torch.save(state(), file)
         file.seek(0)
         torch.load(file, weights_only=True)
     except Exception as error:  # noqa: BLE001  # what a module of a user keeps may raise anything
-        culprits = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
-        where = f" ({', '.join(culprits)})" if culprits else ""
         return (
-            f"its state{where} cannot be saved and read by torch's safe loader ({one_line(error).splitlines()[0][:160]}):"
-            " keep only tensors, numbers, text, lists and dictionaries in it"
+            f"the state of the training cannot be saved and read by the safe loader ({one_line(error)[:160]}): keep only"
+            " tensors, numbers, text, lists and dictionaries in it"
         )
     return None
 

@@ -25,13 +25,33 @@ from nasreg.registry import Registry
 from nasreg.specs import SearchSpaceSpec
 from nasreg.specs.formatting import plural
 from nasreg.specs.trial import Proposal
-from nasreg.trainers import MultiTrialTrainerConfig
+from nasreg.trainers import EpochTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import peak_memory
 from nasreg.trainers.rehearsal import Rehearsal, rehearse
 
 
+class _OneShotJob(OneShotJob):
+    """A search whose model was checked before."""
+
+    def _check_model(self, device: torch.device) -> None:
+        del device
+
+
+class _MultiTrialJob(MultiTrialJob):
+    """The same of a multi-trial search."""
+
+    def _check_model(self, device: torch.device) -> None:
+        del device
+
+
 def check_search(
-    run: ResolvedRun, registry: Registry, space: SearchSpaceSpec, data: RunData | None, findings: Findings
+    run: ResolvedRun,
+    registry: Registry,
+    space: SearchSpaceSpec,
+    data: RunData | None,
+    findings: Findings,
+    *,
+    steps: bool,
 ) -> SearchFacts | None:
     """Set a search up as it would be, and do one real step of it; what is wrong becomes findings.
 
@@ -41,16 +61,22 @@ def check_search(
         space: Its choices.
         data: The data, if the search needs them.
         findings: Where findings are added.
+        steps: Whether to do a step; not where it is known that it cannot be done.
     """
     # One after the other here: a check starts no processes. What the user's function builds is never touched.
     spec = run.spec.model_copy(update={"workers": 1, "executor": "serial"})
     copied = replace(run, spec=spec, space=_copying(run.space))
     job: SearchJob | None = None
     with findings.attempt("search", search_spec(run).algorithm, "setting the search up"):
-        job_class: type[SearchJob] = OneShotJob if run.evaluator is None else MultiTrialJob
+        job_class: type[SearchJob] = _OneShotJob if run.evaluator is None else _MultiTrialJob
         job = job_class(copied, registry, data, None)
+    if not steps:
+        findings.add("info", "search", "step", "not measured, since it would fail with the errors above")
+        return None
     if isinstance(job, OneShotJob):
         return _one_shot(job, findings)
+    if run.evaluator is None:
+        return None
     return _multi_trial(copied, space, data, search_spec(run).workers, findings)
 
 
@@ -66,8 +92,7 @@ def _one_shot(job: OneShotJob, findings: Findings) -> SearchFacts | None:
     measured = _rehearse(trainer, findings)
     if measured is None:
         return None
-    model = trainer.model
-    problem = state_problem(model, trainer.state_dict)
+    problem = state_problem(trainer.state_dict)
     if problem is not None:
         findings.add("error", "search", "checkpoint", problem)
     step = StepFacts(
@@ -81,8 +106,6 @@ def _one_shot(job: OneShotJob, findings: Findings) -> SearchFacts | None:
 
 
 def _rehearse(trainer: object, findings: Findings) -> Rehearsal | None:
-    from nasreg.trainers import EpochTrainer
-
     if not isinstance(trainer, EpochTrainer):
         findings.add("info", "search", "step", "the trainer of this algorithm does no steps that could be measured")
         return None

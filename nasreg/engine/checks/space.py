@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +10,24 @@ import torch
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
-from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, CandidateFacts, Findings, SpaceFacts
-from nasreg.networks.candidates import CalledCandidate, call_candidates, usual_output
+from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, CandidateFacts, Findings, Level, SpaceFacts
+from nasreg.networks.candidates import CalledCandidate, Output, call_candidates, usual_output
 from nasreg.networks.costs import SpaceProfile, profile_source
+from nasreg.networks.dry_run import supernet_findings
 from nasreg.networks.profile import computing
 from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
 from nasreg.specs.trial import COSTS
+from nasreg.tasks import get_task
 
 IMAGES = 2
 """Images in the batches that networks are tried with."""
 
 SAMPLES = 50
 """Random architectures that a budget is compared with."""
+
+
+CELL = "Cell "
+"""How a finding about a cell begins."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,12 @@ class CheckedSpace:
 
 
 def check_space(
-    run: ResolvedRun, space: SearchSpaceSpec, model: nn.Module, info: DataInfo, *, shared: bool, findings: Findings
+    run: ResolvedRun,
+    space: SearchSpaceSpec,
+    model: nn.Module,
+    info: DataInfo,
+    device: torch.device,
+    findings: Findings,
 ) -> CheckedSpace:
     """Check a space; what is wrong becomes findings.
 
@@ -43,21 +54,26 @@ def check_space(
         space: Its choices.
         model: The supernet.
         info: Shape of the images and the classes.
-        shared: Whether candidates are computed side by side on one input, as in a supernet.
+        device: Where the supernet is computed.
         findings: Where findings are added.
     """
     called: dict[tuple[str, bool], CalledCandidate] = {}
+    place = run.space.reference.title
     images = example_batch(info)
+    weighted = run.evaluator is None
     for train in (True, False):
         with (
-            findings.attempt("space", run.space.reference.title, "computing the supernet"),
+            findings.attempt("space", place, "computing the supernet", level="info"),
             computing(info.channels, info.height, info.width),
         ):
             found = call_candidates(model, images, train=train)
             called.update({(each.site.path, train): each for each in found})
-    places = _places(called.values())
-    for key, path, node in places:
-        _check_place(space, (key, path, node), places[key, path, node], shared=shared, findings=findings)
+    _check_cells(space, called.values(), weighted=weighted, findings=findings)
+    with findings.attempt("space", place, "one pass over the supernet"):
+        options, task = run.spec.space.options, get_task(run.spec.task)
+        for text in supernet_findings(run.space, options, info, task, device, weighted=weighted):
+            if not text.startswith(CELL):
+                findings.add("error", "space", place, text)
     trained = [each for (_, train), each in called.items() if train] or list(called.values())
     costs = _profile(run, info, findings)
     facts = SpaceFacts(
@@ -77,45 +93,39 @@ def example_batch(info: DataInfo) -> torch.Tensor:
     return torch.randn(IMAGES, info.channels, info.height, info.width, generator=generator)
 
 
-_Place = tuple[str, str, int | None]
-"""Key of a choice, its path in the model, and in a cell a node: candidates there are added up."""
-
-
-def _places(called: Any) -> dict[_Place, list[CalledCandidate]]:
-    places: dict[_Place, list[CalledCandidate]] = {}
-    for each in called:
-        places.setdefault((each.site.key, each.site.choice_path, each.site.node), []).append(each)
-    return places
-
-
-def _check_place(
-    space: SearchSpaceSpec, place: _Place, called: Sequence[CalledCandidate], *, shared: bool, findings: Findings
+def _check_cells(
+    space: SearchSpaceSpec, called: Iterable[CalledCandidate], *, weighted: bool, findings: Findings
 ) -> None:
-    working = [each for each in called if each.works]
-    usual = usual_output(working)
-    level = "error" if shared else "warning"
+    """Report each candidate of a cell that fails; the pass of ``supernet_findings`` ends with the first of a cell."""
+    nodes: dict[tuple[str, int | None], list[CalledCandidate]] = {}
     for each in called:
-        where = _title(space, each)
-        if each.failure is not None:
-            findings.add("error", "space", where, f"it fails on an input of this place: {each.failure}")
-        elif each.in_place:
-            findings.add(
-                level,
-                "space",
-                where,
-                "it alters its input in place, which other candidates and the frozen network read, too: make it work on"
-                " a new tensor, for example with nn.ReLU(inplace=False) first",
-            )
-        elif each.kind is not None:
-            findings.add(level, "space", where, f"it returns a {each.kind}, not a tensor: return the tensor alone")
-        elif each.output is not None and usual is not None and each.output != usual:
-            findings.add(
-                level,
-                "space",
-                where,
-                f"it returns {_output_text(each)}, but others return {_text(usual)}: all candidates of a choice must"
-                " return one shape and type",
-            )
+        if each.site.edge is not None:
+            nodes.setdefault((each.site.choice_path, each.site.node), []).append(each)
+    for node in nodes.values():
+        usual = usual_output([each for each in node if each.works])
+        for each in node:
+            problem = _problem(each, usual)
+            if problem is not None:
+                level: Level = "error" if weighted or each.failure is not None else "warning"
+                findings.add(level, "space", _title(space, each), problem)
+
+
+def _problem(called: CalledCandidate, usual: Output | None) -> str | None:
+    if called.failure is not None:
+        return f"it fails: {called.failure}"
+    if called.in_place:
+        return (
+            "it alters its input in place, which other candidates and the frozen network read, too: make it work on a"
+            " new tensor, for example with nn.ReLU(inplace=False) first"
+        )
+    if called.output is None:
+        return f"it returns a {called.kind}, not a tensor: return the tensor alone"
+    if usual is not None and called.output != usual:
+        return (
+            f"it returns {_text(called.output)}, but others that lead to the same node {_text(usual)}: all must return"
+            " one shape and type"
+        )
+    return None
 
 
 def _title(space: SearchSpaceSpec, called: CalledCandidate) -> str:
@@ -124,10 +134,6 @@ def _title(space: SearchSpaceSpec, called: CalledCandidate) -> str:
     if site.edge is not None and isinstance(space[site.key], CellSpec):
         edge = f" on the edge from state {site.source} to node {site.node}"
     return f"choice {site.key!r}, candidate {site.candidate!r}{edge}"
-
-
-def _output_text(called: CalledCandidate) -> str:
-    return "nothing" if called.output is None else _text(called.output)
 
 
 def _text(output: tuple[tuple[int, ...], str]) -> str:
