@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         SpaceFacts,
     )
 
+_Row = tuple[str, ...]
+
 MAX_CLASSES = 20
 """Number of classes above which only the smallest and the largest are printed."""
 
@@ -104,7 +106,7 @@ def _print(output: Output, report: CheckReport) -> None:
     output.line(f"\n{summary(report)}")
 
 
-def _section(output: Output, title: str, rows: Sequence[tuple[str, ...]]) -> None:
+def _section(output: Output, title: str, rows: Sequence[_Row]) -> None:
     if rows:
         output.line()
         output.table(title, rows)
@@ -118,8 +120,8 @@ def _findings(output: Output, report: CheckReport, section: Section) -> None:
 
 def summary(report: CheckReport) -> str:
     """Return what was found, and what the search will take, in one line."""
-    counts = [(level, report.count(level)) for level in ("error", "warning")]  # type: ignore[arg-type]
-    found = " and ".join(plural(count, level) for level, count in counts if count) or "nothing wrong was found"
+    counts = {"error": report.count("error"), "warning": report.count("warning")}
+    found = " and ".join(plural(count, level) for level, count in counts.items() if count) or "nothing wrong was found"
     if not report.ok:
         return f"{found}: the search would fail or mean nothing as it is"
     search = report.search
@@ -131,11 +133,14 @@ def summary(report: CheckReport) -> str:
     return f"{found}; the search will take about {format_duration(search.seconds)}{memory} (an estimate)"
 
 
-def _data_rows(data: DataFacts | None) -> list[tuple[str, ...]]:
+def _data_rows(data: DataFacts | None) -> list[_Row]:
     if data is None:
         return []
-    rows = [(f"{each.name} set", _images_text(each)) for each in data.images]
-    rows += [("", f"classes: {_classes_text(each)}") for each in data.images if each.name == "train"]
+    rows: list[_Row] = []
+    for each in data.images:
+        rows.append((f"{each.name} set", _images_text(each)))
+        if each.name == "train":
+            rows.append(("", f"classes: {_classes_text(each)}"))
     if data.splits:
         rows.append(("splits", ", ".join(f"{name} {count:,}" for name, count in data.splits.items())))
     if not data.test_set:
@@ -164,13 +169,16 @@ def _classes_text(images: ImagesFacts) -> str:
     return f"{len(counts):,}, from {low} ({counts[low]:,}) to {high} ({counts[high]:,} images)"
 
 
-def _space_rows(space: SpaceFacts | None) -> list[tuple[str, ...]]:
+def _space_rows(space: SpaceFacts | None) -> list[_Row]:
     if space is None:
         return []
     choices = plural(space.n_choices, "choice")
-    rows = [("size", f"{choices}, {format_count(space.n_architectures)} architectures")]
+    rows: list[_Row] = [("size", f"{choices}, {format_count(space.n_architectures)} architectures")]
     rows += [
-        (f"{each.which} architecture", f"{each.parameters:,} parameters, {each.macs:,} MACs")
+        (
+            f"{each.which} architecture",
+            f"{each.parameters:,} parameters{'' if each.macs is None else f', {each.macs:,} MACs'}",
+        )
         for each in space.architectures
     ]
     for budget in space.budgets:
@@ -180,11 +188,11 @@ def _space_rows(space: SpaceFacts | None) -> list[tuple[str, ...]]:
     return rows
 
 
-def _candidate_rows(space: SpaceFacts | None, key: str) -> list[tuple[str, ...]]:
+def _candidate_rows(space: SpaceFacts | None, key: str) -> list[_Row]:
     """Return a row for each candidate of a choice, with means over its places."""
     if space is None:
         return []
-    rows = [("candidate", "places", "output", "parameters", "MACs")]
+    rows: list[_Row] = [("candidate", "places", "output", "parameters", "MACs")]
     places: dict[str, list[CandidateFacts]] = {}
     for each in space.candidates:
         if each.choice == key:
@@ -204,11 +212,11 @@ def _candidate_rows(space: SpaceFacts | None, key: str) -> list[tuple[str, ...]]
     return rows
 
 
-def _network_rows(network: NetworkFacts | None) -> list[tuple[str, ...]]:
+def _network_rows(network: NetworkFacts | None) -> list[_Row]:
     if network is None:
         return []
     answers = {True: "yes", False: "no", None: "not tried"}
-    rows = [
+    rows: list[_Row] = [
         ("output", "not known" if network.output is None else f"{network.output} for a batch of 2"),
         ("frozen networks compute the same", answers[network.freezes]),
         ("can be copied", answers[network.copies]),
@@ -217,10 +225,10 @@ def _network_rows(network: NetworkFacts | None) -> list[tuple[str, ...]]:
     return rows + [(f"can be exported to {name}", answers[done]) for name, done in network.exports.items()]
 
 
-def _search_rows(search: SearchFacts | None) -> list[tuple[str, ...]]:
+def _search_rows(search: SearchFacts | None) -> list[_Row]:
     if search is None:
         return []
-    rows = []
+    rows: list[_Row] = []
     if search.step is not None:
         rows.append((search.step.what, f"{format_duration(search.step.seconds)} on {search.step.device}"))
         if search.step.peak_bytes is not None:

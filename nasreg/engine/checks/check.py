@@ -12,8 +12,8 @@ from torch import nn
 
 from nasreg.config.resolve import ResolvedRun, resolve
 from nasreg.engine.checks.data import CheckedData, Progress, check_data
-from nasreg.engine.checks.findings import LEVELS, CheckReport, Findings, NetworkFacts, SpaceFacts
-from nasreg.engine.checks.network import check_network
+from nasreg.engine.checks.findings import LEVELS, CheckReport, Findings, SpaceFacts
+from nasreg.engine.checks.network import CheckedNetwork, check_exports, check_network
 from nasreg.engine.checks.search import check_search
 from nasreg.engine.checks.space import check_space
 from nasreg.engine.multi_trial_job import MultiTrialJob
@@ -138,13 +138,18 @@ def check_run(
     space, model = _build(run, info, findings)
     space_facts, network, search = None, None, None
     if space is not None and model is not None:
-        space_facts, network = _check_model(run, space, model, info, device, findings)
+        space_facts, found = _check_model(run, space, model, info, device, findings)
         if needs_data and checked.data is None:
             findings.add("info", "search", "step", "not measured, since there are no data: see the errors above")
         else:
             with findings.attempt("search", "step", "the check of a step"):
                 steps = not findings.has_error("space", "network")
                 search = check_search(run, registry, space, checked.data, findings, steps=steps)
+        if found is not None:  # last, since it takes memory that the peak of the step must not include
+            exports: dict[str, bool] = {}
+            with findings.attempt("network", "export", "the check of exports", level="warning"):
+                exports = check_exports(found.networks, info, findings)
+            network = found.facts.model_copy(update={"exports": exports})
     order = sorted(findings.all, key=lambda each: LEVELS.index(each.level))
     return CheckReport(
         title=f"{spec.headline}, device {device}",
@@ -178,15 +183,15 @@ def _check_model(
     info: DataInfo,
     device: torch.device,
     findings: Findings,
-) -> tuple[SpaceFacts | None, NetworkFacts | None]:
+) -> tuple[SpaceFacts | None, CheckedNetwork | None]:
     space_facts: SpaceFacts | None = None
-    network: NetworkFacts | None = None
-    failing: frozenset[tuple[str, str]] = frozenset()
+    network: CheckedNetwork | None = None
+    unusable: frozenset[tuple[str, str]] = frozenset()
     place = run.space.reference.title
     with torch.random.fork_rng():
         with findings.attempt("space", place, "the check of the space"):
             found = check_space(run, space, model, info, device, findings)
-            space_facts, failing = found.facts, found.failing
+            space_facts, unusable = found.facts, found.unusable
         with findings.attempt("network", place, "the check of the networks"):
-            network = check_network(run, space, model, info, failing, findings)
+            network = check_network(run, space, model, info, unusable, findings)
     return space_facts, network

@@ -97,7 +97,7 @@ class ArchitectureFacts(Spec):
 
     which: str = Field(description="smallest or largest")
     parameters: int = Field(description="number of parameters")
-    macs: int = Field(description="multiply-accumulates of one image")
+    macs: int | None = Field(description="multiply-accumulates of one image; null if a candidate fails")
     architecture: Architecture = Field(description="the architecture")
 
 

@@ -7,6 +7,7 @@ import io
 import random
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from torch import nn
 from nasreg.config.resolve import ResolvedRun
 from nasreg.engine.checks.findings import Findings, NetworkFacts
 from nasreg.engine.checks.space import example_batch
-from nasreg.errors import NasregError, one_line
+from nasreg.errors import ExportError, one_line
 from nasreg.networks.build import network_of_search
 from nasreg.networks.equivalence import check_close, check_equivalence, decided, seeded_output
 from nasreg.networks.export import export_network
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import computing
 from nasreg.nn.copying import copy_module
+from nasreg.nn.parameters import parameter_count
 from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
 from nasreg.tasks import get_task
 
@@ -41,20 +43,29 @@ def check_network(
     space: SearchSpaceSpec,
     model: nn.Module,
     info: DataInfo,
-    failing: Collection[tuple[str, str]],
+    unusable: Collection[tuple[str, str]],
     findings: Findings,
-) -> NetworkFacts:
-    """Check what can be done with a supernet and its networks; what is wrong becomes findings.
+) -> CheckedNetwork:
+    """Check what can be done with a supernet and its networks, except exporting; what is wrong becomes findings.
 
     Args:
         run: The search.
         space: Its choices.
         model: The supernet; it is copied.
         info: Shape of the images and the classes.
-        failing: Candidates, by key of the choice and name, that raise errors: no architecture with one is tried.
+        unusable: Candidates, by key of the choice and name, that are known not to work: no architecture with one is
+            tried.
         findings: Where findings are added.
     """
-    return _NetworkCheck(run, space, model, info, findings).run(failing)
+    return _NetworkCheck(run, space, model, info, findings).run(unusable)
+
+
+@dataclass(frozen=True)
+class CheckedNetwork:
+    """What can be done, and the networks that were built, by title."""
+
+    facts: NetworkFacts
+    networks: Mapping[str, nn.Module]
 
 
 class _NetworkCheck:
@@ -69,19 +80,20 @@ class _NetworkCheck:
         self._task = get_task(run.spec.task)
         self._images = example_batch(info)
 
-    def run(self, failing: Collection[tuple[str, str]]) -> NetworkFacts:
+    def run(self, unusable: Collection[tuple[str, str]]) -> CheckedNetwork:
         """Check everything, as far as it goes."""
         copied = self._copied()
         if copied is None:
-            return NetworkFacts(output=None, freezes=None, copies=False, saves=None, exports={})
-        architectures, output = self._computing(copied, dict(self._architectures(failing)))
+            return CheckedNetwork(NetworkFacts(output=None, freezes=None, copies=False, saves=None, exports={}), {})
+        architectures, output = self._computing(copied, dict(self._architectures(unusable)))
         if not architectures:
-            return NetworkFacts(output=output, freezes=None, copies=True, saves=None, exports={})
+            return CheckedNetwork(NetworkFacts(output=output, freezes=None, copies=True, saves=None, exports={}), {})
         freezes = self._freezes(architectures)
         networks = {title: self._network(title, each) for title, each in architectures.items()}
         built = {title: network for title, network in networks.items() if network is not None}
         saves = all(self._saves(title, network) for title, network in built.items())
-        return NetworkFacts(output=output, freezes=freezes, copies=True, saves=saves, exports=self._exports(built))
+        facts = NetworkFacts(output=output, freezes=freezes, copies=True, saves=saves, exports={})
+        return CheckedNetwork(facts, built)
 
     def _copied(self) -> nn.Module | None:
         # The pass over the supernet says why it cannot be copied.
@@ -89,17 +101,17 @@ class _NetworkCheck:
             return copy_module(self._model)
         return None
 
-    def _architectures(self, failing: Collection[tuple[str, str]]) -> Iterator[tuple[str, Architecture]]:
-        """Yield architectures to try, without a candidate that fails in any case."""
+    def _architectures(self, unusable: Collection[tuple[str, str]]) -> Iterator[tuple[str, Architecture]]:
+        """Yield architectures to try, without a candidate that is known not to work."""
         with self._findings.attempt("network", "architectures", "finding the smallest and the largest"):
             options = self._run.spec.space.options
             extremes = extreme_architectures(self._run.space, options, self._space, self._info)
             for title, each in (("smallest", extremes.smallest), ("largest", extremes.largest)):
-                if not _chosen(self._space, each) & set(failing):
+                if not _chosen(self._space, each) & set(unusable):
                     yield f"{title} architecture", each
         rng = random.Random(0)
-        drawn = [self._space.sample(rng) for _ in range(ATTEMPTS if failing else RANDOM)]
-        whole = [each for each in drawn if not _chosen(self._space, each) & set(failing)]
+        drawn = [self._space.sample(rng) for _ in range(ATTEMPTS if unusable else RANDOM)]
+        whole = [each for each in drawn if not _chosen(self._space, each) & set(unusable)]
         for number, each in enumerate(whole[:RANDOM], 1):
             yield f"random architecture {number}", each
 
@@ -117,6 +129,10 @@ class _NetworkCheck:
             ):
                 for train in (True, False):
                     prediction, _ = self._task.outputs(seeded_output(model, self._images, train=train))
+                    if problem := self._task.problem(prediction, len(self._images), self._info):
+                        # as the pass over the supernet says it, unless it ended before
+                        place = self._run.space.reference.title
+                        self._findings.add("error", "space", place, f"the model {type(model).__name__} {problem}")
                 shape = tuple(prediction.shape)
                 computed[title] = architecture
         return computed, shape
@@ -173,24 +189,33 @@ class _NetworkCheck:
             return True
         return False
 
-    def _exports(self, networks: Mapping[str, nn.Module]) -> dict[str, bool]:
-        formats = ["pt2"]
-        if all(importlib.util.find_spec(name) is not None for name in ONNX_PACKAGES):
-            formats.append("onnx")
-        results: dict[str, bool] = {}
-        title = min(networks, key=lambda each: _size(networks[each]), default=None)
-        for name in formats if title is not None else ():
-            results[name] = self._export(str(title), networks[str(title)], name)
-        return results
 
-    def _export(self, title: str, network: nn.Module, name: str) -> bool:
+def check_exports(networks: Mapping[str, nn.Module], info: DataInfo, findings: Findings) -> dict[str, bool]:
+    """Return whether the smallest of several networks can be exported, to each format that is installed.
+
+    Args:
+        networks: Title -> network.
+        info: Shape of the images.
+        findings: Where findings are added.
+    """
+    formats = ["pt2"]
+    if all(importlib.util.find_spec(name) is not None for name in ONNX_PACKAGES):
+        formats.append("onnx")
+    title = min(networks, key=lambda each: parameter_count(networks[each]), default=None)
+    if title is None:
+        return {}
+    return {name: _exports(title, networks[title], info, name, findings) for name in formats}
+
+
+def _exports(title: str, network: nn.Module, info: DataInfo, name: str, findings: Findings) -> bool:
+    with findings.attempt("network", title, f"exporting it to {name}", level="warning"):
         try:
             with tempfile.TemporaryDirectory() as folder:
-                export_network(network, self._images, Path(folder) / f"network.{name}", format=name)
-        except NasregError as error:
-            self._findings.add("warning", "network", title, f"{error}. It can be searched and trained all the same")
-            return False
+                export_network(network, example_batch(info), Path(folder) / f"network.{name}", format=name)
+        except ExportError as error:
+            raise ExportError(f"{error}. It can be searched and trained all the same") from error
         return True
+    return False
 
 
 def state_problem(state: Callable[[], Any]) -> str | None:
@@ -206,14 +231,10 @@ def state_problem(state: Callable[[], Any]) -> str | None:
         torch.load(file, weights_only=True)
     except Exception as error:  # noqa: BLE001  # what a module of a user keeps may raise anything
         return (
-            f"the state of the training cannot be saved and read by the safe loader ({one_line(error)[:160]}): keep only"
-            " tensors, numbers, text, lists and dictionaries in it"
+            f"the state of the training cannot be saved and read by the safe loader ({one_line(error)[:160]}): keep"
+            " only tensors, numbers, text, lists and dictionaries in it"
         )
     return None
-
-
-def _size(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _chosen(space: SearchSpaceSpec, architecture: Architecture) -> set[tuple[str, str]]:

@@ -11,10 +11,13 @@ from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, CandidateFacts, Findings, Level, SpaceFacts
+from nasreg.networks.build import network_of_search
 from nasreg.networks.candidates import CalledCandidate, Output, call_candidates, usual_output
 from nasreg.networks.costs import SpaceProfile, profile_source
 from nasreg.networks.dry_run import supernet_findings
+from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import computing
+from nasreg.nn.parameters import parameter_count
 from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
 from nasreg.specs.trial import COSTS
 from nasreg.tasks import get_task
@@ -32,11 +35,11 @@ CELL = "Cell "
 
 @dataclass(frozen=True)
 class CheckedSpace:
-    """The space, and which candidates fail."""
+    """The space, and which candidates do not work."""
 
     facts: SpaceFacts
-    failing: frozenset[tuple[str, str]]
-    """Key of a choice and name of a candidate that raises an error."""
+    unusable: frozenset[tuple[str, str]]
+    """Key of a choice and name of a candidate that raises an error or alters its input."""
 
 
 def check_space(
@@ -75,16 +78,19 @@ def check_space(
             if not text.startswith(CELL):
                 findings.add("error", "space", place, text)
     trained = [each for (_, train), each in called.items() if train] or list(called.values())
-    costs = _profile(run, info, findings)
+    unusable = frozenset((each.site.key, each.site.candidate) for each in called.values() if not each.works)
+    costs: SpaceProfile | None = None
+    # Where a candidate fails, so do networks with it: they are counted only.
+    with (Findings() if unusable else findings).attempt("space", place, "measuring the smallest and the largest"):
+        costs = _profile(run, info)
     facts = SpaceFacts(
         n_choices=len(space.choices),
         n_architectures=space.size(),
         candidates=tuple(map(_facts, trained)),
-        architectures=() if costs is None else _architectures(costs),
+        architectures=_counted(run, space, info) if costs is None else _architectures(costs),
         budgets=() if costs is None else _budgets(costs, findings),
     )
-    failing = frozenset((each.site.key, each.site.candidate) for each in called.values() if each.failure is not None)
-    return CheckedSpace(facts, failing)
+    return CheckedSpace(facts, unusable)
 
 
 def example_batch(info: DataInfo) -> torch.Tensor:
@@ -155,16 +161,25 @@ def _facts(called: CalledCandidate) -> CandidateFacts:
     )
 
 
-def _profile(run: ResolvedRun, info: DataInfo, findings: Findings) -> SpaceProfile | None:
+def _profile(run: ResolvedRun, info: DataInfo) -> SpaceProfile:
     """Measure the smallest and the largest architecture, and compare random ones with the budgets."""
     options = run.spec.space.options
     names = [f"max_{cost.name}" for cost in COSTS]
     budgets: Mapping[str, Any] = {name: getattr(run.trainer_config, name, None) for name in names}
-    with findings.attempt("space", run.space.reference.title, "measuring the smallest and the largest architecture"):
-        # A supernet's own budget is one of the size of the search; trials are networks to be retrained.
-        retrained = run.evaluator is not None
-        return profile_source(run.space, info, options, budgets, retrained=retrained, samples=SAMPLES)
-    return None
+    # A supernet's own budget is one of the size of the search; trials are networks to be retrained.
+    retrained = run.evaluator is not None
+    return profile_source(run.space, info, options, budgets, retrained=retrained, samples=SAMPLES)
+
+
+def _counted(run: ResolvedRun, space: SearchSpaceSpec, info: DataInfo) -> tuple[ArchitectureFacts, ...]:
+    """Return the parameters of the smallest and the largest architecture, as far as their networks can be built."""
+    found: list[ArchitectureFacts] = []
+    with Findings().attempt("space", run.space.reference.title, "counting parameters"):
+        extremes = extreme_architectures(run.space, run.spec.space.options, space, info)
+        for which, each in (("smallest", extremes.smallest), ("largest", extremes.largest)):
+            count = parameter_count(network_of_search(run.space, info, run.spec.space.options, each))
+            found.append(ArchitectureFacts(which=which, parameters=count, macs=None, architecture=each))
+    return tuple(found)
 
 
 def _architectures(costs: SpaceProfile) -> tuple[ArchitectureFacts, ...]:
