@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import random
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -42,7 +43,9 @@ from nasreg.trainers.functional import set_training_mode
 
 BATCH = 2
 MAX_PASSES = 64
-"""Of decisions about values and depths, one pass each."""
+"""Of other decisions than those of the first pass, one pass each."""
+MAX_SHOWN = 3
+"""Decisions that are named in a finding."""
 
 
 def check_supernet(
@@ -142,12 +145,14 @@ class _Pass:
         self.images = torch.randn(shape, generator=generator).to(device)
         self.targets = (torch.arange(BATCH) % info.n_classes).to(device)
         self.decisions: dict[str, Decision] = {}
+        self.sizes: list[str] = []
+        """Keys of the choices of values and depths."""
         self.found: dict[str, None] = {}
         """Findings so far, each once."""
         self.candidates: list[str] = []
         """The candidates that are being computed, the innermost last."""
-        self.aliasing: dict[str, Decision] = {}
-        """Key of a choice -> a decision whose output shares memory with an input."""
+        self.aliasing: dict[str, dict[Decision, None]] = {}
+        """Key of a choice -> the decisions whose output shares memory with an input."""
         self.new_outputs = True
         """Whether the output of each choice is copied, as a weighted sum is a tensor of its own."""
 
@@ -163,6 +168,7 @@ class _Pass:
         """Yield what is wrong with a model with choices."""
         space = extract_space(self.model)
         self.decisions = _first_decisions(space)
+        self.sizes = [each.key for each in space.choices if isinstance(each, ValueChoiceSpec | RepeatSpec)]
         self.model.to(self.device)
         set_execution(self.model, PLAIN)
         places = {choice: (key, path) for key, path, choice, _ in named_choices(self.model)}
@@ -171,22 +177,27 @@ class _Pass:
             self._watch(key, path, choice, space[key])
         if self._attempt() is not None:
             self._evaluate()
-            for name, key, decision in islice(_alternatives(space, self.decisions), MAX_PASSES):
-                before, self.decisions[key] = self.decisions[key], decision
-                self._attempt(f"with {name}")
-                self.decisions[key] = before
-            if weighted:
-                self._check_aliases()
+            for key, decision in islice(_alternatives(space, self.decisions), MAX_PASSES):
+                self._attempt_with({key: decision})
+            self._check_aliases(weighted=weighted)
         self._check_saving()
         yield from self.found
 
     # -- passes --------------------------------------------------------------------------------------------------------
 
-    def _attempt(self, where: str = "") -> Tensor | None:
+    def _attempt_with(self, changed: Mapping[str, Decision]) -> Tensor | None:
+        """Compute one pass with some other decisions; returns what ``_attempt`` does."""
+        before = dict(self.decisions)
+        self.decisions.update(changed)
+        prediction = self._attempt(changed)
+        self.decisions.update(before)
+        return prediction
+
+    def _attempt(self, changed: Mapping[str, Decision] = MappingProxyType({})) -> Tensor | None:
         """Compute one pass forwards and backwards; return the prediction, or None after a finding.
 
         Args:
-            where: The decision that differs from that of the first pass.
+            changed: Decisions that differ from those of the first pass.
         """
         found = len(self.found)
         torch.manual_seed(0)
@@ -202,7 +213,7 @@ class _Pass:
                     " requires a gradient"
                 ] = None
         except Exception as error:  # noqa: BLE001  # it is the user's code
-            self._failed(error, where, found)
+            self._failed(error, self._named(changed), found)
         self.model.zero_grad()
         return prediction.detach() if len(self.found) == found else None
 
@@ -223,6 +234,12 @@ class _Pass:
         if problem := self.task.problem(prediction, BATCH, self.info):
             raise SpaceError(f"the model {type(self.model).__name__} {problem}")
         return prediction
+
+    def _named(self, changed: Mapping[str, Decision]) -> str:
+        """Return the decisions that matter for a pass: those that differ, or else the values and depths."""
+        shown = changed or {key: self.decisions[key] for key in self.sizes}
+        named = [f"{key!r} = {_text(decision)}" for key, decision in islice(shown.items(), MAX_SHOWN)]
+        return f"with {', '.join(named)}{', ...' if len(shown) > MAX_SHOWN else ''}" if named else ""
 
     def _failed(self, error: Exception, where: str, found: int) -> None:
         """Add a finding for an error of a pass, unless it follows from one that the pass had found before."""
@@ -276,7 +293,7 @@ class _Pass:
         """Return a copy of a choice's output in passes with new outputs."""
         del choice
         if _share_memory((args, kwargs), output):
-            self.aliasing.setdefault(key, self.decisions[key])
+            self.aliasing.setdefault(key, {})[self.decisions[key]] = None
         return _copied(output) if self.new_outputs else None
 
     def _compute_candidates(
@@ -296,7 +313,7 @@ class _Pass:
                 del self.candidates[depth:]
                 continue
             if _share_memory(copied, output):
-                self.aliasing.setdefault(spec.key, name)
+                self.aliasing.setdefault(spec.key, {})[name] = None
             outputs[name] = _Kind.of(output)
         for name, kind in outputs.items():
             first, expected = next(iter(outputs.items()))
@@ -308,25 +325,34 @@ class _Pass:
         if outputs and self.decisions[spec.key] not in outputs:  # what comes after the choice is checked, too
             self.decisions[spec.key] = next(iter(outputs))
 
-    def _check_aliases(self) -> None:
-        """Find a choice whose output the model alters in place where that is one of the choice's inputs.
+    def _check_aliases(self, *, weighted: bool) -> None:
+        """Compute passes in which choices pass on an input, and the model may alter it in place as their output.
 
-        A weighted sum is a tensor of its own, but a frozen network passes the input on: it would compute something
-        else if the input is read once more.
+        A weighted sum is a tensor of its own. The frozen network passes the input on, and would compute something else
+        if the model reads it once more.
         """
-        for key, decision in self.aliasing.items():
-            before, self.decisions[key] = self.decisions[key], decision
-            outputs: list[Tensor | None] = []
-            for self.new_outputs in (True, True, False):
-                outputs.append(self._attempt())
-            self.decisions[key] = before
-            first, again, passed_on = outputs
-            if not _differ(first, again) and _differ(first, passed_on):  # else it is random
-                self.found[
-                    f"choice {key!r}: the model alters its output in place, which with {decision!r} is one of its"
-                    " inputs, and reads that input again, so that the frozen network would compute something else than"
-                    " the supernet: make what follows work on a new tensor, for example with nn.ReLU(inplace=False)"
-                ] = None
+        rounds = zip_longest(*([(key, each) for each in decisions] for key, decisions in self.aliasing.items()))
+        for together in islice(rounds, MAX_PASSES):
+            changed = dict(filter(None, together))
+            if self._computes_something_else(changed, weighted=weighted):
+                alone = {key: value for key, value in changed.items() if self._computes_something_else({key: value})}
+                for key, decision in (alone or changed).items():
+                    self.found[
+                        f"choice {key!r}: the model alters its output in place, which with {_text(decision)} is one of"
+                        " its inputs, and reads that input again: the frozen network would compute something else than"
+                        " the supernet. Make what follows work on a new tensor, for example with"
+                        " nn.ReLU(inplace=False)"
+                    ] = None
+
+    def _computes_something_else(self, changed: Mapping[str, Decision], *, weighted: bool = True) -> bool:
+        """Return whether the prediction depends on that choices pass on an input, and not a copy of it."""
+        self.new_outputs = False
+        passed_on = self._attempt_with(changed)
+        self.new_outputs = True
+        if passed_on is None or not weighted:
+            return False
+        first, again = self._attempt_with(changed), self._attempt_with(changed)
+        return _differ(first, passed_on) and not _differ(first, again)  # else it is random
 
     def _check_saving(self) -> None:
         """Check that a checkpoint can hold the model."""
@@ -364,21 +390,21 @@ def _first_decisions(space: SearchSpaceSpec) -> dict[str, Decision]:
     return decisions
 
 
-def _alternatives(space: SearchSpaceSpec, decisions: Mapping[str, Decision]) -> Iterator[tuple[str, str, Decision]]:
-    """Yield the name, the key and the decision of each value and depth that the first pass does not decide for."""
+def _alternatives(space: SearchSpaceSpec, decisions: Mapping[str, Decision]) -> Iterator[tuple[str, Decision]]:
+    """Yield the key and the decision of each value, depth and number of inputs that the first pass does not have."""
     for choice in space.choices:
-        if isinstance(choice, ValueChoiceSpec | RepeatSpec):
-            kind, domain = (
-                ("ValueChoice", choice.values)
-                if isinstance(choice, ValueChoiceSpec)
-                else (
-                    "Repeat",
-                    choice.depths,
-                )
-            )
-            for decision in domain:
-                if decision != decisions[choice.key]:
-                    yield f"{kind} {choice.key!r} = {decision!r}", choice.key, decision
+        domain: Iterable[Decision] = ()
+        if isinstance(choice, ValueChoiceSpec):
+            domain = choice.values
+        elif isinstance(choice, RepeatSpec):
+            domain = choice.depths
+        elif isinstance(choice, InputChoiceSpec):
+            names, n = choice.candidates, choice.n_chosen
+            if n is None:
+                domain = [names[:number] for number in range(choice.min_chosen, len(names) + 1)]
+            else:
+                domain = [names[start : start + n] for start in range(len(names) - n + 1)]
+        yield from ((choice.key, decision) for decision in domain if decision != decisions[choice.key])
 
 
 class _Kind(NamedTuple):
@@ -403,6 +429,10 @@ class _Kind(NamedTuple):
         if not self.structure:
             return self.leaves[0]
         return f"{len(self.leaves)} values ({', '.join(self.leaves)})"
+
+
+def _text(decision: Decision) -> str:
+    return ", ".join(map(str, decision)) if isinstance(decision, tuple) else repr(decision)
 
 
 def _copied(value: Any) -> Any:

@@ -21,6 +21,7 @@ from nasreg.errors import ConfigError, ExportError, NasregError, did_you_mean
 from nasreg.networks.references import ArchitectureRef
 from nasreg.networks.weights import NetworkManifest, set_weights
 from nasreg.nn.copying import copy_module
+from nasreg.nn.mixture import tensors_in
 from nasreg.registry import Registry
 from nasreg.runs.directory import atomic_write
 from nasreg.specs import DataInfo, Spec
@@ -214,7 +215,7 @@ def _compare(network: nn.Module, run: Callable[[Tensor], Any], batches: Sequence
     absolute = largest = 0.0
     with torch.no_grad():
         for batch in batches:
-            ours, theirs = _tensors(network(batch)), _tensors(run(batch))
+            ours, theirs = list(tensors_in(network(batch))), list(tensors_in(run(batch)))
             for expected, found in zip(ours, theirs, strict=True):
                 if not expected.isfinite().all():
                     raise ExportError("the network gives values that are not finite: there is nothing to compare with")
@@ -231,8 +232,3 @@ def _compare(network: nn.Module, run: Callable[[Tensor], Any], batches: Sequence
 
 def _largest(values: Tensor) -> float:
     return float(values.abs().max())
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """Return the tensors that a network gives, one, a pair or a list, in their order."""
-    return [output] if isinstance(output, Tensor) else [tensor for part in output for tensor in _tensors(part)]

@@ -31,8 +31,8 @@ class Classification(Task):
                 "flatten it with flatten(1)"
                 if flat
                 else (
-                    f"give its last layer {n_classes} outputs (a class or function with a parameter named 'info' finds the"
-                    " number in info.n_classes)"
+                    f"give its last layer {n_classes} outputs (a class or function with a parameter named 'info' finds"
+                    " the number in info.n_classes)"
                 )
             )
             return (
