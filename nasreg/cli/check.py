@@ -63,10 +63,11 @@ def check(
 
     output = Output(as_json=as_json, quiet=quiet)
     registry = default_registry()
-    if algorithm is not None and Path(algorithm).suffix in (".yaml", ".yml"):
+    file = None if algorithm is None else Path(algorithm)
+    if file is not None and file.suffix in (".yaml", ".yml"):
         if config is not None:
-            raise UsageError(f"{algorithm} is a second configuration file beside --config: give one of them")
-        algorithm, config = None, Path(algorithm)
+            raise UsageError(f"{file} is a second configuration file beside --config: give one of them")
+        algorithm, config = None, file
     run = resolve(
         registry,
         RunRequest(

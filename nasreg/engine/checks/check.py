@@ -138,7 +138,9 @@ def check_run(
     space, model = _build(run, info, findings)
     space_facts, network, search = None, None, None
     if space is not None and model is not None:
-        space_facts, found = _check_model(run, space, model, info, device, findings)
+        found: CheckedNetwork | None = None
+        if run.evaluator is None or run.evaluator.needs & {"data", "network"}:
+            space_facts, found = _check_model(run, space, model, info, device, findings)
         if needs_data and checked.data is None:
             findings.add("info", "search", "step", "not measured, since there are no data: see the errors above")
         else:
@@ -147,8 +149,9 @@ def check_run(
                 search = check_search(run, registry, space, checked.data, findings, steps=steps)
         if found is not None:  # last, since it takes memory that the peak of the step must not include
             exports: dict[str, bool] = {}
-            with findings.attempt("network", "export", "the check of exports", level="warning"):
-                exports = check_exports(found.networks, info, findings)
+            if not findings.has_error("space", "network"):
+                with findings.attempt("network", "export", "the check of exports", level="warning"):
+                    exports = check_exports(found.networks, info, findings)
             network = found.facts.model_copy(update={"exports": exports})
     order = sorted(findings.all, key=lambda each: LEVELS.index(each.level))
     return CheckReport(

@@ -166,6 +166,16 @@ class _NetworkCheck:
 
     def _saves(self, title: str, network: nn.Module) -> bool:
         """Check that weights can be saved as a retraining does, and that a copy with them computes the same."""
+        others = [name for name, value in network.state_dict().items() if not isinstance(value, torch.Tensor)]
+        if others:
+            self._findings.add(
+                "warning",
+                "network",
+                "weights",
+                f"a retraining cannot save {', '.join(others)}, which is no tensor: keep it in a buffer, or outside of"
+                " the state",
+            )
+            return False
         with self._findings.attempt("network", title, "saving its weights and setting them in a copy"):
             state = {name: value.detach().contiguous().clone() for name, value in network.state_dict().items()}
             read = safetensors.torch.load(safetensors.torch.save(state))

@@ -24,7 +24,7 @@ from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.registry import Registry
 from nasreg.specs import SearchSpaceSpec
 from nasreg.specs.formatting import plural
-from nasreg.specs.trial import Proposal
+from nasreg.specs.trial import COSTS, Proposal
 from nasreg.trainers import EpochTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import peak_memory
 from nasreg.trainers.rehearsal import Rehearsal, rehearse
@@ -65,7 +65,10 @@ def check_search(
     """
     # One after the other here: a check starts no processes. What the user's function builds is never touched.
     spec = run.spec.model_copy(update={"workers": 1, "executor": "serial"})
-    copied = replace(run, spec=spec, space=_copying(run.space))
+    config = run.trainer_config
+    if isinstance(config, MultiTrialTrainerConfig):  # budgets were compared before
+        config = config.model_copy(update={f"max_{cost.name}": None for cost in COSTS})
+    copied = replace(run, spec=spec, space=_copying(run.space), trainer_config=config)
     job: SearchJob | None = None
     with findings.attempt("search", search_spec(run).algorithm, "setting the search up"):
         job_class: type[SearchJob] = _OneShotJob if run.evaluator is None else _MultiTrialJob

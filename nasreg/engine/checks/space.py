@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,8 @@ SAMPLES = 50
 """Random architectures that a budget is compared with."""
 
 
-CELL = "Cell "
-"""How a finding about a cell begins."""
+IN_CELL = re.compile(r"Cell .*?: (candidate|all candidates) ")
+"""How a finding about the candidates of a cell begins."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ def check_space(
         ):
             found = call_candidates(model, images, train=train)
             called.update({(each.site.path, train): each for each in found})
-    _check_cells(space, called.values(), weighted=weighted, findings=findings)
+    in_cells = _check_cells(space, called.values(), weighted=weighted, findings=findings)
     with findings.attempt("space", place, "one pass over the supernet"):
         options, task = run.spec.space.options, get_task(run.spec.task)
         for text in supernet_findings(run.space, options, info, task, device, weighted=weighted):
-            if not text.startswith(CELL):
+            if not (in_cells and IN_CELL.match(text)):
                 findings.add("error", "space", place, text)
     trained = [each for (_, train), each in called.items() if train] or list(called.values())
     unusable = frozenset((each.site.key, each.site.candidate) for each in called.values() if not each.works)
@@ -101,8 +102,12 @@ def example_batch(info: DataInfo) -> torch.Tensor:
 
 def _check_cells(
     space: SearchSpaceSpec, called: Iterable[CalledCandidate], *, weighted: bool, findings: Findings
-) -> None:
-    """Report each candidate of a cell that fails; the pass of ``supernet_findings`` ends with the first of a cell."""
+) -> bool:
+    """Report each candidate of a cell that fails, and return whether there is one.
+
+    The pass of ``supernet_findings`` ends with the first of a cell.
+    """
+    found = False
     nodes: dict[tuple[str, int | None], list[CalledCandidate]] = {}
     for each in called:
         if each.site.edge is not None:
@@ -114,6 +119,8 @@ def _check_cells(
             if problem is not None:
                 level: Level = "error" if weighted or each.failure is not None else "warning"
                 findings.add(level, "space", _title(space, each), problem)
+                found = True
+    return found
 
 
 def _problem(called: CalledCandidate, usual: Output | None) -> str | None:
@@ -207,7 +214,7 @@ def _budgets(costs: SpaceProfile, findings: Findings) -> tuple[BudgetFacts, ...]
             smallest = getattr(costs.smallest, name)
             findings.add(
                 "error",
-                "space",
+                "search",
                 option,
                 f"no architecture meets the budget of {budget.limit:,.0f}; the smallest has {smallest:,.0f}. Raise the"
                 " budget, or make the space smaller",
@@ -215,7 +222,7 @@ def _budgets(costs: SpaceProfile, findings: Findings) -> tuple[BudgetFacts, ...]
         elif budget.reachable is None or budget.share == 0:
             findings.add(
                 "warning",
-                "space",
+                "search",
                 option,
                 f"none of {samples} random architectures meets the budget of {budget.limit:,.0f}: a search would reject"
                 " nearly all proposals. Raise it",
