@@ -173,6 +173,8 @@ def _classes_text(images: ImagesFacts) -> str:
 def _space_rows(space: SpaceFacts | None) -> list[_Row]:
     if space is None:
         return []
+    from nasreg.engine.checks.space import cost_text
+
     choices = plural(space.n_choices, "choice")
     rows: list[_Row] = [("size", f"{choices}, {format_count(space.n_architectures)} architectures")]
     rows += [
@@ -185,7 +187,8 @@ def _space_rows(space: SpaceFacts | None) -> list[_Row]:
     for budget in space.budgets:
         met = {True: "can be met", False: "cannot be met", None: "was met by none"}[budget.reachable]
         share = "" if budget.share is None else f", by {budget.share:.0%} of {budget.samples} random architectures"
-        rows.append((budget.option, f"{budget.limit:,.0f} at most: {met}{share}"))
+        limit = cost_text(budget.option.removeprefix("trainer.max_"), budget.limit)
+        rows.append((budget.option, f"{limit} at most: {met}{share}"))
     return rows
 
 

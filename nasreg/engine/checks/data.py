@@ -208,14 +208,14 @@ def _check_labels(found: Survey, classes: Sequence[str], findings: Findings) -> 
     missing = [name for label, name in enumerate(classes) if not counts[label]]
     if missing and found.labels:
         findings.add(
-            "warning",
+            "warning" if found.name == "train" else "info",
             "data",
             place,
             f"no image of {_listed(missing, 'class', 'classes')}, though the network has an output for each of"
             f" {len(classes)}: number the classes from 0 without gaps, or leave the class out",
         )
     present = {classes[label]: count for label, count in counts.items() if 0 <= label < len(classes)}
-    if len(present) > 1 and max(present.values()) > MAX_IMBALANCE * min(present.values()):
+    if found.name == "train" and len(present) > 1 and max(present.values()) > MAX_IMBALANCE * min(present.values()):
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
         findings.add(
             "warning",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import time
 from dataclasses import replace
 
@@ -13,19 +14,18 @@ from nasreg.config.sources import SpaceSource
 from nasreg.data import RunData
 from nasreg.engine.checks.findings import Findings, SearchFacts, StepFacts
 from nasreg.engine.checks.network import state_problem
-from nasreg.engine.evaluation import EvaluationPlan
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, SearchJob, search_spec
 from nasreg.errors import TrainingError
 from nasreg.evaluators import TrainingEvaluator
 from nasreg.evaluators.outcome import evaluate_proposal
 from nasreg.networks.extremes import extreme_architectures
-from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.registry import Registry
-from nasreg.specs import SearchSpaceSpec
+from nasreg.runs.directory import RunDirectory
 from nasreg.specs.formatting import plural
 from nasreg.specs.trial import COSTS, Proposal
 from nasreg.trainers import EpochTrainer, MultiTrialTrainerConfig
+from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import peak_memory
 from nasreg.trainers.rehearsal import Rehearsal, rehearse
 
@@ -47,7 +47,6 @@ class _MultiTrialJob(MultiTrialJob):
 def check_search(
     run: ResolvedRun,
     registry: Registry,
-    space: SearchSpaceSpec,
     data: RunData | None,
     findings: Findings,
     *,
@@ -58,7 +57,6 @@ def check_search(
     Args:
         run: The search; its device is final.
         registry: Where names are looked up.
-        space: Its choices.
         data: The data, if the search needs them.
         findings: Where findings are added.
         steps: Whether to do a step; not where it is known that it cannot be done.
@@ -69,18 +67,22 @@ def check_search(
     if isinstance(config, MultiTrialTrainerConfig):  # budgets were compared before
         config = config.model_copy(update={f"max_{cost.name}": None for cost in COSTS})
     copied = replace(run, spec=spec, space=_copying(run.space), trainer_config=config)
+    job_class: type[SearchJob] = _OneShotJob if run.evaluator is None else _MultiTrialJob
     job: SearchJob | None = None
-    with findings.attempt("search", search_spec(run).algorithm, "setting the search up"):
-        job_class: type[SearchJob] = _OneShotJob if run.evaluator is None else _MultiTrialJob
-        job = job_class(copied, registry, data, None)
-    if not steps:
-        findings.add("info", "search", "step", "not measured, since it would fail with the errors above")
-        return None
-    if isinstance(job, OneShotJob):
-        return _one_shot(job, findings)
-    if run.evaluator is None:
-        return None
-    return _multi_trial(copied, space, data, search_spec(run).workers, findings)
+    with tempfile.TemporaryDirectory() as folder:  # an evaluator may keep weights there
+        with findings.attempt("search", search_spec(run).algorithm, "setting the search up"):
+            job = job_class(copied, registry, data, RunDirectory(folder))
+        if job is None:
+            return None
+        try:
+            if not steps:
+                findings.add("info", "search", "step", "not measured, since it would fail with the errors above")
+                return None
+            if isinstance(job, MultiTrialJob):
+                return _multi_trial(job, search_spec(run).workers, findings)
+            return _one_shot(job.trainer, findings)
+        finally:
+            job.close()
 
 
 def _copying(source: SpaceSource) -> SpaceSource:
@@ -90,77 +92,68 @@ def _copying(source: SpaceSource) -> SpaceSource:
     return replace(source, factory=lambda info, options: copy.deepcopy(source.factory(info, options)))
 
 
-def _one_shot(job: OneShotJob, findings: Findings) -> SearchFacts | None:
-    trainer = job.trainer
-    measured = _rehearse(trainer, findings)
-    if measured is None:
-        return None
-    problem = state_problem(trainer.state_dict)
-    if problem is not None:
-        findings.add("error", "search", "checkpoint", problem)
-    step = StepFacts(
-        what=f"one step of the supernet on {plural(trainer.config.batch_size, 'image')}",
-        seconds=measured.step_seconds,
-        peak_bytes=measured.peak_bytes,
-        device=str(trainer.context.device),
-    )
-    plan = f"{plural(measured.epochs, 'epoch')} of {plural(measured.steps, 'step')}"
-    return SearchFacts(step=step, plan=plan, seconds=measured.total_seconds)
-
-
-def _rehearse(trainer: object, findings: Findings) -> Rehearsal | None:
+def _one_shot(trainer: Trainer, findings: Findings) -> SearchFacts | None:
     if not isinstance(trainer, EpochTrainer):
         findings.add("info", "search", "step", "the trainer of this algorithm does no steps that could be measured")
         return None
-    measured: Rehearsal | None = None
-    with findings.attempt("search", "step", "one step"):
-        measured = rehearse(trainer)
-    for problem in measured.problems if measured is not None else ():
-        findings.add("warning", "search", "step", problem)
-    return measured
-
-
-def _multi_trial(
-    run: ResolvedRun, space: SearchSpaceSpec, data: RunData | None, workers: int, findings: Findings
-) -> SearchFacts | None:
-    config, spec, evaluator_spec = run.trainer_config, search_spec(run), run.evaluator
-    if not isinstance(config, MultiTrialTrainerConfig) or evaluator_spec is None:
+    what = f"one step of the supernet on {plural(trainer.config.batch_size, 'image')}"
+    measured = _rehearsed(trainer, what, findings)
+    if measured is None:
         return None
-    with findings.attempt("search", f"evaluator {evaluator_spec.name!r}", "evaluating the largest architecture"):
-        info = EXAMPLE_INFO if data is None else data.info
-        largest = extreme_architectures(run.space, spec.space.options, space, info).largest
-        plan = EvaluationPlan(spec, evaluator_spec, run.space, run.dataset, space, None)
-        evaluator = plan.make_evaluator(torch.device(spec.device), data)
+    rehearsal, step = measured
+    problem = state_problem(trainer.state_dict)
+    if problem is not None:
+        findings.add("error", "search", "checkpoint", problem)
+    return SearchFacts(step=step, plan=_epochs(rehearsal), seconds=rehearsal.total_seconds)
+
+
+def _multi_trial(job: MultiTrialJob, workers: int, findings: Findings) -> SearchFacts | None:
+    config, evaluator, device = job.trainer.config, job.evaluator, job.trainer.context.device
+    trials = plural(config.max_trials, "trial")
+    at_once = f", {workers} at the same time" if workers > 1 else ""
+    with findings.attempt("search", "evaluator", "evaluating the largest architecture"):
+        largest = extreme_architectures(job.run.space, job.spec.space.options, job.space, job.info).largest
         proposal = Proposal(1, largest)
-        trials = plural(config.max_trials, "trial")
-        at_once = f", {workers} at the same time" if workers > 1 else ""
-        try:
-            if isinstance(evaluator, TrainingEvaluator):
-                measured = _rehearse(evaluator.make_trainer(proposal), findings)
-                if measured is None:
-                    return None
-                step = StepFacts(
-                    what=f"one step of the largest network on {plural(evaluator.config.batch_size, 'image')}",
-                    seconds=measured.step_seconds,
-                    peak_bytes=measured.peak_bytes,
-                    device=spec.device,
-                )
-                each = f"{plural(measured.epochs, 'epoch')} of {plural(measured.steps, 'step')}"
-                seconds = measured.total_seconds * config.max_trials / workers
-                return SearchFacts(step=step, plan=f"{trials} of {each}{at_once}", seconds=seconds)
-            evaluator.setup()
-            began = time.perf_counter()
-            outcome = evaluate_proposal(evaluator, proposal)
-            duration = time.perf_counter() - began
-        finally:
-            evaluator.close()
+        if isinstance(evaluator, TrainingEvaluator):
+            what = f"one step of the largest network on {plural(evaluator.config.batch_size, 'image')}"
+            measured = _rehearsed(evaluator.make_trainer(proposal), what, findings)
+            if measured is None:
+                return None
+            rehearsal, step = measured
+            seconds = rehearsal.total_seconds * config.max_trials / workers
+            return SearchFacts(step=step, plan=f"{trials} of {_epochs(rehearsal)}{at_once}", seconds=seconds)
+        evaluator.setup()
+        began = time.perf_counter()
+        outcome = evaluate_proposal(evaluator, proposal)
+        duration = time.perf_counter() - began
         if outcome.score is None:
             raise TrainingError(f"the largest architecture cannot be evaluated: {outcome.reason}")
         step = StepFacts(
             what="one evaluation of the largest architecture",
             seconds=duration,
-            peak_bytes=peak_memory(torch.device(spec.device)),
-            device=spec.device,
+            peak_bytes=peak_memory(device),
+            device=str(device),
         )
         return SearchFacts(step=step, plan=f"{trials}{at_once}", seconds=duration * config.max_trials / workers)
     return None
+
+
+def _rehearsed(trainer: EpochTrainer, what: str, findings: Findings) -> tuple[Rehearsal, StepFacts] | None:
+    measured: Rehearsal | None = None
+    with findings.attempt("search", "step", "one step"):
+        measured = rehearse(trainer)
+    if measured is None:
+        return None
+    for problem in measured.problems:
+        findings.add("warning", "search", "step", problem)
+    step = StepFacts(
+        what=what,
+        seconds=measured.step_seconds,
+        peak_bytes=measured.peak_bytes,
+        device=str(trainer.context.device),
+    )
+    return measured, step
+
+
+def _epochs(measured: Rehearsal) -> str:
+    return f"{plural(measured.epochs, 'epoch')} of {plural(measured.steps, 'step')}"

@@ -20,7 +20,7 @@ from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import computing
 from nasreg.nn.parameters import parameter_count
 from nasreg.specs import Architecture, CellSpec, DataInfo, SearchSpaceSpec
-from nasreg.specs.trial import COSTS
+from nasreg.specs.trial import COSTS, LATENCY
 from nasreg.tasks import get_task
 
 IMAGES = 2
@@ -29,6 +29,14 @@ IMAGES = 2
 SAMPLES = 50
 """Random architectures that a budget is compared with."""
 
+
+CHOICE = re.compile(r"(?P<choice>\w+ '[^']*'): (?P<rest>.*)", re.DOTALL)
+CANDIDATE = re.compile(
+    r"(?P<choice>\w+ '[^']*'): candidate (?P<candidate>'[^']*')(?P<edge> on the edge from state \d+ to node \d+)?"
+    r" (?P<rest>.*)",
+    re.DOTALL,
+)
+"""How a finding about a choice or its candidate begins."""
 
 IN_CELL = re.compile(r"Cell .*?: (candidate|all candidates) ")
 """How a finding about the candidates of a cell begins."""
@@ -65,9 +73,10 @@ def check_space(
     place = run.space.reference.title
     images = example_batch(info)
     weighted = run.evaluator is None
+    own = Findings()
     for train in (True, False):
         with (
-            findings.attempt("space", place, "computing the supernet", level="info"),
+            own.attempt("space", place, "computing each candidate"),
             computing(info.channels, info.height, info.width),
         ):
             found = call_candidates(model, images, train=train)
@@ -77,7 +86,9 @@ def check_space(
         options, task = run.spec.space.options, get_task(run.spec.task)
         for text in supernet_findings(run.space, options, info, task, device, weighted=weighted):
             if not (in_cells and IN_CELL.match(text)):
-                findings.add("error", "space", place, text)
+                findings.add("error", "space", *_place(text, place))
+    if not findings.has_error("space"):  # else the pass has said the same
+        findings.all += own.all
     trained = [each for (_, train), each in called.items() if train] or list(called.values())
     unusable = frozenset((each.site.key, each.site.candidate) for each in called.values() if not each.works)
     costs: SpaceProfile | None = None
@@ -92,6 +103,14 @@ def check_space(
         budgets=() if costs is None else _budgets(costs, findings),
     )
     return CheckedSpace(facts, unusable)
+
+
+def _place(text: str, default: str) -> tuple[str, str]:
+    """Return the place of a finding, such as a choice and its candidate, and the rest of the text."""
+    if found := CANDIDATE.match(text):
+        return f"{found['choice']}, candidate {found['candidate']}{found['edge'] or ''}", f"it {found['rest']}"
+    found = CHOICE.match(text)
+    return (found["choice"], found["rest"]) if found else (default, text)
 
 
 def example_batch(info: DataInfo) -> torch.Tensor:
@@ -202,29 +221,44 @@ def _architectures(costs: SpaceProfile) -> tuple[ArchitectureFacts, ...]:
 
 def _budgets(costs: SpaceProfile, findings: Findings) -> tuple[BudgetFacts, ...]:
     found = []
-    for name, budget in costs.budgets.items():
-        option = f"trainer.max_{name}"
+    for metric in COSTS:
+        budget = costs.budgets.get(metric.name)
+        if budget is None:
+            continue
+        option = f"trainer.max_{metric.name}"
         samples = 0 if budget.share is None else costs.samples
-        found.append(
-            BudgetFacts(
-                option=option, limit=budget.limit, reachable=budget.reachable, share=budget.share, samples=samples
-            )
+        facts = BudgetFacts(
+            option=option, limit=budget.limit, reachable=budget.reachable, share=budget.share, samples=samples
+        )
+        found.append(facts)
+        limit, smallest = (
+            cost_text(metric.name, each) for each in (budget.limit, getattr(costs.smallest, metric.name))
         )
         if budget.reachable is False:
-            smallest = getattr(costs.smallest, name)
+            smallest = cost_text(metric.name, getattr(costs.smallest, metric.name))
             findings.add(
                 "error",
                 "search",
                 option,
-                f"no architecture meets the budget of {budget.limit:,.0f}; the smallest has {smallest:,.0f}. Raise the"
-                " budget, or make the space smaller",
+                f"no architecture meets the budget of {limit}; the smallest has {smallest}. Raise the budget, or make"
+                " the space smaller",
             )
         elif budget.reachable is None or budget.share == 0:
+            measured = f"{samples} random architectures" if samples else "the architectures that were measured"
             findings.add(
                 "warning",
                 "search",
                 option,
-                f"none of {samples} random architectures meets the budget of {budget.limit:,.0f}: a search would reject"
-                " nearly all proposals. Raise it",
+                f"none of {measured} meets the budget of {limit}: a search would reject nearly all proposals. Raise it",
             )
     return tuple(found)
+
+
+def cost_text(name: str, value: float) -> str:
+    """Return a cost as text: a count, or milliseconds.
+
+    Args:
+        name: Name of the cost, such as ``parameters``.
+        value: Its value.
+    """
+    return LATENCY.format(value) if name == LATENCY.name else f"{value:,.0f}"
