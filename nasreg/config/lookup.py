@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasreg.config.custom_space import space_from_callable, space_from_code, space_from_module
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
-from nasreg.errors import PluginError, RunDirectoryError, UsageError
+from nasreg.errors import DataError, PluginError, RunDirectoryError, UsageError
 from nasreg.registry import Registry
 from nasreg.specs.algorithm import DatasetEntry, SpaceEntry
 from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_reference
@@ -44,6 +44,15 @@ def find_space(registry: Registry, text: str, import_path: str | None = None) ->
             raise RunDirectoryError(_object_advice("model", reference))
         case RegisteredRef():
             return space_from_entry(registry.space(text), parse_reference(registry.qualified("space", text)))
+
+
+def space_source(registry: Registry, space: str | nn.Module | Callable[..., nn.Module]) -> SpaceSource:
+    """Return the source of a space in any form: a reference, a class or function, or a model.
+
+    Raises:
+        NasregError: As ``find_space`` and ``space_from_object``.
+    """
+    return find_space(registry, space) if isinstance(space, str) else space_from_object(space)
 
 
 def space_from_entry(entry: SpaceEntry, reference: Ref) -> SpaceSource:
@@ -136,6 +145,8 @@ def dataset_from_object(data: Any) -> DatasetSource:
     """
     from nasreg.data import DatasetBundle, from_torch
 
+    if isinstance(data, tuple) and not 1 <= len(data) <= 3:
+        raise DataError(f"data: expected a tuple (train, test) or (train, test, validation), got {len(data)} parts")
     if isinstance(data, DatasetBundle):
         bundle = data
     else:
@@ -145,7 +156,13 @@ def dataset_from_object(data: Any) -> DatasetSource:
 
 
 def _object_advice(what: str, reference: ObjectRef) -> str:
-    return (
+    again = (
         f"this run was started from Python with a {what} given as an object ({reference.label}): resume it with"
         " nasreg.search(..., out=..., resume=True) or nasreg.retrain(..., out=..., resume=True) and the same arguments"
+    )
+    if what != "model":
+        return again
+    return (
+        f"{again}; to use its result, name a class or function that builds the model: --space package.module:NAME, from"
+        " Python space=..."
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, find_dataset
 from nasreg.config.sources import DatasetSource
@@ -16,6 +19,7 @@ from nasreg.networks.weights import NetworkManifest, load_network, read_manifest
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
@@ -35,23 +39,25 @@ class Evaluation:
     samples: int
 
 
+@checked_arguments("space")
 def evaluate(
     weights: str | Path,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     batch_size: int = 128,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     registry: Registry | None = None,
 ) -> Evaluation:
     """Measure a trained network on the test set of a data set.
 
     Args:
         weights: A weight file of a retraining, or its run directory, of which the last epoch counts.
-        data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; or a
-            ``DatasetBundle``. By default the one that the network was trained on.
-        space: Reference to the space, if the network is of your own code; see ``load_network``.
+        data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; a tuple
+            ``(train, test)`` of those; or a ``DatasetBundle``. By default the one that the network was trained on.
+        space: Reference to the space, or the class, function or model itself, if the network is of your own code; see
+            ``load_network``.
         dataset_options: Options of the data set.
         batch_size: Samples in a batch.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -63,6 +69,8 @@ def evaluate(
         DataError: The images or classes differ from those of the network, or there is no test set.
         NasregError: As ``retrain``.
     """
+    if batch_size < 1:
+        raise UsageError(f"evaluate: batch_size={batch_size} is invalid: expected 1 or more")
     registry, path = registry or default_registry(), Path(weights)
     if path.is_dir():
         if not (path / files.LAST_WEIGHTS).exists():
@@ -71,7 +79,7 @@ def evaluate(
         path = path / files.LAST_WEIGHTS
     manifest = read_manifest(path)
     network = load_network(path, space=space, registry=registry)
-    place = resolve_device(device)
+    place = resolve_device(str(device))
     source, config = _test_data(manifest, data, dataset_options or {}, registry)
     if manifest.dataset is not None:
         options = manifest.dataset.options
@@ -111,8 +119,8 @@ def _test_data(
     manifest: NetworkManifest, data: Any, options: Mapping[str, Any], registry: Registry
 ) -> tuple[DatasetSource, DatasetConfig]:
     if data is not None and not isinstance(data, str):
-        bundle = data if isinstance(data, DatasetBundle) else DatasetBundle(data, test=lambda: data)
-        source = dataset_from_object(bundle)
+        whole = isinstance(data, DatasetBundle | tuple)
+        source = dataset_from_object(data if whole else DatasetBundle(data, test=lambda: data))
         return source, parse(source.config, options, "dataset")
     given: Mapping[str, Any] = {}
     if data is None:

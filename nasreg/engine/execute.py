@@ -21,7 +21,7 @@ from torch import nn
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import RunData
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, one_line
+from nasreg.errors import InterruptedRunError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -146,6 +146,8 @@ def execute(
     Raises:
         NasregError: As ``Trainer.fit``, or the run is invalid or cannot be resumed.
     """
+    if resume and out is None:
+        raise UsageError("resume: there is nothing to resume without out, the run directory")
     # Everything that can be wrong with a request is found before anything is written.
     device = resolve_device(run.spec.device)
     spec = run.spec.model_copy(update={"device": str(device)})

@@ -5,7 +5,7 @@ The command line calls the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, r
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
 from nasreg.engine.search_result import SearchResult
+from nasreg.errors import UsageError
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
 from nasreg.networks.dry_run import check_network
@@ -30,6 +31,7 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, RetrainSpec, genotype_text
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.references import ObjectRef, RegisteredRef
 from nasreg.tasks import get_task
 from nasreg.trainers.config import RetrainConfig
@@ -51,11 +53,12 @@ class RetrainResult:
     """The run directory, if one was asked for; it has the weights of the best and of the last epoch."""
 
 
+@checked_arguments("space")
 def retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     recipe: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
@@ -63,7 +66,7 @@ def retrain(
     space_options: Mapping[str, Any] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -76,7 +79,8 @@ def retrain(
             ``Architecture``, or the result of a search.
         data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` of torch ``Dataset``s, or a
             ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else ``digits``.
-        space: Reference to the space of an architecture that is not in a run.
+        space: Reference to the space of an architecture that is not in a run, or the class, function or model itself.
+            Also for a run whose space was a Python object.
         recipe: Name of a recipe; by default the one that the data set names, else ``cifar``.
         config: A YAML file in the form of a retraining's ``run.yaml``, whole or in part, or its content.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"``.
@@ -107,7 +111,7 @@ def retrain(
         settings=settings,
         options=options,
         seed=seed,
-        device=device,
+        device=None if device is None else str(device),
     )
     return run_retrain(run, registry=registry, out=out, resume=resume, callbacks=callbacks)
 
@@ -117,7 +121,7 @@ def resolve_retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     recipe: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
@@ -127,6 +131,8 @@ def resolve_retrain(
 ) -> ResolvedRun:
     """Resolve the arguments of ``retrain``."""
     if isinstance(source, SearchResult):
+        if space is not None:
+            raise UsageError("space: the result of a search has its space: leave it out")
         found = ArchitectureRef("the search", source.source, source.options, source.architecture, None)
     else:
         found = find_architecture(source, space=space, registry=registry)
@@ -193,13 +199,14 @@ class RetrainJob(Job):
         auxiliary = run.space.capabilities.get("auxiliary")
         wanted = config.auxiliary_weight > 0
         self.plan = plan_network(self.ref, self.info, {auxiliary: True} if auxiliary and wanted else {})
-        if wanted and auxiliary is None:
+        own_heads = 0
+        if run.space.entry is None:
+            with torch.random.fork_rng():
+                own_heads = check_network(self.plan.build(), self.info, get_task(spec.task), images.device)
+        if wanted and auxiliary is None and not own_heads:
             self.notices.append(
                 f"space {run.space.reference.title!r} has no auxiliary head: trainer.auxiliary_weight has no effect"
             )
-        if run.space.entry is None:
-            with torch.random.fork_rng():
-                check_network(self.plan.build(), self.info, get_task(spec.task), images.device)
         manifest = network_manifest(self.ref, input_of(images))
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.engine.resume import resumed_run
 from nasreg.engine.retrain import RetrainResult, run_retrain
@@ -18,14 +20,16 @@ from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import RetrainSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.tasks import get_task
 
 
+@checked_arguments()
 def resume(
     run_dir: str | Path,
     *,
     settings: Sequence[str] = (),
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     registry: Registry | None = None,
@@ -49,7 +53,7 @@ def resume(
     registry = registry or default_registry()
     directory = RunDirectory(run_dir)
     try:
-        run = resumed_run(registry, directory, settings, device, workers)
+        run = resumed_run(registry, directory, settings, None if device is None else str(device), workers)
     except UnknownNameError as error:
         versions = directory.read_json(files.ENVIRONMENT).get("versions", {})
         before = ", ".join(f"{name} {version}" for name, version in versions.items())

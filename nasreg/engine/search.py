@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, space_from_object
@@ -21,11 +22,13 @@ from nasreg.engine.search_result import SearchResult
 from nasreg.errors import UsageError
 from nasreg.events import Callback
 from nasreg.registry import Registry, default_registry
+from nasreg.specs.arguments import checked_arguments
 
 SpaceLike = str | nn.Module | Callable[..., nn.Module]
 """A search space: a reference, a class or function that builds the model, or the model."""
 
 
+@checked_arguments("space")
 def search(
     space: SpaceLike | None = None,
     data: Any = "digits",
@@ -41,7 +44,7 @@ def search(
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     executor: str | Executor | None = None,
     out: str | Path | None = None,
@@ -104,7 +107,7 @@ def search(
             "dataset": dataset_options,
         },
         seed=seed,
-        device=device,
+        device=None if device is None else str(device),
         workers=workers,
         executor=executor if isinstance(executor, str) else None,
     )

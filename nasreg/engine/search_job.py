@@ -39,11 +39,12 @@ class SearchJob(Job):
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
         if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
-            self._check_model(data.device)
+            self.notices += self._check_model(data.device)
 
-    def _check_model(self, device: torch.device) -> None:
+    def _check_model(self, device: torch.device) -> Sequence[str]:
+        """Check the model of a user's own space, and return notices about it."""
         options, task, weighted = self.spec.space.options, get_task(self.spec.task), self.run.evaluator is None
-        check_supernet(self.run.space, options, self.info, task, device, weighted=weighted)
+        return check_supernet(self.run.space, options, self.info, task, device, weighted=weighted)
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:

@@ -18,6 +18,7 @@ from nasreg.networks.references import ArchitectureRef, describe_space, find_arc
 from nasreg.nn import deferred_candidates, extract_space, freeze
 from nasreg.registry import Registry
 from nasreg.specs import Architecture, DataInfo, SearchSpaceSpec
+from nasreg.specs.arguments import checked_arguments
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def plan_network(
     return NetworkPlan(space, architecture, lambda: network_of(found.space, info, values, architecture.decisions))
 
 
+@checked_arguments()
 def build_network(
     source: str | Path | Architecture | ArchitectureRef,
     info: DataInfo,

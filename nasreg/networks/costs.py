@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.config.sources import SpaceSource
 from nasreg.networks.build import network_of
 from nasreg.networks.extremes import extreme_architectures
@@ -20,6 +20,7 @@ from nasreg.networks.references import describe_space
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import Architecture, Config, DataInfo, Spec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.specs.trial import COSTS, LATENCY, PARAMETERS
 from nasreg.trainers.config import Budget
@@ -100,6 +101,7 @@ def network_costs(
     return found
 
 
+@checked_arguments("space")
 def profile_space(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,
@@ -140,7 +142,7 @@ def profile_space(
         UnknownNameError: There is no such space.
     """
     budgets = {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}
-    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
+    source = space_source(registry or default_registry(), space)
     return profile_source(source, info, options, budgets, samples=samples, seed=seed, device=device)
 
 

@@ -8,9 +8,8 @@ and each depth is decided once. The last pass is one in evaluation mode. Imports
 from __future__ import annotations
 
 import io
-import random
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import NasregError, SpaceError, one_line
+from nasreg.networks.dry_run_decisions import Kind, alternatives, first_decisions, last_decisions
 from nasreg.nn import CellWeights, Choice, extract_space, named_choices, set_execution
 from nasreg.nn.copying import copy_module
 from nasreg.nn.execution import PLAIN
@@ -31,7 +31,6 @@ from nasreg.specs import (
     CellSpec,
     DataInfo,
     Decision,
-    InputChoiceSpec,
     LayerChoiceSpec,
     RepeatSpec,
     SearchSpaceSpec,
@@ -48,6 +47,15 @@ MAX_SHOWN = 3
 """Decisions that are named in a finding."""
 
 
+class Finding(NamedTuple):
+    """Something that would make a search fail or its result mean something else."""
+
+    text: str
+    """The choice and the candidate, what is wrong and what to do, in one line."""
+    one_decision: bool
+    """Whether architectures with other decisions are not affected."""
+
+
 def check_supernet(
     source: SpaceSource,
     options: Mapping[str, Any],
@@ -56,16 +64,21 @@ def check_supernet(
     device: torch.device | None = None,
     *,
     weighted: bool = True,
-) -> None:
+) -> list[str]:
     """Check the model of a search space before anything is trained; takes what ``supernet_findings`` does.
+
+    Returns:
+        Notices. Where candidates are not weighted, one that fails lets no others fail: its trials are failed ones.
 
     Raises:
         SpaceError: There is a finding; the message counts any others.
     """
-    _raise_first(supernet_findings(source, options, info, task, device, weighted=weighted))
+    found = list(supernet_findings(source, options, info, task, device, weighted=weighted))
+    _raise_first([each for each in found if weighted or not each.one_decision])
+    return [f"trials with it will fail: {each.text}" for each in found]
 
 
-def check_network(network: nn.Module, info: DataInfo, task: Task, device: torch.device | None = None) -> None:
+def check_network(network: nn.Module, info: DataInfo, task: Task, device: torch.device | None = None) -> int:
     """Check a network without choices before it is trained.
 
     Args:
@@ -74,10 +87,15 @@ def check_network(network: nn.Module, info: DataInfo, task: Task, device: torch.
         task: The task, whose predictions the network returns.
         device: The device to compute on; the CPU where None.
 
+    Returns:
+        The number of its auxiliary outputs in training mode.
+
     Raises:
         SpaceError: It cannot compute such images, or its output does not fit the task.
     """
-    _raise_first(_Pass(network, info, task, device or torch.device("cpu")).findings_of_network())
+    checked = _Pass(network, info, task, device or torch.device("cpu"))
+    _raise_first(list(checked.findings_of_network()))
+    return checked.auxiliary
 
 
 def supernet_findings(
@@ -88,8 +106,8 @@ def supernet_findings(
     device: torch.device | None = None,
     *,
     weighted: bool = True,
-) -> Iterator[str]:
-    """Yield everything that would make a search of this space fail or its result mean something else, a line each.
+) -> Iterator[Finding]:
+    """Yield everything that would make a search of this space fail or its result mean something else.
 
     Args:
         source: The search space.
@@ -110,7 +128,12 @@ def supernet_findings(
         try:
             copied = copy_module(model)
         except Exception as error:  # noqa: BLE001  # any object of the user may be in the model
-            yield f"the model {type(model).__name__} cannot be copied, which freezing it needs: {one_line(error)}"
+            name = type(model).__name__
+            yield Finding(
+                f"the model {name} cannot be copied, which freezing it needs: {one_line(error)}. Keep what cannot be"
+                " copied, such as locks, files and connections, outside of the model",
+                one_decision=False,
+            )
             return
         if not source.builds_anew:
             model = copied
@@ -118,11 +141,10 @@ def supernet_findings(
         yield from _Pass(model, info, task, device).findings_of_supernet(weighted=weighted)
 
 
-def _raise_first(findings: Iterator[str]) -> None:
-    found = list(findings)
+def _raise_first(found: Sequence[Finding]) -> None:
     if found:
-        rest = f" (and {len(found) - 1} more of this kind: nasreg check lists them)" if len(found) > 1 else ""
-        raise SpaceError(found[0] + rest)
+        rest = f" (and {len(found) - 1} more of this kind)" if len(found) > 1 else ""
+        raise SpaceError(found[0].text + rest)
 
 
 class _Pass:
@@ -147,27 +169,29 @@ class _Pass:
         self.decisions: dict[str, Decision] = {}
         self.sizes: list[str] = []
         """Keys of the choices of values and depths."""
-        self.found: dict[str, None] = {}
-        """Findings so far, each once."""
+        self.found: dict[str, bool] = {}
+        """Text of each finding so far, and whether other decisions are not affected."""
         self.candidates: list[str] = []
         """The candidates that are being computed, the innermost last."""
         self.aliasing: dict[str, dict[Decision, None]] = {}
         """Key of a choice -> the decisions whose output shares memory with an input."""
+        self.auxiliary = 0
+        """Number of auxiliary outputs in training mode."""
         self.new_outputs = True
         """Whether the output of each choice is copied, as a weighted sum is a tensor of its own."""
 
-    def findings_of_network(self) -> Iterator[str]:
+    def findings_of_network(self) -> Iterator[Finding]:
         """Yield what is wrong with a model without choices."""
         self.model.to(self.device)
         if self._attempt() is not None:
             self._evaluate()
         self._check_saving()
-        yield from self.found
+        yield from map(Finding, self.found, self.found.values())
 
-    def findings_of_supernet(self, *, weighted: bool) -> Iterator[str]:
+    def findings_of_supernet(self, *, weighted: bool) -> Iterator[Finding]:
         """Yield what is wrong with a model with choices."""
         space = extract_space(self.model)
-        self.decisions = _first_decisions(space)
+        self.decisions = first_decisions(space)
         self.sizes = [each.key for each in space.choices if isinstance(each, ValueChoiceSpec | RepeatSpec)]
         self.model.to(self.device)
         set_execution(self.model, PLAIN)
@@ -175,13 +199,26 @@ class _Pass:
         for choice, (key, path) in places.items():
             choice.bind(partial(self.decisions.__getitem__, key))
             self._watch(key, path, choice, space[key])
-        if self._attempt() is not None:
+        if self._begin(space, weighted=weighted):
             self._evaluate()
-            for key, decision in islice(_alternatives(space, self.decisions), MAX_PASSES):
+            for key, decision in islice(alternatives(space, self.decisions), MAX_PASSES):
                 self._attempt_with({key: decision})
             self._check_aliases(weighted=weighted)
         self._check_saving()
-        yield from self.found
+        yield from map(Finding, self.found, self.found.values())
+
+    def _begin(self, space: SearchSpaceSpec, *, weighted: bool) -> bool:
+        """Compute passes until one has no new finding; return whether there is one."""
+        if self._attempt() is not None or weighted:
+            return not self.found
+        if self._attempt() is not None:  # with candidates that do not fail
+            return True
+        failed = [text for text, one_decision in self.found.items() if not one_decision]
+        self.decisions.update(last_decisions(space))
+        if not self.sizes or self._attempt() is None:
+            return False
+        self.found.update(dict.fromkeys(failed, True))
+        return True
 
     # -- passes --------------------------------------------------------------------------------------------------------
 
@@ -211,10 +248,12 @@ class _Pass:
                 self.found[
                     f"the model {type(self.model).__name__} cannot be trained: its output depends on no parameter that"
                     " requires a gradient"
-                ] = None
+                ] = False
         except Exception as error:  # noqa: BLE001  # it is the user's code
-            self._failed(error, self._named(changed), found)
-        self.model.zero_grad()
+            self._failed(error, self._named(changed), found, one_decision=bool(changed))
+            return None
+        finally:
+            self.model.zero_grad()
         return prediction.detach() if len(self.found) == found else None
 
     def _evaluate(self) -> None:
@@ -230,7 +269,9 @@ class _Pass:
     def _predict(self) -> Tensor:
         self.candidates.clear()
         output = self.model(self.images.clone())
-        prediction, _ = self.task.outputs(output)
+        prediction, auxiliary = self.task.outputs(output)
+        if self.model.training:
+            self.auxiliary = len(auxiliary)
         if problem := self.task.problem(prediction, BATCH, self.info):
             raise SpaceError(f"the model {type(self.model).__name__} {problem}")
         return prediction
@@ -241,14 +282,15 @@ class _Pass:
         named = [f"{key!r} = {_text(decision)}" for key, decision in islice(shown.items(), MAX_SHOWN)]
         return f"with {', '.join(named)}{', ...' if len(shown) > MAX_SHOWN else ''}" if named else ""
 
-    def _failed(self, error: Exception, where: str, found: int) -> None:
+    def _failed(self, error: Exception, where: str, found: int, *, one_decision: bool = False) -> None:
         """Add a finding for an error of a pass, unless it follows from one that the pass had found before."""
         if is_out_of_memory(error):
             raise error
         if len(self.found) == found:
-            self._add(error, where)
+            self._add(error, where, one_decision=one_decision)
 
-    def _add(self, error: Exception, where: str = "") -> None:
+    def _add(self, error: Exception, where: str = "", *, one_decision: bool = False) -> str:
+        """Add a finding for an error, and return its text."""
         at = f" {where}" if where else ""
         if isinstance(error, NasregError):
             text = f"{error}{at and f' ({where})'}"
@@ -257,7 +299,8 @@ class _Pass:
         else:
             images = "x".join(map(str, self.images.shape[1:]))
             text = f"the model {type(self.model).__name__} fails on images of {images}{at}: {_located(error)}"
-        self.found[text] = None
+        self.found[text] = one_decision
+        return text
 
     # -- choices -------------------------------------------------------------------------------------------------------
 
@@ -301,7 +344,8 @@ class _Pass:
     ) -> None:
         """Compute each candidate of a layer choice on copies of its inputs, and compare the outputs."""
         depth = len(self.candidates)
-        outputs: dict[str, _Kind] = {}
+        outputs: dict[str, Kind] = {}
+        failed: list[str] = []
         for name in spec.candidates:
             copied = _copied((args, kwargs))
             try:
@@ -309,20 +353,22 @@ class _Pass:
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                self._add(error)
+                failed.append(self._add(error, one_decision=not isinstance(error, NasregError)))
                 del self.candidates[depth:]
                 continue
             if _share_memory(copied, output):
                 self.aliasing.setdefault(spec.key, {})[name] = None
-            outputs[name] = _Kind.of(output)
+            outputs[name] = Kind.of(output)
         for name, kind in outputs.items():
             first, expected = next(iter(outputs.items()))
             if kind != expected:
                 self.found[
                     f"{choice.label}: all candidates must return the same shape and type, but {first!r} returns"
                     f" {expected} and {name!r} returns {kind}"
-                ] = None
-        if outputs and self.decisions[spec.key] not in outputs:  # what comes after the choice is checked, too
+                ] = False
+        if not outputs:
+            self.found.update(dict.fromkeys(failed, False))
+        elif self.decisions[spec.key] not in outputs:  # what comes after the choice is checked, too
             self.decisions[spec.key] = next(iter(outputs))
 
     def _check_aliases(self, *, weighted: bool) -> None:
@@ -342,7 +388,7 @@ class _Pass:
                         " its inputs, and reads that input again: the frozen network would compute something else than"
                         " the supernet. Make what follows work on a new tensor, for example with"
                         " nn.ReLU(inplace=False)"
-                    ] = None
+                    ] = False
 
     def _computes_something_else(self, changed: Mapping[str, Decision], *, weighted: bool = True) -> bool:
         """Return whether the prediction depends on that choices pass on an input, and not a copy of it."""
@@ -372,63 +418,7 @@ class _Pass:
                     f"the model {type(self.model).__name__} cannot be saved: {name!r} holds a"
                     f" {type(value).__name__} that torch.load(weights_only=True) does not read ({text}): keep tensors,"
                     " numbers, text, lists and mappings of those in it"
-                ] = None
-
-
-def _first_decisions(space: SearchSpaceSpec) -> dict[str, Decision]:
-    """Return decisions by key of an architecture that computes as much as possible."""
-    decisions: dict[str, Decision] = dict(space.sample(random.Random(0)).decisions)
-    for choice in space.choices:
-        if isinstance(choice, RepeatSpec):
-            decisions[choice.key] = choice.depths[-1]
-        elif isinstance(choice, LayerChoiceSpec):
-            decisions[choice.key] = choice.candidates[0]
-        elif isinstance(choice, ValueChoiceSpec):
-            decisions[choice.key] = choice.values[0]
-        elif isinstance(choice, InputChoiceSpec):
-            decisions[choice.key] = choice.candidates[: choice.n_chosen]
-    return decisions
-
-
-def _alternatives(space: SearchSpaceSpec, decisions: Mapping[str, Decision]) -> Iterator[tuple[str, Decision]]:
-    """Yield the key and the decision of each value, depth and number of inputs that the first pass does not have."""
-    for choice in space.choices:
-        domain: Iterable[Decision] = ()
-        if isinstance(choice, ValueChoiceSpec):
-            domain = choice.values
-        elif isinstance(choice, RepeatSpec):
-            domain = choice.depths
-        elif isinstance(choice, InputChoiceSpec):
-            names, n = choice.candidates, choice.n_chosen
-            if n is None:
-                domain = [names[:number] for number in range(choice.min_chosen, len(names) + 1)]
-            else:
-                domain = [names[start : start + n] for start in range(len(names) - n + 1)]
-        yield from ((choice.key, decision) for decision in domain if decision != decisions[choice.key])
-
-
-class _Kind(NamedTuple):
-    """What the outputs of all candidates must have in common."""
-
-    structure: str
-    leaves: tuple[str, ...]
-
-    @classmethod
-    def of(cls, output: Any) -> _Kind:
-        """Return the kind of an output."""
-        leaves, structure = pytree.tree_flatten(output)
-        texts = (
-            f"{tuple(leaf.shape)} of {str(leaf.dtype).removeprefix('torch.')}"
-            if isinstance(leaf, Tensor)
-            else type(leaf).__name__
-            for leaf in leaves
-        )
-        return cls("" if isinstance(output, Tensor) else str(structure), tuple(texts))
-
-    def __str__(self) -> str:
-        if not self.structure:
-            return self.leaves[0]
-        return f"{len(self.leaves)} values ({', '.join(self.leaves)})"
+                ] = False
 
 
 def _text(decision: Decision) -> str:

@@ -25,6 +25,7 @@ from nasreg.nn.mixture import tensors_in
 from nasreg.registry import Registry
 from nasreg.runs.directory import atomic_write
 from nasreg.specs import DataInfo, Spec
+from nasreg.specs.arguments import checked_arguments
 
 Format = Literal["pt2", "onnx", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -49,6 +50,7 @@ class _Written(NamedTuple):
     """Computes the output of the file: images to logits."""
 
 
+@checked_arguments()
 def export_network(
     network: nn.Module,
     example: Tensor,

@@ -19,13 +19,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.errors import ConfigError, NasregError, SpaceError, TrainingError, one_line
 from nasreg.nn import Answer, CandidateSite, Choice, candidate_sites, extract_space, named_choices
 from nasreg.nn.copying import copy_module
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, Spec, ValueChoiceSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.trainers.device import is_out_of_memory, resolve_device
 
 NETWORK_SECONDS = 0.2
@@ -77,6 +78,7 @@ class MeanCost(Spec):
     latency_ms: float = Field(description="mean of the median latencies, in milliseconds")
 
 
+@checked_arguments("space")
 def profile_network(
     network: nn.Module,
     info: DataInfo,
@@ -126,6 +128,7 @@ def profile_network(
         )
 
 
+@checked_arguments("space")
 def candidate_costs(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,
@@ -163,7 +166,7 @@ def candidate_costs(
     check_least("batch_size", batch_size, 1)
     check_least("rounds", rounds, 1)
     place = resolve_device(device)
-    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
+    source = space_source(registry or default_registry(), space)
     costs: dict[str, list[CandidateCost]] = {}
     with measuring(place, batch_size, info):
         model = source.build(info, options or {})

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from nasreg.config.lookup import find_space
+from nasreg.config.lookup import find_space, space_source
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
@@ -26,7 +27,9 @@ from nasreg.specs import (
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.genotype import genotype_cells
+from nasreg.specs.references import ObjectRef
 
 EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=("0", "1"))
 """Shape of the images where it does not matter: which architecture a genotype describes does not depend on it."""
@@ -58,15 +61,20 @@ class ArchitectureRef:
         return self.architecture
 
 
+@checked_arguments("space")
 def find_architecture(
-    source: str | Path | Architecture, *, space: str | None = None, registry: Registry | None = None
+    source: str | Path | Architecture,
+    *,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
+    registry: Registry | None = None,
 ) -> ArchitectureRef:
     """Find an architecture.
 
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype, or
             a file of it (``.txt``), or an ``Architecture``.
-        space: Reference to its space, if the source does not say; by default the registered space that it fits.
+        space: Reference to its space, or the class, function or model itself, if the source does not say; by default
+            the registered space that it fits.
         registry: Where names are looked up; by default what is installed.
 
     Raises:
@@ -77,17 +85,19 @@ def find_architecture(
         UsageError: It belongs to another space than ``space``.
     """
     registry = registry or default_registry()
+    chosen = None if space is None else space_source(registry, space)
     if isinstance(source, Architecture):
-        return _of_architecture("the architecture", source, space, registry)
-    found = _find(str(source), space, registry)
-    if space is not None and find_space(registry, space).reference != found.space.reference:
+        return _of_architecture("the architecture", source, chosen, registry)
+    found = _find(str(source), chosen, registry)
+    if chosen is not None and chosen.reference != found.space.reference:
         raise UsageError(
-            f"{found.title} is an architecture of the search space {found.space.reference.text!r}, not of {space!r}"
+            f"{found.title} is an architecture of the search space {found.space.reference.text!r}, not of"
+            f" {(space if isinstance(space, str) else chosen.reference.text)!r}"
         )
     return found
 
 
-def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
+def _find(text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
     if "Genotype(" in text:
         return _of_genotype("the genotype", text, space, registry)
     path = Path(text)
@@ -98,19 +108,22 @@ def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
             raise RunDirectoryError(f"there is no run directory or file {path}")
         return _published(text, registry)
     if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
-        return _of_run(path, registry)
+        return _of_run(path, space, registry)
     if path.suffix == ".txt":
         return _of_genotype(text, path.read_text(encoding="utf-8", errors="replace"), space, registry)
     return _of_architecture(text, Architecture.load(path), space, registry)
 
 
-def _of_run(path: Path, registry: Registry) -> ArchitectureRef:
+def _of_run(path: Path, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
     directory = RunDirectory(path if path.is_dir() else path.parent)
     # genotype.txt in a run says the same as its architecture.json
     whole = path.is_dir() or path.suffix != ".json"
     architecture = directory.architecture if whole else Architecture.load(path)
     selection = directory.spec.space
-    source = find_space(registry, selection.name, directory.import_path)
+    if space is not None and isinstance(selection.reference, ObjectRef):
+        source = space  # of a Python object only its label is recorded
+    else:
+        source = find_space(registry, selection.name, directory.import_path)
     return ArchitectureRef(str(path), source, selection.options, architecture, None, directory)
 
 
@@ -127,11 +140,13 @@ def _published(name: str, registry: Registry) -> ArchitectureRef:
         entry = registry.genotype(name)
     except UnknownNameError as error:
         raise UnknownNameError(f"{error} It is no run directory and no architecture.json either.") from error
-    return _of_genotype(entry.name, entry.genotype, entry.space, registry)
+    return _of_genotype(entry.name, entry.genotype, find_space(registry, entry.space), registry)
 
 
-def _of_architecture(title: str, architecture: Architecture, space: str | None, registry: Registry) -> ArchitectureRef:
-    source = find_space(registry, space) if space else _fitting(title, registry, _validates(architecture))
+def _of_architecture(
+    title: str, architecture: Architecture, space: SpaceSource | None, registry: Registry
+) -> ArchitectureRef:
+    source = space or _fitting(title, registry, _validates(architecture))
     return ArchitectureRef(title, source, {}, architecture, None)
 
 
@@ -139,14 +154,14 @@ def _validates(architecture: Architecture) -> Callable[[SearchSpaceSpec], bool]:
     return lambda space: space.fingerprint == architecture.fingerprint
 
 
-def _of_genotype(title: str, text: str, space: str | None, registry: Registry) -> ArchitectureRef:
+def _of_genotype(title: str, text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
     cells = parse_genotype(text, title)
 
     def fits(spec: SearchSpaceSpec) -> bool:
         known = {cell.key for cell in genotype_cells(spec)}
         return len(known) == len(spec.choices) and set(cells) <= known
 
-    source = find_space(registry, space) if space else _fitting(title, registry, fits)
+    source = space or _fitting(title, registry, fits)
     options: dict[str, Any] = {}
     nodes_option = source.capabilities.get("nodes")
     if nodes_option is not None:

@@ -15,8 +15,10 @@ from nasreg.nn.elastic import ElasticLayer
 from nasreg.nn.extract import NESTED, extract_space, named_choices
 from nasreg.nn.value_choice import ValueExpression, constant
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.arguments import checked_arguments
 
 
+@checked_arguments()
 def freeze(model: nn.Module, architecture: Architecture, *, in_place: bool = False) -> nn.Module:
     """Return the network that an architecture describes, with the weights of the model.
 

@@ -82,8 +82,8 @@ class InputChoice(Choice):
                 raise SpaceError(f"{self.label} takes a mapping with {', '.join(self.names)}")
             tensors = {name: inputs[name] for name in self.names}
         elif not isinstance(inputs, Sequence) or len(inputs) != len(self.names):
-            got = f"{len(inputs)}" if isinstance(inputs, Sequence) else f"a {type(inputs).__name__}"
-            raise SpaceError(f"{self.label} takes a list of {len(self.names)} tensors, got {got}")
+            got = "" if isinstance(inputs, Sequence | Mapping | Tensor) else f", not a {type(inputs).__name__}"
+            raise SpaceError(f"{self.label} takes a list of {len(self.names)} tensors{got}")
         else:
             tensors = dict(zip(self.names, inputs, strict=True))
         for name, x in tensors.items():

@@ -19,21 +19,18 @@ def check_model(model: nn.Module) -> None:
         where = f"the model's {path}" if path else f"the model {type(model).__name__}"
         if isinstance(module, nn.DataParallel | DistributedDataParallel):
             raise SpaceError(
-                f"{where} is wrapped in {type(module).__name__}: give the model itself (model.module); a training runs on"
-                " one device, and several trials at the same time with workers=N"
+                f"{where} is wrapped in {type(module).__name__}: give the model itself (model.module). A training runs"
+                " on one device, and several trials at the same time with workers=N"
             )
-        if isinstance(module.__dict__.get("_modules", {}).get("_orig_mod"), nn.Module):
+        if "_orig_mod" in module._modules:
             raise SpaceError(
                 f"{where} was made by torch.compile, which cannot follow choices: give the model itself"
                 " (model._orig_mod), and compile the network that the search returns"
             )
-        if isinstance(module, nn.modules.lazy.LazyModuleMixin) and any(map(is_lazy, _own(module))):
+        tensors = (*module._parameters.values(), *module._buffers.values())
+        if any(tensor is not None and is_lazy(tensor) for tensor in tensors):
             size = type(module).__name__.removeprefix("Lazy")
             raise SpaceError(
                 f"{where} is a {type(module).__name__}, which has no size before its first batch: write nn.{size} with"
                 " its size (a class or function with a parameter named 'info' finds the shape of the images in it)"
             )
-
-
-def _own(module: nn.Module) -> list[object]:
-    return [*module._parameters.values(), *module._buffers.values()]

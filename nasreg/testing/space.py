@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import nasreg
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.config.sources import SpaceSource
 from nasreg.engine.search import SpaceLike
 from nasreg.networks.build import network_of
@@ -65,7 +65,7 @@ class SpaceContract:
     @pytest.fixture
     def source(self, space: SpaceLike) -> SpaceSource:
         """Builds it."""
-        return find_space(default_registry(), space) if isinstance(space, str) else space_from_object(space)
+        return space_source(default_registry(), space)
 
     @pytest.fixture
     def entry(self, source: SpaceSource) -> SpaceEntry:

@@ -7,15 +7,27 @@ from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Set a model to training mode, except each BatchNorm with frozen parameters, whose statistics are frozen, too."""
+    """Set a model to training mode, except each frozen normalisation, whose statistics are frozen, too.
+
+    Frozen is a layer with parameters of which none requires a gradient; one without parameters is where all parameters
+    of the module around it are frozen.
+    """
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.affine and not any(p.requires_grad for p in module.parameters()):
-            module.eval()
+        for layer in (module, *module.children()):
+            if isinstance(layer, _NormBase):
+                own = next(layer.parameters(), None) is not None
+                if _is_frozen(layer if own else module):
+                    layer.eval()
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 class Sums:

@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 import nasreg
 from evaluators import DESCENT, SCRIPTED
-from faulty import Asking, FaultyCell, FaultyImages, FiveFaults, Right, Unsaved
+from faulty import Asking, Failing, FaultyCell, FaultyImages, FiveFaults, Right, Unsaved
 from nasreg.cli import main
 from nasreg.data import from_torch
 from nasreg.engine.checks import network
@@ -153,6 +153,14 @@ def test_five_faults_of_a_model_and_five_of_its_data_are_all_listed():
     )
 
 
+def test_candidates_that_fail_are_warnings_where_each_architecture_is_trained_by_itself():
+    report = check_random(Failing)
+    for name in ("channels", "features"):
+        assert holds(texts(report, "warning"), "'conv'", f"{name!r}"), texts(report)
+    assert report.ok, texts(report, "error")
+    assert report.search.seconds > 0
+
+
 def test_every_candidate_of_a_cell_that_fails_is_listed():
     errors = texts(check(FaultyCell), "error")
     assert holds(errors, "choice 'cell', candidate 'channels' on the edge from state 0 to node 0", "expected input")
@@ -232,7 +240,7 @@ def test_a_budget_is_compared_with_random_architectures():
 def test_a_multi_trial_search_is_estimated_by_its_largest_network():
     one, more = (check_random(Right, trainer={"max_trials": number}, workers=1) for number in (1, 100))
     assert more.search.plan == "100 trials of 2 epochs of 5 steps"
-    assert more.search.step.what == "one step of the largest network on 16 images"
+    assert more.search.step.what == "one step of the largest architecture on 16 images"
     assert more.search.seconds > 5 * one.search.seconds
     workers = check_random(Right, trainer={"max_trials": 100}, workers=4)
     assert workers.search.plan.endswith(", 4 at the same time")

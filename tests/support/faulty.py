@@ -34,6 +34,15 @@ class FiveFaults(nn.Module):
         return self.head(self.conv(x).relu().mean((2, 3)))
 
 
+class Failing(FiveFaults):
+    """Two candidates that fail, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kept = {name: self.conv.candidates[name] for name in ("right", "channels", "features")}
+        self.conv = LayerChoice(kept, key="conv")
+
+
 class Right(nn.Module):
     """Nothing is wrong with it."""
 

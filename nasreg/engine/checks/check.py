@@ -146,7 +146,8 @@ def check_run(
         else:
             with findings.attempt("search", "step", "the check of a step"):
                 steps = not findings.has_error("space", "network")
-                search = check_search(run, registry, checked.data, findings, steps=steps)
+                usable = {} if found is None else found.architectures
+                search = check_search(run, registry, checked.data, findings, architectures=usable, steps=steps)
         if found is not None:  # last, since it takes memory that the peak of the step must not include
             exports: dict[str, bool] = {}
             if not findings.has_error("space", "network"):

@@ -38,6 +38,10 @@ class Findings:
         if not any(each.message == text and each.place in (place, "") for each in self.all):
             self.all.append(Finding(level=level, section=section, place=place, message=text))
 
+    def has(self, section: Section) -> bool:
+        """Return whether there is a finding in a section."""
+        return any(each.section == section for each in self.all)
+
     def has_error(self, *sections: Section) -> bool:
         """Return whether there is an error, in certain sections or in any."""
         return any(each.level == "error" and (not sections or each.section in sections) for each in self.all)

@@ -62,10 +62,13 @@ def check_network(
 
 @dataclass(frozen=True)
 class CheckedNetwork:
-    """What can be done, and the networks that were built, by title."""
+    """What can be done with networks."""
 
     facts: NetworkFacts
+    architectures: Mapping[str, Architecture]
+    """Title -> architecture that the supernet computes; the largest first, if it is among them."""
     networks: Mapping[str, nn.Module]
+    """Title -> its network, if it can be built."""
 
 
 class _NetworkCheck:
@@ -84,16 +87,18 @@ class _NetworkCheck:
         """Check everything, as far as it goes."""
         copied = self._copied()
         if copied is None:
-            return CheckedNetwork(NetworkFacts(output=None, freezes=None, copies=False, saves=None, exports={}), {})
+            return CheckedNetwork(_nothing(copies=False), {}, {})
         architectures, output = self._computing(copied, dict(self._architectures(unusable)))
         if not architectures:
-            return CheckedNetwork(NetworkFacts(output=output, freezes=None, copies=True, saves=None, exports={}), {})
+            return CheckedNetwork(
+                NetworkFacts(output=output, freezes=None, copies=True, saves=None, exports={}), {}, {}
+            )
         freezes = self._freezes(architectures)
         networks = {title: self._network(title, each) for title, each in architectures.items()}
         built = {title: network for title, network in networks.items() if network is not None}
         saves = all(self._saves(title, network) for title, network in built.items())
         facts = NetworkFacts(output=output, freezes=freezes, copies=True, saves=saves, exports={})
-        return CheckedNetwork(facts, built)
+        return CheckedNetwork(facts, architectures, built)
 
     def _copied(self) -> nn.Module | None:
         # The pass over the supernet says why it cannot be copied.
@@ -106,7 +111,7 @@ class _NetworkCheck:
         with self._findings.attempt("network", "architectures", "finding the smallest and the largest"):
             options = self._run.spec.space.options
             extremes = extreme_architectures(self._run.space, options, self._space, self._info)
-            for title, each in (("smallest", extremes.smallest), ("largest", extremes.largest)):
+            for title, each in (("largest", extremes.largest), ("smallest", extremes.smallest)):
                 if not _chosen(self._space, each) & set(unusable):
                     yield f"{title} architecture", each
         rng = random.Random(0)
@@ -198,6 +203,10 @@ class _NetworkCheck:
                 return False
             return True
         return False
+
+
+def _nothing(*, copies: bool) -> NetworkFacts:
+    return NetworkFacts(output=None, freezes=None, copies=copies, saves=None, exports={})
 
 
 def check_exports(networks: Mapping[str, nn.Module], info: DataInfo, findings: Findings) -> dict[str, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,6 +23,7 @@ from nasreg.evaluators.outcome import evaluate_proposal
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.registry import Registry
 from nasreg.runs.directory import RunDirectory
+from nasreg.specs import Architecture
 from nasreg.specs.formatting import plural
 from nasreg.specs.trial import COSTS, Proposal
 from nasreg.trainers import EpochTrainer, MultiTrialTrainerConfig
@@ -33,15 +35,17 @@ from nasreg.trainers.rehearsal import Rehearsal, rehearse
 class _OneShotJob(OneShotJob):
     """A search whose model was checked before."""
 
-    def _check_model(self, device: torch.device) -> None:
+    def _check_model(self, device: torch.device) -> Sequence[str]:
         del device
+        return ()
 
 
 class _MultiTrialJob(MultiTrialJob):
     """The same of a multi-trial search."""
 
-    def _check_model(self, device: torch.device) -> None:
+    def _check_model(self, device: torch.device) -> Sequence[str]:
         del device
+        return ()
 
 
 def check_search(
@@ -50,6 +54,7 @@ def check_search(
     data: RunData | None,
     findings: Findings,
     *,
+    architectures: Mapping[str, Architecture],
     steps: bool,
 ) -> SearchFacts | None:
     """Set a search up as it would be, and do one real step of it; what is wrong becomes findings.
@@ -59,6 +64,7 @@ def check_search(
         registry: Where names are looked up.
         data: The data, if the search needs them.
         findings: Where findings are added.
+        architectures: Title -> architecture that can be evaluated, the largest first.
         steps: Whether to do a step; not where it is known that it cannot be done.
     """
     # One after the other here: a check starts no processes. What the user's function builds is never touched.
@@ -79,7 +85,7 @@ def check_search(
                 findings.add("info", "search", "step", "not measured, since it would fail with the errors above")
                 return None
             if isinstance(job, MultiTrialJob):
-                return _multi_trial(job, search_spec(run).workers, findings)
+                return _multi_trial(job, architectures, search_spec(run).workers, findings)
             return _one_shot(job.trainer, findings)
         finally:
             job.close()
@@ -107,15 +113,20 @@ def _one_shot(trainer: Trainer, findings: Findings) -> SearchFacts | None:
     return SearchFacts(step=step, plan=_epochs(rehearsal), seconds=rehearsal.total_seconds)
 
 
-def _multi_trial(job: MultiTrialJob, workers: int, findings: Findings) -> SearchFacts | None:
+def _multi_trial(
+    job: MultiTrialJob, architectures: Mapping[str, Architecture], workers: int, findings: Findings
+) -> SearchFacts | None:
     config, evaluator, device = job.trainer.config, job.evaluator, job.trainer.context.device
     trials = plural(config.max_trials, "trial")
     at_once = f", {workers} at the same time" if workers > 1 else ""
-    with findings.attempt("search", "evaluator", "evaluating the largest architecture"):
-        largest = extreme_architectures(job.run.space, job.spec.space.options, job.space, job.info).largest
-        proposal = Proposal(1, largest)
+    title, architecture = next(iter(architectures.items()), (None, None))
+    with findings.attempt("search", "evaluator", f"evaluating the {title or 'largest architecture'}"):
+        if title is None or architecture is None:
+            title = "largest architecture"
+            architecture = extreme_architectures(job.run.space, job.spec.space.options, job.space, job.info).largest
+        proposal = Proposal(1, architecture)
         if isinstance(evaluator, TrainingEvaluator):
-            what = f"one step of the largest network on {plural(evaluator.config.batch_size, 'image')}"
+            what = f"one step of the {title} on {plural(evaluator.config.batch_size, 'image')}"
             measured = _rehearsed(evaluator.make_trainer(proposal), what, findings)
             if measured is None:
                 return None
@@ -127,9 +138,9 @@ def _multi_trial(job: MultiTrialJob, workers: int, findings: Findings) -> Search
         outcome = evaluate_proposal(evaluator, proposal)
         duration = time.perf_counter() - began
         if outcome.score is None:
-            raise TrainingError(f"the largest architecture cannot be evaluated: {outcome.reason}")
+            raise TrainingError(f"the {title} cannot be evaluated: {outcome.reason}")
         step = StepFacts(
-            what="one evaluation of the largest architecture",
+            what=f"one evaluation of the {title}",
             seconds=duration,
             peak_bytes=peak_memory(device),
             device=str(device),

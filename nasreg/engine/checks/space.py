@@ -15,6 +15,7 @@ from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, Candid
 from nasreg.networks.build import network_of_search
 from nasreg.networks.candidates import CalledCandidate, Output, call_candidates, usual_output
 from nasreg.networks.costs import SpaceProfile, profile_source
+from nasreg.networks.dry_run import Finding as Problem
 from nasreg.networks.dry_run import supernet_findings
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import computing
@@ -81,13 +82,16 @@ def check_space(
         ):
             found = call_candidates(model, images, train=train)
             called.update({(each.site.path, train): each for each in found})
-    in_cells = _check_cells(space, called.values(), weighted=weighted, findings=findings)
     with findings.attempt("space", place, "one pass over the supernet"):
         options, task = run.spec.space.options, get_task(run.spec.task)
-        for text in supernet_findings(run.space, options, info, task, device, weighted=weighted):
-            if not (in_cells and IN_CELL.match(text)):
-                findings.add("error", "space", *_place(text, place))
-    if not findings.has_error("space"):  # else the pass has said the same
+        passed = list(supernet_findings(run.space, options, info, task, device, weighted=weighted))
+        # The pass ends with the first candidate of a cell that fails; here each of them is reported.
+        cells = [each for each in passed if IN_CELL.match(each.text)]
+        in_cells = _check_cells(space, called.values(), _level(cells, weighted=weighted), findings)
+        for each in passed:
+            if not (in_cells and each in cells):
+                findings.add(_level([each], weighted=weighted), "space", *_place(each.text, place))
+    if not findings.has("space"):  # else the pass has said the same
         findings.all += own.all
     trained = [each for (_, train), each in called.items() if train] or list(called.values())
     unusable = frozenset((each.site.key, each.site.candidate) for each in called.values() if not each.works)
@@ -119,24 +123,23 @@ def example_batch(info: DataInfo) -> torch.Tensor:
     return torch.randn(IMAGES, info.channels, info.height, info.width, generator=generator)
 
 
-def _check_cells(
-    space: SearchSpaceSpec, called: Iterable[CalledCandidate], *, weighted: bool, findings: Findings
-) -> bool:
-    """Report each candidate of a cell that fails, and return whether there is one.
+def _level(found: Iterable[Problem], *, weighted: bool) -> Level:
+    """Return the level of findings; where each architecture is trained by itself, others may not be affected."""
+    return "error" if weighted or not all(each.one_decision for each in found) else "warning"
 
-    The pass of ``supernet_findings`` ends with the first of a cell.
-    """
-    found = False
+
+def _check_cells(space: SearchSpaceSpec, called: Iterable[CalledCandidate], level: Level, findings: Findings) -> bool:
+    """Report each candidate of a cell that does not work, and return whether there is one."""
     nodes: dict[tuple[str, int | None], list[CalledCandidate]] = {}
     for each in called:
         if each.site.edge is not None:
             nodes.setdefault((each.site.choice_path, each.site.node), []).append(each)
+    found = False
     for node in nodes.values():
         usual = usual_output([each for each in node if each.works])
         for each in node:
             problem = _problem(each, usual)
             if problem is not None:
-                level: Level = "error" if weighted or each.failure is not None else "warning"
                 findings.add(level, "space", _title(space, each), problem)
                 found = True
     return found
