@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import nasreg
 from evaluators import DESCENT, SCRIPTED
 from faulty import Asking, Failing, FaultyCell, FaultyImages, FiveFaults, Right, Unsaved
 from nasreg.cli import main
+from nasreg.cli.output import Output
 from nasreg.data import from_torch
 from nasreg.engine.checks import network
 from nasreg.engine.checks.findings import CheckReport
 from nasreg.testing import toy_images
 from tiny_runs import SEARCH, working_in
+from words import check_refused
 
 RIGHT = f"{Path(__file__).parents[1] / 'support/faulty.py'}:Right"
 SHORT = {"epochs": 2, "batch_size": 16}
@@ -168,11 +171,13 @@ def test_every_candidate_of_a_cell_that_fails_is_listed():
     assert len(errors) == 2, errors
 
 
-@pytest.mark.parametrize("algorithm", [check, check_random], ids=["one-shot", "multi-trial"])
-def test_a_frozen_network_that_computes_something_else_is_found(algorithm):
+@pytest.mark.parametrize(
+    ("algorithm", "level"), [(check, "error"), (check_random, "warning")], ids=["one-shot", "multi-trial"]
+)
+def test_a_frozen_network_that_computes_something_else_is_found(algorithm, level):
     report = algorithm(Asking)
     assert report.network.freezes is False
-    assert holds(texts(report, "error"), "smallest architecture", "computes something else than the supernet")
+    assert holds(texts(report, level), "smallest architecture", "computes something else than the supernet")
 
 
 def test_a_state_that_no_checkpoint_can_hold_is_found():
@@ -302,6 +307,30 @@ def test_the_command_says_what_was_checked_and_how_long_the_search_takes(tmp_pat
         assert f"\n{line}\n" in out
     assert out.splitlines()[-1].startswith("nothing wrong was found; the search will take about ")
     assert not any(tmp_path.iterdir())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_reading_of_images_is_counted(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    with Output().counting() as count:
+        count("train", 64, 128)
+        count("train", 128, 128)
+    assert "reading the train set" in screen.getvalue()
+    assert "128/128" in screen.getvalue()
+
+
+def test_without_an_algorithm_it_is_that_of_the_configuration(tmp_path, capsys):
+    config = tmp_path / "search.yaml"
+    config.write_text(f"algorithm: random\nspace: {RIGHT}\n")
+    argv = ["--set", "evaluator.epochs=1", "--set", "trainer.max_trials=2", "--quiet"]
+    assert main(["check", str(config), *argv]) == 2  # its head has two outputs, and digits ten classes
+    assert "need (2, 10)" in capsys.readouterr().out
+    check_refused(["check", str(config), "--config", str(config)], "second configuration file", capsys)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
-from nasreg.engine.checks.findings import Findings, NetworkFacts
+from nasreg.engine.checks.findings import Findings, Level, NetworkFacts
 from nasreg.engine.checks.space import example_batch
 from nasreg.errors import ExportError, one_line
 from nasreg.networks.build import network_of_search
@@ -144,6 +144,8 @@ class _NetworkCheck:
 
     def _freezes(self, architectures: Mapping[str, Architecture]) -> bool:
         same = True
+        # Where each architecture is trained by itself, nothing is computed by the supernet.
+        level: Level = "error" if self._run.evaluator is None else "warning"
         for title, architecture in architectures.items():
             try:
                 check_equivalence(copy_module(self._model), architecture, self._images)
@@ -151,7 +153,7 @@ class _NetworkCheck:
                 mode, _, difference = str(error).partition(": ")
                 reason = next((line for line in difference.splitlines() if "bsolute difference" in line), difference)
                 self._findings.add(
-                    "error",
+                    level,
                     "network",
                     title,
                     f"in {mode} the frozen network computes something else than the supernet on its path"
