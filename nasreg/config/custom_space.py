@@ -8,6 +8,7 @@ another process can build it, too.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import inspect
 import sys
@@ -84,11 +85,9 @@ def space_from_module(model: nn.Module) -> SpaceSource:
     Raises:
         SpaceError: The model cannot be copied.
     """
-    from nasreg.nn.copying import copy_module
-
     label = type(model).__name__
     try:
-        original = copy_module(model)
+        original = copy.deepcopy(model)
     except Exception as error:
         raise SpaceError(
             f"the model {label} cannot be copied ({one_line(error)}): give the class or a function that builds it"
@@ -96,7 +95,7 @@ def space_from_module(model: nn.Module) -> SpaceSource:
         ) from error
     rebuild = (space_from_module, (original,))
     return SpaceSource(
-        ObjectRef(label), Config, lambda info, config: copy_module(original), instance=True, rebuild=rebuild
+        ObjectRef(label), Config, lambda info, config: copy.deepcopy(original), instance=True, rebuild=rebuild
     )
 
 

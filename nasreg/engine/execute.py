@@ -55,6 +55,7 @@ class Job(ABC):
     Attributes:
         trainer: Does the training.
         notices: Notices for the user, sent before the training.
+        structure: Digests of the parts of a user's own model, which are compared when the run is resumed.
     """
 
     needs_test_set: ClassVar[bool]
@@ -69,6 +70,7 @@ class Job(ABC):
         self.data = data
         self.directory = directory
         self.notices: list[str] = []
+        self.structure: dict[str, str] = {}
 
     @classmethod  # noqa: B027  # nothing to check is a good default
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -172,9 +174,11 @@ def execute(
     with directory.lock():
         if changes is None:
             directory.create(spec, job.trainer.context.space, described)
+            if job.structure:
+                directory.write_json(files.STRUCTURE, job.structure)
             job.begin(directory)
         else:
-            changes.apply(directory, job.trainer.context.space, described)
+            changes.apply(directory, job.trainer.context.space, described, job.structure)
             job.notices += changes.notices
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)

@@ -37,13 +37,16 @@ class Changes:
     """Option -> its value before and now."""
     notices: tuple[str, ...] = ()
 
-    def apply(self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any]) -> None:
+    def apply(
+        self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any], structure: Mapping[str, str]
+    ) -> None:
         """Check space and data of the run, which is locked, and record the changes in its directory.
 
         Raises:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
+        _check_structure(directory, structure)
         if directory.read_json(files.DATA)["fingerprint"] != data["fingerprint"]:
             raise RunDirectoryError(
                 f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started:"
@@ -186,6 +189,20 @@ def _check_space(directory: RunDirectory, space: SearchSpaceSpec) -> None:
         f"the search space has other choices or candidates than when {directory.path} was started ({what}):"
         " restore its code, or start a new run"
     )
+
+
+def _check_structure(directory: RunDirectory, structure: Mapping[str, str]) -> None:
+    """Compare the candidates with those of the run, which may have another code under the same names."""
+    if not structure or not (directory.path / files.STRUCTURE).exists():
+        return
+    before = directory.read_json(files.STRUCTURE)
+    differing = [name for name in dict.fromkeys([*before, *structure]) if before.get(name) != structure.get(name)]
+    if differing:
+        candidates = [name for name in differing if name.startswith("candidate")] or differing
+        raise RunDirectoryError(
+            f"the code of the search space has changed since {directory.path} was started"
+            f" ({', '.join(candidates[:3])}): restore it, or start a new run"
+        )
 
 
 def _identity(choice: AnyChoiceSpec | None) -> object:

@@ -15,6 +15,7 @@ from nasreg.engine.search_result import SearchResult
 from nasreg.networks.build import network_of_search
 from nasreg.networks.dry_run import check_supernet
 from nasreg.networks.references import describe_space
+from nasreg.networks.structure import model_structure
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
@@ -38,6 +39,8 @@ class SearchJob(Job):
         self.algorithm = registry.algorithm(self.spec.algorithm)
         self.space = describe_space(run.space, self.spec.space.options, self.info)
         self._check_space(run, registry, self.algorithm, self.space)
+        if run.space.entry is None and directory is not None:
+            self.structure = model_structure(run.space, self.spec.space.options, self.info)
         if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
             self.notices += self._check_model(data.device)
 

@@ -295,7 +295,9 @@ class _Pass:
         if isinstance(error, NasregError):
             text = f"{error}{at and f' ({where})'}"
         elif self.candidates:
-            text = f"{self.candidates[-1]} fails{at}: {_located(error)}"
+            name = f"{self.candidates[-1]} fails"
+            known = (each for each in self.found if each.startswith(name))
+            text = next(known, f"{name}{at}: {_located(error)}")
         else:
             images = "x".join(map(str, self.images.shape[1:]))
             text = f"the model {type(self.model).__name__} fails on images of {images}{at}: {_located(error)}"

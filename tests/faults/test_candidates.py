@@ -16,7 +16,7 @@ from nasreg.errors import SpaceError
 from nasreg.events import Notice
 from nasreg.nn import Conv2d, InputChoice, LayerChoice, Repeat, ValueChoice, freeze
 from nasreg.specs import Architecture
-from own_models import WIDTH, Net, conv, search
+from own_models import WIDTH, Base, Net, conv, search
 
 ALGORITHMS = ("darts", "random")
 
@@ -59,10 +59,10 @@ IN_PLACE = {
 @pytest.mark.parametrize("kind", IN_PLACE)
 def test_a_candidate_that_works_in_place_is_named(tmp_path, kind, algorithm):
     message = r"LayerChoice 'conv': candidate 'bad' alters its input in place"
-    refused(lambda: Net({"good": conv(3), "bad": IN_PLACE[kind]()}), algorithm, message, tmp_path)
+    refused(lambda: Base({"good": conv(3), "bad": IN_PLACE[kind]()}), algorithm, message, tmp_path)
 
 
-class OfList(Net):
+class OfList(Base):
     """Passes a list of tensors to its choice."""
 
     def __init__(self):
@@ -82,10 +82,10 @@ def test_a_candidate_that_alters_a_tensor_in_a_list_is_named(tmp_path):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_in_place_layers_behind_the_first_one_of_a_candidate_are_no_fault(algorithm):
-    search(lambda: Net({"a": conv(), "b": nn.Sequential(nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True))}), algorithm)
+    search(lambda: Base({"a": conv(), "b": nn.Sequential(nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True))}), algorithm)
 
 
-class Joined(Net):
+class Joined(Base):
     """A choice that may pass on its input, and an activation behind it."""
 
     def __init__(self, choice="layer", inplace=True, reads_again=True):
@@ -154,7 +154,7 @@ DIFFERENT = {
 def test_a_candidate_that_returns_something_else_is_named(tmp_path, kind, algorithm):
     message = r"LayerChoice 'conv': all candidates must return the same shape and type, but 'good' returns \(2, 8, 8,"
     message += r" 8\) of float32 and 'bad' returns "
-    refused(lambda: Net({"good": conv(3), "bad": DIFFERENT[kind]()}), algorithm, message, tmp_path)
+    refused(lambda: Base({"good": conv(3), "bad": DIFFERENT[kind]()}), algorithm, message, tmp_path)
 
 
 FAILING = {
@@ -170,7 +170,7 @@ FAILING = {
 def test_a_candidate_that_fails_is_named(tmp_path, kind):
     make, error = FAILING[kind]
     refused(
-        lambda: Net({"bad": make(), "good": conv(3)}),
+        lambda: Base({"bad": make(), "good": conv(3)}),
         "darts",
         rf"LayerChoice 'conv': candidate 'bad' fails: {error}",
         tmp_path,
@@ -180,14 +180,14 @@ def test_a_candidate_that_fails_is_named(tmp_path, kind):
 def test_candidates_that_fail_let_only_their_own_trials_fail_and_are_named_before(tmp_path):
     notices: list[str] = []
     result = search(
-        lambda: Net({"bad": nn.Conv2d(3, WIDTH, 1), "good": conv(3)}),
+        lambda: Base({"bad": nn.Conv2d(3, WIDTH, 1), "good": conv(3)}),
         "random",
         callbacks=[lambda event: notices.append(event.message) if isinstance(event, Notice) else None],
     )
     assert result.architecture.decisions == {"conv": "good"}
     assert re.match(r"trials with it will fail: LayerChoice 'conv': candidate 'bad' fails", notices[0])
     both = {"bad": nn.Conv2d(3, WIDTH, 1), "worse": nn.Conv2d(5, WIDTH, 1)}
-    refused(lambda: Net(both), "random", r"candidate 'bad' fails: .*\(and 1 more of this kind\)", tmp_path)
+    refused(lambda: Base(both), "random", r"candidate 'bad' fails: .*\(and 1 more of this kind\)", tmp_path)
 
 
 class Inputs(Net):

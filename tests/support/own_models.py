@@ -15,7 +15,7 @@ from nasreg.testing import toy_images
 WIDTH = 8
 
 
-class Net(nn.Module):
+class Base(nn.Module):
     """A stem, a choice of layers, and a classifier that reads the choice's input once more."""
 
     def __init__(self, candidates: Mapping[str, nn.Module] | None = None, outputs: int = 2) -> None:
@@ -31,6 +31,13 @@ class Net(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Compute the choice."""
         return torch.relu(self.conv(x)) + x
+
+
+class Net(Base):
+    """The model as a space: a file can hold its option."""
+
+    def __init__(self, outputs: int = 2) -> None:
+        super().__init__(None, outputs)
 
 
 def conv(size: int = 1, **options: Any) -> nn.Conv2d:
