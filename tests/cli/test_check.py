@@ -19,6 +19,7 @@ from nasreg.cli.output import Output
 from nasreg.data import from_torch
 from nasreg.engine.checks import network
 from nasreg.engine.checks.findings import CheckReport
+from nasreg.errors import UsageError
 from nasreg.testing import toy_images
 from tiny_runs import SEARCH, working_in
 from words import check_refused
@@ -157,7 +158,8 @@ def test_five_faults_of_a_model_and_five_of_its_data_are_all_listed():
 
 
 def test_candidates_that_fail_are_warnings_where_each_architecture_is_trained_by_itself():
-    report = check_random(Failing)
+    report = check_random(Failing, trainer={"max_trials": 3, "max_parameters": 100})
+    assert holds(texts(report, "info"), "trainer.max_parameters", "not compared")
     for name in ("channels", "features"):
         assert holds(texts(report, "warning"), "'conv'", f"{name!r}"), texts(report)
     assert report.ok, texts(report, "error")
@@ -265,6 +267,13 @@ def registry_of_scripted():
     registry = nasreg.Registry()
     registry.register(DESCENT, SCRIPTED)
     return registry
+
+
+def test_arguments_of_another_kind_are_refused():
+    with pytest.raises(UsageError, match=r"^check: seed='0' is invalid"):
+        nasreg.check(Right, toy_images(), seed="0")
+    with pytest.raises(UsageError, match=r"^space: 5 is invalid"):
+        nasreg.check(5, toy_images())
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -22,9 +22,11 @@ from nasreg.engine.search_job import OneShotJob, SearchJob, search_spec
 from nasreg.networks.references import EXAMPLE_INFO, describe_space
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import DataInfo, SearchSpaceSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.trainers.device import resolve_device
 
 
+@checked_arguments("space")
 def check(
     space: SpaceLike | None = None,
     data: Any = "digits",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,10 @@ def check_space(
     # Where a candidate fails, so do networks with it: they are counted only.
     with (Findings() if unusable else findings).attempt("space", place, "measuring the smallest and the largest"):
         costs = _profile(run, info)
+    if costs is None:
+        for option in _budget_options(run):
+            message = "not compared with architectures, since some candidates do not work"
+            findings.add("info", "search", f"trainer.{option}", message)
     facts = SpaceFacts(
         n_choices=len(space.choices),
         n_architectures=space.size(),
@@ -190,11 +194,15 @@ def _facts(called: CalledCandidate) -> CandidateFacts:
     )
 
 
+def _budget_options(run: ResolvedRun) -> dict[str, Any]:
+    """Return the budgets that are set, by the name of their option."""
+    given = {name: getattr(run.trainer_config, name, None) for name in (f"max_{cost.name}" for cost in COSTS)}
+    return {name: limit for name, limit in given.items() if limit is not None}
+
+
 def _profile(run: ResolvedRun, info: DataInfo) -> SpaceProfile:
     """Measure the smallest and the largest architecture, and compare random ones with the budgets."""
-    options = run.spec.space.options
-    names = [f"max_{cost.name}" for cost in COSTS]
-    budgets: Mapping[str, Any] = {name: getattr(run.trainer_config, name, None) for name in names}
+    options, budgets = run.spec.space.options, _budget_options(run)
     # A supernet's own budget is one of the size of the search; trials are networks to be retrained.
     retrained = run.evaluator is not None
     return profile_source(run.space, info, options, budgets, retrained=retrained, samples=SAMPLES)
