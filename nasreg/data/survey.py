@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from nasreg.data.config import DatasetConfig
-from nasreg.data.reading import SampleRequest, _Failure, _Reader
+from nasreg.data.reading import Failure, SampleReader, SampleRequest
 
 BATCH = 64
 """Images that are read before progress is reported."""
@@ -25,7 +25,7 @@ class Sighting:
     """What is known of one image."""
 
     index: int
-    problem: str | None
+    failure: Failure | None
     """Why it cannot be read."""
     shape: Shape | None = None
     label: int = 0
@@ -42,8 +42,8 @@ class Survey:
     samples: int
     unreadable: dict[str, list[int]] = field(default_factory=dict)
     """Reason -> the images that it holds for."""
-    first_messages: dict[str, str] = field(default_factory=dict)
-    """Reason -> the whole message of the first of them, which names the file."""
+    first: dict[str, Failure] = field(default_factory=dict)
+    """Reason -> the first of them, which names the file."""
     shapes: dict[Shape, list[int]] = field(default_factory=dict)
     """Shape and type -> the images that have it, of those that can be read."""
     labels: dict[int, int] = field(default_factory=dict)
@@ -63,11 +63,9 @@ class Survey:
 
     def add(self, seen: Sighting) -> None:
         """Add what is known of an image."""
-        if seen.problem is not None:
-            _, _, reason = seen.problem.partition(" cannot be used: ")
-            reason = reason or seen.problem
-            self.unreadable.setdefault(reason, []).append(seen.index)
-            self.first_messages.setdefault(reason, seen.problem)
+        if seen.failure is not None:
+            self.unreadable.setdefault(seen.failure.reason, []).append(seen.index)
+            self.first.setdefault(seen.failure.reason, seen.failure)
         elif seen.shape is not None:
             self.shapes.setdefault(seen.shape, []).append(seen.index)
             self.labels[seen.index] = seen.label
@@ -77,7 +75,7 @@ class Survey:
 class _Observer(Dataset[Sighting]):
     """Reads images and keeps what is known of each. It goes to the loader processes."""
 
-    def __init__(self, reader: _Reader, samples: int) -> None:
+    def __init__(self, reader: SampleReader, samples: int) -> None:
         self._reader = reader
         self._samples = samples
 
@@ -86,8 +84,8 @@ class _Observer(Dataset[Sighting]):
 
     def __getitem__(self, index: int) -> Sighting:
         found = self._reader[SampleRequest(index, index)]
-        if isinstance(found, _Failure):
-            return Sighting(index, found.message)
+        if isinstance(found, Failure):
+            return Sighting(index, found)
         image, label, _ = found
         shape = tuple(image.shape), str(image.dtype).removeprefix("torch.")
         low, high = (float(value) for value in torch.aminmax(image)) if image.numel() else (0.0, 0.0)
@@ -110,7 +108,8 @@ def survey(
     """
     samples = len(dataset)  # type: ignore[arg-type]  # map-style
     found = Survey(name, samples)
-    observer = _Observer(_Reader(dataset, name, config.image_size, config.center_fraction), samples)
+    reader = SampleReader(dataset, name, config.image_size, config.center_fraction, config.layout)
+    observer = _Observer(reader, samples)
     for batch in _batches(observer, config.workers):
         for seen in batch:
             found.add(seen)

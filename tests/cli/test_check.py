@@ -145,8 +145,8 @@ def test_five_faults_of_a_model_and_five_of_its_data_are_all_listed():
     assert holds(errors, "(2, 2)", "3 classes")
     assert holds(errors, "image 7 cannot be used", "truncated", "1 other image (40)")
     warnings = texts(report, "warning")
-    assert holds(warnings, "values go from", "divide by 255")
-    assert holds(warnings, "no image of 1 class (1)")
+    assert holds(warnings, "values from", "normalise them")
+    assert holds(warnings, "no image of the train set has label 1")
     assert holds(warnings, "class '0'", "class '2'", "accuracy")
     assert holds(warnings, "test set", "retraining")
     assert (report.count("error"), report.count("warning")) == (6, 4), texts(report)
@@ -217,8 +217,14 @@ def test_labels_that_are_no_classes_are_found():
     outside = check(Right, from_torch(TensorDataset(x, torch.where(labels == 1, 5, 0)), classes=["a", "b"]))
     assert holds(texts(outside, "error"), "label (5)", "20 images", "must be 0 to 1")
     identifier = check(Right, TensorDataset(x, torch.where(labels == 1, 2_000_000_000, 0)))
-    assert holds(texts(identifier, "error"), "2,000,000,000", "only 2 different labels")
+    assert holds(texts(identifier, "error"), "2,000,000,000", "2 different labels")
     assert identifier.space is not None
+
+
+def test_unreadable_images_that_are_left_out_are_a_warning():
+    report = check(Right, FaultyImages(), dataset_options={"unreadable": "skip"})
+    assert holds(texts(report, "warning"), "image 7 cannot be used", "left out")
+    assert not holds(texts(report, "error"), "image 7")
 
 
 def test_images_of_several_shapes_are_counted():

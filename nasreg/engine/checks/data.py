@@ -11,23 +11,19 @@ from torch.utils.data import Dataset, Subset
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import DatasetBundle, RunData
+from nasreg.data.labels import class_names
 from nasreg.data.reading import SIZE_HINT
+from nasreg.data.run_data import TEST_FRACTION_HINT
 from nasreg.data.survey import Survey, survey
 from nasreg.engine.checks.findings import DataFacts, Findings, ImagesFacts
 from nasreg.specs import DataInfo
-from nasreg.specs.formatting import format_number, plural
+from nasreg.specs.formatting import plural
 
 MAX_LISTED = 5
 """Images, labels or classes that a message lists."""
 
 MAX_IMBALANCE = 10
 """Ratio of the largest class to the smallest above which there is a warning."""
-
-MAX_FLOAT = 10.0
-"""Largest absolute value of floating-point images, which are not normalised, above which there is a warning."""
-
-MAX_SPARSE = 1000
-"""Number of labels that may be missing below the largest label; more are a mistake, such as an identifier."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -68,36 +64,35 @@ def check_data(run: ResolvedRun, device: torch.device, findings: Findings, progr
             dataset = get()
             if dataset is not None:
                 surveys[name] = survey(dataset, name, run.dataset_config, progress)
-    if bundle.test is None:
+    test_set = bundle.test is not None or run.dataset_config.test_fraction > 0
+    if not test_set:
         findings.add(
             "warning",
             "data",
             "test set",
             "there is none, and retraining the architecture needs one: give it one, as a folder named test or from"
-            " Python",
+            f" Python, or {TEST_FRACTION_HINT}",
         )
+    skip = run.dataset_config.unreadable == "skip"
     train = surveys.get("train")
     if train is None or train.shape is None:
         if train is not None:
-            _report_unreadable(train, findings)
-        return CheckedData(_facts(surveys, None, (), bundle), None, None)
+            _report_unreadable(train, findings, skip=skip)
+        return CheckedData(_facts(surveys, None, (), test_set=test_set), None, None)
     classes = _classes(bundle, train, findings)
-    usable = {name: _check_set(each, train, classes, findings) for name, each in surveys.items()}
+    usable = {name: _check_set(each, train, classes, findings, skip=skip) for name, each in surveys.items()}
     data: RunData | None = None
     if classes:
-        good = replace(
-            bundle,
-            train=_usable(bundle.train, usable["train"]),
-            validation=_usable(bundle.validation, usable.get("validation", ())),
-            classes=classes,
-        )
+        good = _usable(bundle, usable, classes)
         with findings.attempt("data", "splits", "splitting the data"):
             data = RunData(good, run.dataset_config, run.spec.seed, device)
+            for notice in data.notices:
+                findings.add("warning", "data", "images", notice)
     shape, _ = train.shape
     info: DataInfo | None = None
     with findings.attempt("data", "train set", "describing the images"):
         info = data.info if data is not None else _info(shape, classes or tuple(map(str, sorted(train.counts))))
-    return CheckedData(_facts(surveys, data, classes, bundle), data, info)
+    return CheckedData(_facts(surveys, data, classes, test_set=test_set), data, info)
 
 
 def _info(shape: tuple[int, ...], classes: Sequence[str]) -> DataInfo:
@@ -107,34 +102,33 @@ def _info(shape: tuple[int, ...], classes: Sequence[str]) -> DataInfo:
     return DataInfo(channels=channels, height=height, width=width, classes=tuple(classes[:1000]))
 
 
-def _usable(dataset: Any, indices: Sequence[int]) -> Any:
-    """Return a data set without the images that cannot be used; the data set itself if there is none."""
-    return dataset if dataset is None or len(indices) == len(dataset) else Subset(dataset, list(indices))
+def _usable(bundle: DatasetBundle, indices: Mapping[str, Sequence[int]], classes: tuple[str, ...]) -> DatasetBundle:
+    """Return a data set without the images that cannot be used."""
+    parts: dict[str, Any] = {"train": bundle.train, "validation": bundle.validation}
+    groups = dict(bundle.groups or {})
+    for name, dataset in parts.items():
+        if dataset is not None and len(indices[name]) < len(dataset):
+            parts[name] = Subset(dataset, list(indices[name]))
+            if name in groups:
+                groups[name] = [groups[name][index] for index in indices[name]]
+    return replace(bundle, **parts, classes=classes, groups=groups or None)
 
 
 def _classes(bundle: DatasetBundle, train: Survey, findings: Findings) -> tuple[str, ...]:
     """Return the names of the classes; none if the labels are not those of classes."""
     if bundle.classes is not None:
         return tuple(bundle.classes)
-    labels = sorted(train.counts)
-    if labels[-1] - len(labels) >= MAX_SPARSE:
-        findings.add(
-            "error",
-            "data",
-            "train set",
-            f"labels go up to {labels[-1]:,}, but there are only {plural(len(labels), 'different label')}: number the"
-            " classes from 0",
-        )
-        return ()
-    return tuple(map(str, range(max(labels[-1] + 1, 1))))
+    with findings.attempt("data", "train set", "counting the classes"):
+        return class_names(torch.tensor(list(train.counts)))
+    return ()
 
 
-def _check_set(found: Survey, train: Survey, classes: Sequence[str], findings: Findings) -> list[int]:
+def _check_set(found: Survey, train: Survey, classes: Sequence[str], findings: Findings, *, skip: bool) -> list[int]:
     """Report what is wrong with a set of images, and return the indices of those that can be used."""
     place = f"{found.name} set"
     if not found.samples:
         findings.add("error", "data", place, "it is empty")
-    _report_unreadable(found, findings)
+    _report_unreadable(found, findings, skip=skip)
     _check_shapes(found, train, findings)
     _check_values(found, findings)
     if classes:
@@ -143,11 +137,16 @@ def _check_set(found: Survey, train: Survey, classes: Sequence[str], findings: F
     return sorted(index for index in alike if 0 <= found.labels[index] < len(classes))
 
 
-def _report_unreadable(found: Survey, findings: Findings) -> None:
+def _report_unreadable(found: Survey, findings: Findings, *, skip: bool) -> None:
     for reason, indices in found.unreadable.items():
-        others = f" The same holds for {_listed(indices[1:], 'other image')}." if len(indices) > 1 else ""
-        message = found.first_messages[reason]
-        findings.add("error", "data", f"{found.name} set", f"{message}: mend or leave it out.{others}")
+        first = found.first[reason]
+        others = f". The same holds for {_listed(indices[1:], 'other image')}" if len(indices) > 1 else ""
+        left_out = skip and first.unreadable
+        advice = "; replace or remove it, or leave it out with --set dataset.unreadable=skip"
+        remedy = "; it is left out" if left_out else advice if first.unreadable else ""
+        findings.add(
+            "warning" if left_out else "error", "data", f"{found.name} set", f"{first.message}{remedy}{others}"
+        )
 
 
 def _check_shapes(found: Survey, train: Survey, findings: Findings) -> None:
@@ -163,34 +162,17 @@ def _check_shapes(found: Survey, train: Survey, findings: Findings) -> None:
                 f"{_listed(indices, 'image')} of {_shape_text(shape)}, but {usual} of {_shape_text(expected)};"
                 f" {SIZE_HINT}",
             )
-    if found is train and expected is not None:
-        channels, _, width = expected[0]
-        if channels > 4 and width in (1, 3, 4):
-            findings.add(
-                "warning",
-                "data",
-                place,
-                f"images of {_shape_text(expected)} look like height, width, channels: torch wants channels first, as"
-                " image.permute(2, 0, 1) gives them",
-            )
 
 
 def _check_values(found: Survey, findings: Findings) -> None:
-    if found.shape is None:
-        return
-    place, (_, dtype), values = f"{found.name} set", found.shape, f"{_number(found.low)} to {_number(found.high)}"
-    if found.low == found.high:
-        findings.add("warning", "data", place, f"every value of every image is {_number(found.low)}")
-    elif dtype != "uint8" and max(abs(found.low), abs(found.high)) > MAX_FLOAT:
+    """Check the range of images of 8 bits; ``RunData.notices`` say what is odd about others."""
+    if found.shape is not None and found.shape[1] == "uint8" and 0 < found.high <= 1:
         findings.add(
             "warning",
             "data",
-            place,
-            f"values go from {values}, and images of floating point are not normalised: give images of uint8, or divide"
-            " by 255 and subtract the mean",
+            f"{found.name} set",
+            f"images of uint8 have values from {found.low:.0f} to {found.high:.0f} only, out of 0 to 255",
         )
-    elif dtype == "uint8" and found.high <= 1:
-        findings.add("warning", "data", place, f"images of uint8 have values from {values} only, out of 0 to 255")
 
 
 def _check_labels(found: Survey, classes: Sequence[str], findings: Findings) -> None:
@@ -205,15 +187,6 @@ def _check_labels(found: Survey, classes: Sequence[str], findings: Findings) -> 
             f"{_listed(list(outside), 'label')} of {plural(sum(outside.values()), 'image')}, such as image {first}, but"
             f" labels must be 0 to {len(classes) - 1} ({plural(len(classes), 'class', 'classes')})",
         )
-    missing = [name for label, name in enumerate(classes) if not counts[label]]
-    if missing and found.labels:
-        findings.add(
-            "warning" if found.name == "train" else "info",
-            "data",
-            place,
-            f"no image of {_listed(missing, 'class', 'classes')}, though the network has an output for each of"
-            f" {len(classes)}: number the classes from 0 without gaps, or leave the class out",
-        )
     present = {classes[label]: count for label, count in counts.items() if 0 <= label < len(classes)}
     if found.name == "train" and len(present) > 1 and max(present.values()) > MAX_IMBALANCE * min(present.values()):
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
@@ -226,9 +199,7 @@ def _check_labels(found: Survey, classes: Sequence[str], findings: Findings) -> 
         )
 
 
-def _facts(
-    surveys: Mapping[str, Survey], data: RunData | None, classes: Sequence[str], bundle: DatasetBundle
-) -> DataFacts:
+def _facts(surveys: Mapping[str, Survey], data: RunData | None, classes: Sequence[str], *, test_set: bool) -> DataFacts:
     splits = {} if data is None else {name: len(split) for name, split in data.splits.items() if len(split)}
     images = []
     for name, found in surveys.items():
@@ -248,7 +219,7 @@ def _facts(
                 or {str(label): count for label, count in sorted(counts.items())},
             )
         )
-    return DataFacts(images=tuple(images), splits=splits, test_set=bundle.test is not None)
+    return DataFacts(images=tuple(images), splits=splits, test_set=test_set)
 
 
 def _shape_text(shape: tuple[tuple[int, ...], str]) -> str:
@@ -261,7 +232,3 @@ def _listed(values: Sequence[object], noun: str, nouns: str | None = None) -> st
     """Return a count with the first values in parentheses: ``7 images (3, 9, 12, 40, 41, ...)``."""
     shown = ", ".join(map(str, values[:MAX_LISTED])) + (", ..." if len(values) > MAX_LISTED else "")
     return f"{plural(len(values), noun, nouns)} ({shown})"
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else format_number(value)
