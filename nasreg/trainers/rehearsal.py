@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from nasreg.errors import TrainingError, one_line
-from nasreg.trainers.device import is_out_of_memory, peak_memory, reproducible
+from nasreg.errors import one_line
+from nasreg.trainers.advice import piece_size
+from nasreg.trainers.device import peak_memory, reproducible
 from nasreg.trainers.functional import set_training_mode
 from nasreg.trainers.loop import EpochTrainer
 
@@ -66,13 +67,14 @@ def rehearse(trainer: EpochTrainer) -> Rehearsal:
                 except Exception as error:
                     if not measured:
                         raise
-                    reason = trainer.memory_advice() if is_out_of_memory(error) else one_line(error)
+                    reason = one_line(trainer.advice.explain(error) or error)
                     problems.append(f"a step of epoch {epoch + 1} failed: {reason}")
             peak = peak_memory(context.device)
             validation = _validation_seconds(trainer)
     except Exception as error:
-        if is_out_of_memory(error):
-            raise TrainingError(trainer.memory_advice()) from error
+        explained = trainer.advice.explain(error)
+        if explained is not None:
+            raise explained from error
         raise
     finally:
         context.data.close()
@@ -123,8 +125,11 @@ def _step_seconds(trainer: EpochTrainer, epoch: int) -> float:
 
 def _validation_seconds(trainer: EpochTrainer) -> float:
     """Return the estimated time of the measurement after an epoch, from its first batches."""
-    samples = next(split for name in ("validation", "arch", "train") if len(split := trainer.context.data.splits[name]))
-    size = -(-trainer.config.batch_size // trainer.config.accumulate)
+    splits = trainer.context.data.splits
+    samples = next((splits[name] for name in ("validation", "arch") if len(splits[name])), None)
+    if samples is None:  # then nothing is measured
+        return 0.0
+    size = piece_size(trainer.config)
     trainer.model.eval()
     done = 0
     began = time.perf_counter()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import random
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,25 +236,6 @@ def _exports(title: str, network: nn.Module, info: DataInfo, name: str, findings
             raise ExportError(f"{error}. It can be searched and trained all the same") from error
         return True
     return False
-
-
-def state_problem(state: Callable[[], Any]) -> str | None:
-    """Return why a checkpoint could not be read by the safe loader, or None.
-
-    Args:
-        state: Returns the state that it would hold.
-    """
-    try:
-        file = io.BytesIO()
-        torch.save(state(), file)
-        file.seek(0)
-        torch.load(file, weights_only=True)
-    except Exception as error:  # noqa: BLE001  # what a module of a user keeps may raise anything
-        return (
-            f"the state of the training cannot be saved and read by the safe loader ({one_line(error)[:160]}): keep"
-            " only tensors, numbers, text, lists and dictionaries in it"
-        )
-    return None
 
 
 def _chosen(space: SearchSpaceSpec, architecture: Architecture) -> set[tuple[str, str]]:

@@ -14,7 +14,6 @@ from nasreg.config.resolve import ResolvedRun
 from nasreg.config.sources import SpaceSource
 from nasreg.data import RunData
 from nasreg.engine.checks.findings import Findings, SearchFacts, StepFacts
-from nasreg.engine.checks.network import state_problem
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, SearchJob, search_spec
 from nasreg.errors import TrainingError
@@ -23,6 +22,7 @@ from nasreg.evaluators.outcome import evaluate_proposal
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.registry import Registry
 from nasreg.runs.directory import RunDirectory
+from nasreg.runs.safe_state import check_state
 from nasreg.specs import Architecture
 from nasreg.specs.formatting import plural
 from nasreg.specs.trial import COSTS, Proposal
@@ -107,9 +107,8 @@ def _one_shot(trainer: Trainer, findings: Findings) -> SearchFacts | None:
     if measured is None:
         return None
     rehearsal, step = measured
-    problem = state_problem(trainer.state_dict)
-    if problem is not None:
-        findings.add("error", "search", "checkpoint", problem)
+    with findings.attempt("search", "checkpoint", "checking the state of the training"):
+        check_state(trainer.state_dict())
     return SearchFacts(step=step, plan=_epochs(rehearsal), seconds=rehearsal.total_seconds)
 
 
