@@ -119,6 +119,29 @@ class Output:
             finally:
                 self._running = False
 
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Return a context whose value shows on a terminal how far several pieces of work are.
+
+        It is called with the name of one, and how much of how much is done.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda name, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def count(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bars.add_task(f"reading the {name} set", total=total)
+                bars.update(tasks[name], completed=done)
+
+            yield count
+
     def _warn(self, event: Event) -> None:
         from nasreg.events import Notice
 

@@ -24,22 +24,8 @@ def run(
     ],
     space: options.Space = None,
     dataset: options.Dataset = None,
-    evaluator: Annotated[
-        str | None,
-        typer.Option(
-            help="What scores the proposals of a multi-trial algorithm; see: nasreg list evaluators. Default: the"
-            " algorithm's own",
-            show_default=False,
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Named set of options; see: nasreg describe ALGORITHM. Default: the one that the data set names, else"
-            " the algorithm's own",
-            show_default=False,
-        ),
-    ] = None,
+    evaluator: options.Evaluator = None,
+    preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = None,

@@ -112,6 +112,23 @@ class ResolvedRun:
     """Whether nobody named the preset or recipe: it is that of the data set, else the default."""
 
 
+def chosen_algorithm(registry: Registry, given: str | None, config: Mapping[str, Any] | str | Path | None) -> str:
+    """Return the algorithm of a search: the one given, else that of a configuration, else the default one.
+
+    Args:
+        registry: Where the default is looked up.
+        given: Its name, if there is one.
+        config: A YAML file, or its content.
+
+    Raises:
+        ConfigError: The configuration cannot be read.
+    """
+    if given is not None:
+        return given
+    named = config_layer(config, tuple(RunSpec.model_fields)).values.get("algorithm")
+    return registry.default_algorithm if named is None else str(named)
+
+
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     """Resolve everything that determines a run.
 
