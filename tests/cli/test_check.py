@@ -184,7 +184,7 @@ def test_a_frozen_network_that_computes_something_else_is_found(algorithm, level
 
 def test_a_state_that_no_checkpoint_can_hold_is_found():
     report = check(Unsaved)
-    assert holds(texts(report, "error"), "_extra_state", "cannot be saved")
+    assert holds(texts(report, "error"), "_extra_state", "cannot hold")
     assert holds(texts(report, "warning"), "_extra_state", "retraining")
     assert report.network.saves is False
 

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset, Subset
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.data import DatasetBundle, RunData
+from nasreg.data.config import TEST_FRACTION_HINT
 from nasreg.data.labels import class_names
 from nasreg.data.reading import SIZE_HINT
-from nasreg.data.run_data import TEST_FRACTION_HINT
 from nasreg.data.survey import Survey, survey
 from nasreg.engine.checks.findings import DataFacts, Findings, ImagesFacts
 from nasreg.specs import DataInfo
