@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
@@ -142,16 +143,18 @@ def _sets(content: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for name, each in content.items() if name != "meta" and isinstance(each, dict)]
 
 
-def checks(content: Any, seeds: int) -> Iterator[Check]:
+def checks(content: Any, path: Path, seeds: int) -> Iterator[Check]:
     """Compare nasreg with a file.
 
     Args:
         content: The file.
+        path: Where it is.
         seeds: Number of searches of each method.
 
     Raises:
         FileError: Something in it is missing or malformed.
     """
+    del path
     meta: Meta = parsed(Meta, content.get("meta"))
     found: dict[str, Results] = {}
     for name, results in content.items():

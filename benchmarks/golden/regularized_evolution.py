@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,12 +96,13 @@ def recognises(content: Any) -> bool:
     return isinstance(content, dict) and "traces" in content
 
 
-def checks(content: Any) -> Iterator[Check]:
+def checks(content: Any, path: Path) -> Iterator[Check]:
     """Compare nasreg with a file.
 
     Raises:
         FileError: Something in it is missing or malformed.
     """
+    del path
     for number, trace in enumerate(parsed(Traces, content).traces):
         sizes = (len(trace.initial_val), len(trace.cycles_trace), len(trace.initial))
         if sizes != (trace.population, trace.cycles, trace.population):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -86,13 +86,13 @@ class DartsSpaceConfig(Config):
                 raise ValueError(f"there is no operation {name!r}.{did_you_mean(name, DARTS_OPERATIONS)}")
         if not set(value) - {NONE}:
             raise ValueError(f"expected at least one operation beside {NONE}")
-        return value
+        return _different(value)
 
 
 def _check_odd(value: tuple[int, ...]) -> tuple[int, ...]:
     if any(size % 2 == 0 for size in value):
         raise ValueError("kernel sizes must be odd, so that the image keeps its size")
-    return value
+    return _different(value)
 
 
 class ChainSpaceConfig(Config):
@@ -130,9 +130,17 @@ class ElasticChainSpaceConfig(Config):
 
     _odd = field_validator("kernels")(_check_odd)
 
-    @field_validator("widths", "kernels", "strides", "skips")
+    @field_validator("widths", "strides", "skips")
     @classmethod
-    def _different(cls, value: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError(f"one is there twice: {', '.join(map(str, value))}")
-        return value
+    def _all_different(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        return _different(value)
+
+
+T = TypeVar("T")
+
+
+def _different(value: tuple[T, ...]) -> tuple[T, ...]:
+    twice = next((each for each in value if value.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is given twice: expected different ones")
+    return value

@@ -20,11 +20,25 @@ def fidelity(monkeypatch):
     return importlib.import_module("fidelity")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_every_figure_agrees(fidelity, path):
     checks = list(fidelity.checks(path))
     assert len(checks) > 50
     assert [check for check in checks if not check.ok] == []
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_figures_agree(fidelity, path, tmp_path):
+    if path.suffix == ".json":
+        (tmp_path / path.name).write_text(json.dumps(shortened(json.loads(path.read_text()))))
+        path = tmp_path / path.name
+    assert [check for check in fidelity.checks(path) if not check.ok] == []
+
+
+def shortened(content: dict) -> dict:
+    """Leave out most of the networks and examples."""
+    return {name: value[:2] if name in ("networks", "examples") else value for name, value in content.items()}
 
 
 def altered(path: Path, target: Path, name: str) -> Path:
@@ -35,7 +49,7 @@ def altered(path: Path, target: Path, name: str) -> Path:
         arrays[name] = arrays[name] * (1 + 1e-6)
         np.savez(target.with_suffix(".npz"), **arrays)
         return target.with_suffix(".npz")
-    content = json.loads(path.read_text())
+    content = shortened(json.loads(path.read_text()))
     *keys, last = name.split("/")
     place = content
     for key in keys:
