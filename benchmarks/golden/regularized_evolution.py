@@ -18,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from golden_files import Check, FileError, differing, parsed
 
 if TYPE_CHECKING:
-    from nasreg_evolution.regularized import RegularizedEvolution
-
     from nasreg.specs import Architecture
+    from nasreg_evolution.regularized import RegularizedEvolution
 
 TOLERANCE = 1e-9
 
