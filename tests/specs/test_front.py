@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasreg.specs.front import Front, crowding_distances, dominates, non_dominated_sort
+from nasreg.specs import Front, crowding_distances, dominates, non_dominated_sort
 
 points = st.integers(1, 4).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 5)] * n), max_size=25))
 

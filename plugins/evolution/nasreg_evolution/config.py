@@ -56,7 +56,6 @@ class Nsga2Config(Config):
     population: int = Field(default=100, ge=2, description="members of the population, and children of a generation")
     costs: tuple[Cost, ...] = Field(
         default=("parameters",),
-        min_length=1,
         description="what is minimised while the score is optimised: parameters, macs (multiply-accumulates of one"
         " image) or latency_ms (of one image, as the evaluator states it, else measured on the device)",
     )
@@ -67,8 +66,8 @@ class Nsga2Config(Config):
 
     @model_validator(mode="after")
     def _different(self) -> Nsga2Config:
-        if len(set(self.costs)) < len(self.costs):
-            raise ValueError(f"costs={list(self.costs)} names a cost twice")
+        if not self.costs or len(set(self.costs)) < len(self.costs):
+            raise ValueError(f"costs={list(self.costs)} must name different costs, one at least")
         return self
 
 

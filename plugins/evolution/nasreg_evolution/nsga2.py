@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nasreg.mutators import MultiTrialMutator
-from nasreg.specs import MetricSpec, Proposal, Trial
-from nasreg.specs.front import crowding_distances, non_dominated_sort
-from nasreg.specs.trial import COSTS
+from nasreg.specs import COSTS, MetricSpec, Proposal, Trial, crowding_distances, non_dominated_sort
 from nasreg_evolution.config import Nsga2Config
 
 
