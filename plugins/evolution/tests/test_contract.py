@@ -13,18 +13,21 @@ class TestRegularizedEvolution(AlgorithmContract):
         return "regularized-evolution"
 
 
+@pytest.mark.slow
 class TestLocalSearch(AlgorithmContract):
     @pytest.fixture
     def algorithm(self):
         return "local-search"
 
 
+@pytest.mark.slow
 class TestNsga2(AlgorithmContract):
     @pytest.fixture
     def algorithm(self):
         return "nsga2"
 
 
+@pytest.mark.slow
 class TestLargeScaleEvolution(AlgorithmContract):
     @pytest.fixture
     def algorithm(self):

@@ -96,6 +96,7 @@ class Net(nn.Module):
         return sum(layer(x.flatten(1)) for layer in self.layers)
 
 
+@pytest.mark.slow
 def test_a_space_that_is_used_up_ends_the_search():
     options = {"dataset_options": {"limit": 64}, "evaluator_options": {"epochs": 1}, "trainer": {"max_trials": 50}}
     result = nasreg.search(Net, "digits", "local-search", seed=1, device="cpu", **options)
