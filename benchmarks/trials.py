@@ -4,8 +4,8 @@ It measures, each as a ratio in one run:
 
 - building the network of an architecture, next to building the supernet and freezing a copy of it: time and the memory
   of new tensors;
-- trials per second of an evaluator that computes nothing, and of each algorithm on the table of NAS-Bench-201 where that
-  is installed, with and without records on disk; next to them syne-tune's, where it is installed, which records nothing;
+- trials per second of an evaluator that computes nothing, and of each algorithm on the table of NAS-Bench-201 where it
+  is installed, with and without records on disk; next to them syne-tune, where it is installed, which records none;
 - the wall time of a search with several workers, next to one.
 """
 

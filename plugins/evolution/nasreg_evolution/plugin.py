@@ -47,6 +47,7 @@ def _regularized_evolution() -> AlgorithmSpec:
             ),
             "nasbench201": Preset(
                 summary="the program of NAS-Bench-201 on its table: population 10, sample 3, 500 evaluations",
+                space="nasbench201",
                 mutator={"population": 10, "sample": 3},
                 trainer={"max_trials": 500},
             ),
@@ -87,6 +88,7 @@ def _local_search() -> AlgorithmSpec:
             ),
             "nasbench201": Preset(
                 summary="algorithm 1 of the paper on the table of NAS-Bench-201, 500 evaluations",
+                space="nasbench201",
                 trainer={"max_trials": 500},
             ),
             "demo": Preset(
@@ -120,6 +122,7 @@ def _nsga2() -> AlgorithmSpec:
             ),
             "nasbench201": Preset(
                 summary="accuracy and parameters on the table of NAS-Bench-201: population 50, 1,000 evaluations",
+                space="nasbench201",
                 mutator={"population": 50},
                 trainer={"max_trials": 1000, **distinct},
             ),
@@ -162,6 +165,7 @@ def _large_scale_evolution() -> AlgorithmSpec:
             "nasbench201": Preset(
                 summary="the tournaments on the table of NAS-Bench-201, where weights and learning rates have no"
                 " effect: population 50, 500 evaluations",
+                space="nasbench201",
                 mutator={"population": 50, "initial": "random", "lr": None},
                 trainer={"max_trials": 500},
             ),
