@@ -1,11 +1,12 @@
 """How far nasreg is from the figures of the authors' programs: ``python benchmarks/fidelity.py FILE``.
 
-FILE holds inputs, weights and results of a program, in one of four forms, which are told apart by what is in them:
+FILE holds inputs, weights and results of a program, in one of these forms, which are told apart by what is in them:
 
 - one search step of DARTS (``.npz``), on every path of execution that the trainer offers;
 - one training step of the network to retrain of DARTS_V2 (``.npz``);
 - what P-DARTS drops after each stage, and what it derives (``.json``);
-- parameters and multiply-accumulates of networks to retrain (``.json``).
+- parameters and multiply-accumulates of networks to retrain (``.json``);
+- what a module of the folder ``golden`` reads, such as the files of NAS-Bench-201 and of zero-cost scores.
 
 The README beside each file in the folders ``golden`` of the tests says what is in it. Sizes are read off the weights:
 channels, cells, nodes, classes, images and batches may be any. nasreg computes the same in float64, and each quantity
@@ -16,24 +17,28 @@ not, 2 where the file is none of these or lacks something.
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 from pydantic import ValidationError
 
+import golden
 from golden_files import (
     KEYS,
     Arrays,
     Case,
+    Check,
     Counts,
     Dropping,
     FileError,
     Stage,
     cell_nodes,
+    differing,
     named,
     network_size,
     parsed,
@@ -41,6 +46,7 @@ from golden_files import (
     program_name_of_kept,
     read,
     read_genotype,
+    relative_error,
 )
 from nasreg.errors import NasregError, UsageError
 
@@ -54,22 +60,6 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 FINITE_DIFFERENCE_TOLERANCE = 1e-3
 """The program's central difference is noisy at the kinks of ReLU and max-pooling."""
-FLOOR = 1e-3
-"""Numbers below this part of the largest of their array are compared with that part: they are rounded as it is."""
-
-
-class Check(NamedTuple):
-    """One quantity: how far nasreg is from the file."""
-
-    name: str
-    error: float
-    """The largest relative error of its numbers; of what must be equal, the number (or part) that is not."""
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether they agree; an error that is no number does not."""
-        return self.error <= self.tolerance
 
 
 def main() -> None:
@@ -101,6 +91,10 @@ def checks(path: Path) -> Iterator[Check]:
     """
     content = read(path)
     try:
+        for reader in readers():
+            if reader.recognises(content):
+                yield from reader.checks(content, path)
+                return
         if isinstance(content, Arrays):
             if any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
                 yield from _search_step(content)
@@ -118,23 +112,10 @@ def checks(path: Path) -> Iterator[Check]:
         raise FileError(str(error)) from error
 
 
-def _error(ours: Tensor | float, theirs: Tensor, scale: float | None = None) -> float:
-    """Return the largest relative error.
-
-    Args:
-        ours: What nasreg computed.
-        theirs: What is in the file.
-        scale: How large the numbers are that it was added up from, where it may be much smaller itself.
-    """
-    import torch
-
-    difference = (torch.as_tensor(ours).detach() - theirs).abs()
-    least = FLOOR * (float(theirs.abs().max()) if scale is None else scale)
-    return float(torch.where(difference == 0, 0.0, difference / theirs.abs().clamp(min=least)).max())
-
-
-def _differing(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
-    return sum(a != b for a, b in zip_longest(ours, theirs))
+def readers() -> Iterator[Any]:
+    """Yield the modules of the folder ``golden``, one for each program whose files have formats of their own."""
+    for module in pkgutil.iter_modules(golden.__path__):
+        yield importlib.import_module(f"golden.{module.name}")
 
 
 # One search step of DARTS
@@ -211,15 +192,15 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
     import torch
 
     def check(name: str, ours: Tensor, tolerance: float = TOLERANCE, scale: float | None = None) -> Check:
-        return Check(name, _error(ours, step.results[name], scale), tolerance)
+        return Check(name, relative_error(ours, step.results[name], scale), tolerance)
 
     train, valid = step.train, step.valid
     trainer = _trainer(step, options)
     for key in KEYS:
         ours = _edges(trainer.mutator.decide(step.space[key]))  # in the program's order, which no architecture has
-        yield Check(f"genotype.{key}", _differing(ours, step.genotype[key]), 0)
+        yield Check(f"genotype.{key}", differing(ours, step.genotype[key]), 0)
         concat = cast("CellSpec", step.space[key]).concat
-        yield Check(f"genotype.{key}_concat", _differing(concat, step.genotype[f"{key}_concat"]), 0)
+        yield Check(f"genotype.{key}_concat", differing(concat, step.genotype[f"{key}_concat"]), 0)
     yield check("train_logits", trainer.model(train[0]))
     gradients = trainer.gradients(train, list(trainer.weights.values()))
     yield check("train_loss", gradients.loss)
@@ -318,10 +299,10 @@ def _retrain_step(arrays: Arrays) -> Iterator[Check]:
     evaluated = network.eval()(x)
     found |= {"train_loss": loss, "eval_logits_after_one_forward": evaluated[0] if auxiliary else evaluated}
     for name, value in found.items():
-        yield Check(name, _error(value, theirs[name]), TOLERANCE)
+        yield Check(name, relative_error(value, theirs[name]), TOLERANCE)
     largest = float(max(norms.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
-        yield Check(f"grad_norm/{name}", _error(gradient.norm(), norms[name], largest), TOLERANCE)
+        yield Check(f"grad_norm/{name}", relative_error(gradient.norm(), norms[name], largest), TOLERANCE)
 
 
 # What P-DARTS drops and derives
@@ -337,12 +318,12 @@ def _dropping(content: Dropping) -> Iterator[Check]:
             for key in KEYS:
                 kept = getattr(stage, f"kept_{key}")
                 left = _stage_mutator(stage, before).strongest(max(map(len, kept)))[key]
-                yield Check(f"{before}.kept_{key}", _differing([list(names) for names in left], kept), 0)
+                yield Check(f"{before}.kept_{key}", differing([list(names) for names in left], kept), 0)
         # After the last stage ``none`` goes first: what is left is what a cell that keeps all of its edges has.
         whole = _stage_mutator(last, place, all_edges=True).restricted(None)
         for key in KEYS:
             left_over = [[name] for name, _ in _edges(whole.decisions[key])]
-            yield Check(f"{place}.kept_{key}", _differing(left_over, getattr(last, f"kept_{key}")), 0)
+            yield Check(f"{place}.kept_{key}", differing(left_over, getattr(last, f"kept_{key}")), 0)
         mutator = _stage_mutator(last, place)
         genotypes = {"genotype_unrestricted": (None, case.genotype_unrestricted)} | {
             f"genotype_by_max_skips[{limit}]": (limit, genotype)
@@ -352,7 +333,7 @@ def _dropping(content: Dropping) -> Iterator[Check]:
             architecture = mutator.restricted(limit)
             for key in KEYS:
                 theirs = [list(edge) for edge in getattr(genotype, key)]
-                yield Check(f"cases[{number}].{name}.{key}", _differing(_edges(architecture.decisions[key]), theirs), 0)
+                yield Check(f"cases[{number}].{name}.{key}", differing(_edges(architecture.decisions[key]), theirs), 0)
         if case.skips_unrestricted is not None:
             skips = sum(name == "skip_connect" for name, _ in _edges(mutator.restricted(None).decisions["normal"]))
             yield Check(f"cases[{number}].skips_unrestricted", abs(skips - case.skips_unrestricted), 0)

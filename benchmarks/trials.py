@@ -4,7 +4,8 @@ It measures, each as a ratio in one run:
 
 - building the network of an architecture, next to building the supernet and freezing a copy of it: time and the memory
   of new tensors;
-- trials per second of an evaluator that computes nothing, with and without records on disk;
+- trials per second of an evaluator that computes nothing, and of the table of NAS-Bench-201 where it is installed, with
+  and without records on disk;
 - the wall time of a search with several workers, next to one.
 """
 
@@ -104,30 +105,31 @@ def allocated(way: Callable[[nasreg.Architecture], nn.Module], architecture: nas
 
 
 def rates(trials: int) -> None:
-    """Measure the trials per second of an evaluator that computes nothing."""
+    """Measure the trials per second of an evaluator that computes nothing, and of one that looks results up."""
     nasreg.register(EvaluatorSpec(name="nothing", summary="computes nothing", factory=Nothing))
-
+    cases = [("evaluator that computes nothing", "darts", "nothing")]
+    if "nasbench201" in nasreg.list_spaces():
+        cases.append(("table of NAS-Bench-201", "nasbench201", "nasbench201"))
     with tempfile.TemporaryDirectory() as folder:
-        for title, out in (("in memory", None), ("with records on disk", Path(folder) / "run")):
-            ended: list[float] = []
+        for title, space, evaluator in cases:
+            for place, out in (("in memory", None), ("with records on disk", Path(folder) / space)):
+                rate = trial_rate(space, evaluator, trials, out)
+                print(f"{title + ', ' + place:55}  {rate:7,.0f} trials per second")
 
-            def note(event: Event) -> None:
-                if isinstance(event, TrialEnded):
-                    ended.append(time.perf_counter())  # noqa: B023  # it is called in this pass
 
-            options: dict[str, Any] = {"max_trials": trials, "duplicates": "evaluate"}
-            nasreg.search(
-                "darts",
-                "digits",
-                "random",
-                evaluator="nothing",
-                trainer=options,
-                device="cpu",
-                out=out,
-                callbacks=[note],
-            )
-            rate = (trials - 1) / (ended[-1] - ended[0])
-            print(f"evaluator that computes nothing, {title:22}  {rate:7,.0f} trials per second")
+def trial_rate(space: str, evaluator: str, trials: int, out: Path | None) -> float:
+    """Return the trials per second of a random search, from the end of the first to the end of the last."""
+    ended: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            ended.append(time.perf_counter())
+
+    options: dict[str, Any] = {"max_trials": trials, "duplicates": "evaluate"}
+    nasreg.search(
+        space, "digits", "random", evaluator=evaluator, trainer=options, device="cpu", out=out, callbacks=[note]
+    )
+    return (trials - 1) / (ended[-1] - ended[0])
 
 
 def workers(number: int, epochs: int, space: dict[str, int]) -> None:

@@ -47,7 +47,8 @@ class ArchitectureOrigin(NamedTuple):
 
     title: str
     """Where it comes from."""
-    architecture: Architecture
+    architecture: Architecture | Callable[[Mapping[str, Any]], Architecture]
+    """It, or what returns it for the options of the space, on which the architecture of a genotype depends."""
     options: Mapping[str, Any]
     """Options of the space that it was searched with."""
     dataset: Mapping[str, Any] = {}
@@ -63,9 +64,9 @@ class RunRequest:
         origin: The architecture of a retraining.
         space: Reference to a space, or its source; the algorithm's default where None.
         dataset: Reference to a data set, ``folder:PATH``, or its source; ``digits`` where None.
-        evaluator: Name of the evaluator of a multi-trial algorithm; the algorithm's own where None.
-        preset: Name of a preset, or of the recipe of a retraining; by default the one that the data set names, else the
-            algorithm's.
+        evaluator: Name of the evaluator of a multi-trial algorithm; the algorithm's own where None, else the space's.
+        preset: Name of a preset, or of the recipe of a retraining; by default the one that the space names, else that
+            which the data set names, else the algorithm's.
         config: A YAML file, or its content: a spec of which any part may be missing.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"`` or ``"seed=3"``; VALUE is YAML.
         options: Section (``space``, ``dataset``, ``evaluator``, ``mutator``, ``trainer``) -> its options.
@@ -105,6 +106,27 @@ class ResolvedRun:
     """The preset or recipe, if nobody but the data set named it."""
     evaluator: EvaluatorSpec | None = None
     """The evaluator of a multi-trial search; None otherwise."""
+    evaluator_config: Config | None = None
+    """Its options."""
+    preset_is_default: bool = False
+    """Whether nobody named the preset or recipe: it is that of the data set, else the default."""
+
+
+def chosen_algorithm(registry: Registry, given: str | None, config: Mapping[str, Any] | str | Path | None) -> str:
+    """Return the algorithm of a search: the one given, else that of a configuration, else the default one.
+
+    Args:
+        registry: Where the default is looked up.
+        given: Its name, if there is one.
+        config: A YAML file, or its content.
+
+    Raises:
+        ConfigError: The configuration cannot be read.
+    """
+    if given is not None:
+        return given
+    named = config_layer(config, tuple(RunSpec.model_fields)).values.get("algorithm")
+    return registry.default_algorithm if named is None else str(named)
 
 
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
@@ -126,10 +148,13 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     dataset, is_dataset = _chosen_dataset(registry, request.dataset, layers)
     preferred = dataset.default_preset
     asked = last(layers, form.preset_key)
-    own = preferred if asked is None and preferred in form.presets() else None
-    preset_name = str((own or form.default_preset) if asked is None else asked)
+    of_space = space.entry.default_preset if asked is None and space.entry is not None else None
+    if of_space not in form.presets():
+        of_space = None
+    own = preferred if asked is None and of_space is None and preferred in form.presets() else None
+    preset_name = str((of_space or own or form.default_preset) if asked is None else asked)
     preset = form.preset(preset_name)
-    evaluator, is_evaluator = _chosen_evaluator(registry, layers, form)
+    evaluator, evaluator_name, is_evaluator = _chosen_evaluator(registry, layers, form, space)
     layers = [*form.weakest, _preset_layer(form, preset_name, preset, space), *layers]
 
     classes = {**form.classes, "space": space.config, "dataset": dataset.config}
@@ -144,17 +169,21 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     for section, config in classes.items():
         values, sources = merge(layers, section, chosen.get(section, bool))
         configs[section] = parse(config, values, section, sources)
-    splits = {*form.splits, *(evaluator.splits if evaluator is not None else ())}
+    splits = {*form.splits, *(evaluator.splits_with(configs["evaluator"]) if evaluator is not None else ())}
     dataset_config = cast("DatasetConfig", configs["dataset"]).with_splits(splits, form.title)
     configs["dataset"] = dataset_config
 
     named = {"space": space.reference.text, "dataset": dataset.reference.text}
     if evaluator is not None:
-        named["evaluator"] = registry.qualified("evaluator", chosen_name(layers, "evaluator", evaluator.name))
+        named["evaluator"] = evaluator_name
     resolved: dict[str, Any] = {**form.fixed, form.preset_key: preset_name}
     for section, options in configs.items():
         dumped = options.model_dump(mode="json")
         resolved[section] = {"name": named[section], **dumped} if section in named else dumped
+    if request.origin is not None and not isinstance(request.origin.architecture, Architecture):
+        found = request.origin.architecture(configs["space"].model_dump())
+        resolved["architecture"] = found.model_dump(mode="json")
+        _check_fixed(layers, {"architecture": resolved["architecture"]}, form)
     top, sources = top_level(layers, ("format", "seed", "device", "task", "workers", "executor"))
     if evaluator is not None:
         top.setdefault("executor", "serial" if top.get("workers", 1) == 1 else "processes")
@@ -162,7 +191,18 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")
-    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own, evaluator)
+    return ResolvedRun(
+        spec,
+        space,
+        dataset,
+        dataset_config,
+        configs["trainer"],
+        mutator,
+        own,
+        evaluator,
+        configs.get("evaluator"),
+        asked is None,
+    )
 
 
 def load_resolved(
@@ -191,10 +231,11 @@ def load_resolved(
     trainer: type[Config] = RetrainConfig
     mutator: Config | None = None
     evaluator: EvaluatorSpec | None = None
+    evaluator_config: Config | None = None
     if isinstance(spec, RunSpec):
         if spec.evaluator is not None:
             evaluator = registry.evaluator(spec.evaluator.name)
-            parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
+            evaluator_config = parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
         algorithm = registry.algorithm(spec.algorithm)
         trainer = algorithm.trainer.load_config()
         mutator = parse(algorithm.mutator.load_config(), spec.mutator, "mutator")
@@ -206,6 +247,7 @@ def load_resolved(
         parse(trainer, spec.trainer, "trainer"),
         mutator,
         evaluator=evaluator,
+        evaluator_config=evaluator_config,
     )
 
 
@@ -224,6 +266,8 @@ class _Form:
     splits: Collection[str]
     default_evaluator: str | None
     """None where there are no trials."""
+    names_evaluator: bool
+    """Whether it is the algorithm's own, which counts for more than that of the space."""
     fixed: Mapping[str, Any]
     """What is known beside the layers."""
     weakest: Sequence[Layer] = ()
@@ -255,11 +299,15 @@ def _search_form(registry: Registry, request: RunRequest) -> _Form:
         classes={"mutator": algorithm.mutator.load_config(), "trainer": algorithm.trainer.load_config()},
         splits=algorithm.splits,
         default_evaluator=algorithm.default_evaluator,
+        names_evaluator=algorithm.evaluator is not None,
         fixed={"algorithm": registry.qualified("algorithm", request.algorithm)},
     )
 
 
 def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
+    fixed: dict[str, Any] = {"source": origin.title}
+    if isinstance(origin.architecture, Architecture):
+        fixed["architecture"] = origin.architecture.model_dump(mode="json")
     return _Form(
         spec=RetrainSpec,
         title="a retraining",
@@ -271,7 +319,8 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         classes={"trainer": RetrainConfig},
         splits=(),
         default_evaluator=None,
-        fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
+        names_evaluator=False,
+        fixed=fixed,
         weakest=[
             make_layer(
                 origin.title, {"space": origin.options, "dataset": origin.dataset}, tuple(RetrainSpec.model_fields)
@@ -311,13 +360,17 @@ def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]
         make_layer("the arguments", {**sections, **plain}, form.known),
         settings_layer(request.settings, form.known, suggest),
     ]
+    _check_fixed(layers, form.fixed, form)
+    return layers
+
+
+def _check_fixed(layers: Sequence[Layer], fixed: Mapping[str, Any], form: _Form) -> None:
     for layer in layers:
-        for key, value in form.fixed.items():
+        for key, value in fixed.items():
             other = layer.values.get(key, value)
             if key in ("algorithm", "architecture") and other != value and not _is_short_for(other, value):
                 what = f"{key} {other!r}" if isinstance(other, str) else f"another {key}"
                 raise ConfigError(f"{layer.source} is for {what}, not for {form.title}")
-    return layers
 
 
 def _is_short_for(name: Any, qualified: Any) -> bool:
@@ -347,15 +400,21 @@ def _chosen_dataset(
 
 
 def _chosen_evaluator(
-    registry: Registry, layers: Sequence[Layer], form: _Form
-) -> tuple[EvaluatorSpec | None, Callable[[str], bool]]:
+    registry: Registry, layers: Sequence[Layer], form: _Form, space: SpaceSource
+) -> tuple[EvaluatorSpec | None, str, Callable[[str], bool]]:
+    """Return the evaluator, its unambiguous name, and the test whether another name means it."""
     if form.default_evaluator is None:
         if any(layer.values.get("evaluator") for layer in layers):
             raise ConfigError(f"{form.title} has no trials: an evaluator is for multi-trial algorithms")
-        return None, bool
-    name = chosen_name(layers, "evaluator", form.default_evaluator)
-    found = registry.evaluator(name)
-    return found, _is_named(registry.qualified("evaluator", name), lambda each: registry.qualified("evaluator", each))
+        return None, "", bool
+    of_space = space.entry.evaluator if space.entry is not None and not form.names_evaluator else None
+    name = chosen_name(layers, "evaluator", of_space or form.default_evaluator)
+    qualified = registry.qualified("evaluator", name)
+    return (
+        registry.evaluator(name),
+        qualified,
+        _is_named(qualified, lambda each: registry.qualified("evaluator", each)),
+    )
 
 
 def _is_named(chosen: str, qualified: Callable[[str], str]) -> Callable[[str], bool]:

@@ -20,6 +20,9 @@ C = TypeVar("C", bound="DatasetConfig")
 ARCH_FRACTION = 0.5
 VALIDATION_FRACTION = 0.2
 
+TEST_FRACTION_HINT = "hold out a share of its images with --set dataset.test_fraction=0.2"
+"""What to do about a data set without a test set."""
+
 
 class DatasetConfig(Config):
     """Options that every data set has. Data given from Python has these, with these defaults."""

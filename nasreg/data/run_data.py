@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from nasreg.data.bundle import DatasetBundle
-from nasreg.data.config import DatasetConfig
+from nasreg.data.config import TEST_FRACTION_HINT, DatasetConfig
 from nasreg.data.divide import divide, limited
 from nasreg.data.labels import check_part, class_names, notices
 from nasreg.data.reading import ImageSource, derive_seed
@@ -19,8 +19,6 @@ from nasreg.data.scan import ReadOptions, find_labels, gaps_of, read
 from nasreg.data.splits import DataSplit
 from nasreg.errors import DataError
 from nasreg.specs.data import DataInfo
-
-TEST_FRACTION_HINT = "hold out a share of its images with --set dataset.test_fraction=0.2"
 
 
 class RunData:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from nasreg.config.sources import DatasetSource, SpaceSource
-from nasreg.data import RunData
 from nasreg.errors import PluginError, UsageError, one_line
 from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.outcome import evaluate_proposal
@@ -26,11 +26,14 @@ from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec
 from nasreg.specs.algorithm import EvaluatorSpec
-from nasreg.specs.base import parse
+from nasreg.specs.base import Config, parse
 from nasreg.specs.trial import Proposal
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device
 from nasreg.trainers.interrupt import Interruption
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 PROGRESS_SECONDS = 0.5
 """A worker process sends the progress of its trial at most this often."""
@@ -51,6 +54,16 @@ class EvaluationPlan:
         """Build the network of an architecture, in the form in which the space is retrained."""
         return network_of_search(self.space_source, info, self.spec.space.options, architecture)
 
+    def evaluator_config(self) -> Config:
+        """Return the options of the evaluator.
+
+        Raises:
+            PluginError: Their class cannot be loaded.
+        """
+        selection = self.spec.evaluator
+        options = selection.options if selection is not None else {}
+        return parse(self.evaluator.component.load_config(), options, "evaluator")
+
     def make_evaluator(
         self, device: torch.device, data: RunData | None, emit: Callable[[Event], None] = lambda event: None
     ) -> Evaluator:
@@ -60,8 +73,6 @@ class EvaluationPlan:
             PluginError: Its code cannot be loaded, or is no evaluator.
             ConfigError: It cannot work with these options.
         """
-        selection = self.spec.evaluator
-        options = selection.options if selection is not None else {}
         info = EXAMPLE_INFO if data is None else data.info
         context = EvaluatorContext(
             spec=self.spec,
@@ -74,17 +85,18 @@ class EvaluationPlan:
             directory=None if self.directory is None else RunDirectory(self.directory),
             emit=emit,
         )
-        component = self.evaluator.component
-        found = component.load_factory()(context, parse(component.load_config(), options, "evaluator"))
+        found = self.evaluator.component.load_factory()(context, self.evaluator_config())
         if not isinstance(found, Evaluator):
             kind = type(found).__name__
             raise PluginError(f"evaluator {self.evaluator.name!r} is a {kind}, not a nasreg.evaluators.Evaluator")
         return found
 
     def load_data(self, device: torch.device) -> RunData | None:
-        """Load the data if the evaluator needs them."""
-        if "data" not in self.evaluator.needs:
+        """Load the data if the evaluator needs them with these options."""
+        if "data" not in self.evaluator.needs_with(self.evaluator_config()):
             return None
+        from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
+
         config = parse(self.dataset_source.config, self.spec.dataset.options, "dataset")
         failures = [] if self.directory is None else RunDirectory(self.directory).unreadable
         return RunData(self.dataset_source.load(config), config, self.spec.seed, device, failures=failures)

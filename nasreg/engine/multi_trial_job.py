@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from nasreg.config.custom_space import import_code
 from nasreg.config.resolve import ResolvedRun
-from nasreg.data import RunData
 from nasreg.engine.evaluation import EvaluationPlan, make_executor
 from nasreg.engine.search_job import SearchJob, search_spec
 from nasreg.errors import ConfigError, IncompatibleError, PluginError
@@ -19,11 +19,16 @@ from nasreg.networks.references import find_architecture
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import Architecture, EvaluatorSpec, MetricSpec
+from nasreg.specs import Architecture, EvaluatorSpec, Fact, MetricSpec
+from nasreg.specs.formatting import format_duration
 from nasreg.specs.references import CodeRef, parse_reference
+from nasreg.specs.trial import SIMULATED_SECONDS
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialContext, MultiTrialTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import resolve_device
+
+if TYPE_CHECKING:
+    from nasreg.data import RunData
 
 
 class MultiTrialJob(SearchJob):
@@ -70,8 +75,9 @@ class MultiTrialJob(SearchJob):
             metrics=tuple(self.evaluator.metrics),
             measure_costs=self._measure_costs,
             extreme_costs=self._extreme_costs,
-            initial=tuple(self._read_architecture(text) for text in config.initial),
+            initial=tuple(self._initial(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
+            uses_data=data is not None,
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
 
@@ -92,8 +98,13 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
-        """Return whether the evaluator needs the data."""
-        return "data" in _evaluator(run).needs
+        """Return whether the evaluator needs the data with these options."""
+        return run.evaluator_config is not None and "data" in _evaluator(run).needs_with(run.evaluator_config)
+
+    @classmethod
+    def measures_cost(cls, run: ResolvedRun) -> bool:
+        """Return whether networks are used at all: a search that only looks results up builds none to measure it."""
+        return bool(_evaluator(run).needs)
 
     def _measure_costs(self, architecture: Architecture, names: Collection[str]) -> Mapping[str, float]:
         return network_costs(self.build_network(architecture), self.info, names, self.trainer.context.device)
@@ -102,6 +113,11 @@ class MultiTrialJob(SearchJob):
         device = resolve_device(self.spec.device)
         architectures = extreme_architectures(self.run.space, self.spec.space.options, self.space, self.info)
         return network_costs(self.build_network(getattr(architectures, which)), self.info, names, device)
+
+    def _initial(self, text: str) -> Architecture:
+        architecture = self._read_architecture(text)
+        self.evaluator.check(architecture)
+        return architecture
 
     def _read_architecture(self, text: str) -> Architecture:
         if text.lstrip().startswith("{"):
@@ -127,9 +143,31 @@ class MultiTrialJob(SearchJob):
         metrics = [metric.model_dump(mode="json") for metric in self.evaluator.metrics]
         directory.write_json(files.OBJECTIVE, {"objective": self.objective.model_dump(mode="json"), "metrics": metrics})
 
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts that the evaluator knows of the result, after the search."""
+        best = self.trainer.mutator.best
+        if best is None:
+            return ()
+        simulated = self.trainer.simulated_seconds
+        time = () if simulated is None else (_simulated_time(simulated),)
+        return (*self.evaluator.facts(best, self.trainer.evaluations), *time)
+
+    def end(self, directory: RunDirectory) -> None:
+        """Write also the facts, if there are any."""
+        super().end(directory)
+        if self.facts:
+            directory.write_json(files.FACTS, [fact.model_dump(mode="json") for fact in self.facts])
+
     def close(self) -> None:
         """Free what the evaluator holds."""
         self.evaluator.close()
+
+
+def _simulated_time(seconds: float) -> Fact:
+    metric = SIMULATED_SECONDS
+    text = f"{metric.format(seconds)} ({format_duration(seconds)})"
+    return Fact(name=metric.name, title=metric.title, value=seconds, text=text)
 
 
 def _evaluator(run: ResolvedRun) -> EvaluatorSpec:

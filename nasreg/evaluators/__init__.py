@@ -1,4 +1,7 @@
-"""What a proposal is worth: the base class of evaluators, and the one that trains. Imports torch when one is used."""
+"""What a proposal is worth: the base class of evaluators, the one that trains, and that of tables of results.
+
+Imports torch when one is used.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,38 @@ from nasreg.evaluators.config import TrainingEvaluatorConfig
 
 if TYPE_CHECKING:
     from nasreg.evaluators.base import Evaluator, EvaluatorContext
+    from nasreg.evaluators.plain_pickle import NUMPY_SCALARS, load_plain_pickle
+    from nasreg.evaluators.random_baseline import BestOfRandom, expected_best_of_random
+    from nasreg.evaluators.table import Table, TableEvaluator
     from nasreg.evaluators.training import TrainingEvaluator
+    from nasreg.runs.cache import cached_file
 
 _HOME = {
+    "NUMPY_SCALARS": "nasreg.evaluators.plain_pickle",
+    "BestOfRandom": "nasreg.evaluators.random_baseline",
     "Evaluator": "nasreg.evaluators.base",
     "EvaluatorContext": "nasreg.evaluators.base",
+    "Table": "nasreg.evaluators.table",
+    "TableEvaluator": "nasreg.evaluators.table",
     "TrainingEvaluator": "nasreg.evaluators.training",
+    "cached_file": "nasreg.runs.cache",
+    "expected_best_of_random": "nasreg.evaluators.random_baseline",
+    "load_plain_pickle": "nasreg.evaluators.plain_pickle",
 }
 
-__all__ = ["Evaluator", "EvaluatorContext", "TrainingEvaluator", "TrainingEvaluatorConfig"]
+__all__ = [
+    "NUMPY_SCALARS",
+    "BestOfRandom",
+    "Evaluator",
+    "EvaluatorContext",
+    "Table",
+    "TableEvaluator",
+    "TrainingEvaluator",
+    "TrainingEvaluatorConfig",
+    "cached_file",
+    "expected_best_of_random",
+    "load_plain_pickle",
+]
 
 
 def __getattr__(name: str) -> Any:

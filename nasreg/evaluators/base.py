@@ -16,10 +16,10 @@ from nasreg.runs.directory import RunDirectory
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
 from nasreg.specs.data import DataInfo
-from nasreg.specs.metrics import MetricSpec
+from nasreg.specs.metrics import Fact, MetricSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
-from nasreg.specs.trial import Proposal, Score
+from nasreg.specs.trial import Proposal, Score, Trial
 from nasreg.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -74,6 +74,13 @@ class Evaluator(ABC):
     def setup(self) -> None:  # noqa: B027  # nothing to do is a good default
         """Prepare what takes long, such as reading a table. Called once in each process, before the first proposal."""
 
+    def check(self, architecture: Architecture) -> None:  # noqa: B027  # any by default
+        """Check, before the search begins, that an architecture which the user wants evaluated can be.
+
+        Raises:
+            ArchitectureError: It cannot.
+        """
+
     @abstractmethod
     def evaluate(self, proposal: Proposal) -> Score:
         """Return the score of a proposal, made with ``self.score``.
@@ -82,6 +89,18 @@ class Evaluator(ABC):
             Exception: Anything: the trial has failed, and the search continues.
             InterruptedRunError: The search is interrupted, and the trial is evaluated when it is resumed.
         """
+
+    def facts(self, best: Trial, evaluations: int) -> Sequence[Fact]:
+        """Return what the evaluator knows of the result of a search, such as its rank in a table; nothing by default.
+
+        Called in the process of the search, also where the trials were evaluated in others.
+
+        Args:
+            best: The best trial, which has a score.
+            evaluations: Number of trials with a score.
+        """
+        del best, evaluations
+        return ()
 
     def seed(self, proposal: Proposal) -> int:
         """Return the seed of a proposal's evaluation, which depends on the seed of the search and the proposal's id."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from nasreg.config.notation import architecture_text
 from nasreg.report.describe import describe_architecture
 from nasreg.report.drawing.canvas import figure_svg
 from nasreg.report.drawing.cells import cells_figure
 from nasreg.report.packages import missing_packages
+from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.architecture import Architecture
-from nasreg.specs.genotype import genotype_text
 from nasreg.specs.space import SearchSpaceSpec
 
 
@@ -19,6 +20,7 @@ def result_html(
     architecture: Architecture,
     strengths: Mapping[str, Sequence[float]] | None,
     facts: Mapping[str, str],
+    entry: SpaceEntry | None = None,
 ) -> str:
     """Return a result as HTML: facts, a drawing of the architecture, the genotype.
 
@@ -29,6 +31,7 @@ def result_html(
         architecture: The architecture found.
         strengths: Key of a cell -> strength of each of its edges, where they are known.
         facts: Facts about the result by their names, such as ``{"epochs": "50"}``.
+        entry: The entry of the space in the registry, if it has one.
     """
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items())
     drawing = _text(describe_architecture(space, architecture))
@@ -36,7 +39,7 @@ def result_html(
         svg = figure_svg(lambda: cells_figure(space, architecture, strengths=strengths))
         without_prologue = svg[svg.index("<svg") :]
         drawing = f"<div style='background:#ffffff;overflow-x:auto'>{without_prologue}</div>"
-    genotype = genotype_text(space, architecture)
+    genotype = architecture_text(space, architecture, entry)
     return f"<div><table>{rows}</table>{drawing}{_text(genotype) if genotype else ''}</div>"
 
 

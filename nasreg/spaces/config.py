@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -86,13 +86,23 @@ class DartsSpaceConfig(Config):
                 raise ValueError(f"there is no operation {name!r}.{did_you_mean(name, DARTS_OPERATIONS)}")
         if not set(value) - {NONE}:
             raise ValueError(f"expected at least one operation beside {NONE}")
-        return value
+        return _different(value)
 
 
-def _check_odd(value: tuple[int, ...]) -> tuple[int, ...]:
+T = TypeVar("T")
+
+
+def _different(value: tuple[T, ...]) -> tuple[T, ...]:
+    twice = next((each for each in value if value.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is given twice: expected different ones")
+    return value
+
+
+def _odd_sizes(value: tuple[int, ...]) -> tuple[int, ...]:
     if any(size % 2 == 0 for size in value):
         raise ValueError("kernel sizes must be odd, so that the image keeps its size")
-    return value
+    return _different(value)
 
 
 class ChainSpaceConfig(Config):
@@ -104,7 +114,7 @@ class ChainSpaceConfig(Config):
         default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
     )
 
-    _odd = field_validator("kernels")(_check_odd)
+    _odd = field_validator("kernels")(_odd_sizes)
 
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -128,11 +138,6 @@ class ElasticChainSpaceConfig(Config):
         description="how the output of an earlier block may join a block; none for a space without skip connections",
     )
 
-    _odd = field_validator("kernels")(_check_odd)
+    _odd = field_validator("kernels")(_odd_sizes)
 
-    @field_validator("widths", "kernels", "strides", "skips")
-    @classmethod
-    def _different(cls, value: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError(f"one is there twice: {', '.join(map(str, value))}")
-        return value
+    _distinct = field_validator("widths", "strides", "skips")(_different)

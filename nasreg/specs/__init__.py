@@ -14,13 +14,16 @@ if TYPE_CHECKING:
         AlgorithmSpec,
         Component,
         DatasetEntry,
+        EvaluatorConfig,
         EvaluatorSpec,
         GenotypeEntry,
         MutatorSpec,
+        Need,
         Preset,
         RecipeEntry,
         RenamedEntry,
         SpaceEntry,
+        Split,
         TrainerSpec,
     )
     from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
     from nasreg.specs.data import DataInfo
     from nasreg.specs.domains import Step
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
-    from nasreg.specs.metrics import MetricSpec
+    from nasreg.specs.metrics import Fact, MetricSpec
+    from nasreg.specs.notation import Notation
     from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
     from nasreg.specs.retrain import RetrainSpec
     from nasreg.specs.run import RunSpec, Selection
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
         ValueChoiceSpec,
     )
-    from nasreg.specs.trial import Proposal, Score, Trial
+    from nasreg.specs.trial import LATENCY, MACS, PARAMETERS, SIMULATED_SECONDS, Proposal, Score, Trial
 
 _HOMES = {
     "algorithm": (
@@ -53,13 +57,16 @@ _HOMES = {
         "AlgorithmSpec",
         "Component",
         "DatasetEntry",
+        "EvaluatorConfig",
         "EvaluatorSpec",
         "GenotypeEntry",
         "MutatorSpec",
+        "Need",
         "Preset",
         "RecipeEntry",
         "RenamedEntry",
         "SpaceEntry",
+        "Split",
         "TrainerSpec",
     ),
     "architecture": ("Architecture", "CellDecision", "Decision", "Edge", "InputDecision"),
@@ -67,7 +74,8 @@ _HOMES = {
     "data": ("DataInfo",),
     "domains": ("Step",),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
-    "metrics": ("MetricSpec",),
+    "metrics": ("Fact", "MetricSpec"),
+    "notation": ("Notation",),
     "plugin": ("OLDEST_PLUGIN_API", "PLUGIN_API", "PluginInfo"),
     "retrain": ("RetrainSpec",),
     "run": ("RunSpec", "Selection"),
@@ -84,15 +92,19 @@ _HOMES = {
         "SearchSpaceSpec",
         "ValueChoiceSpec",
     ),
-    "trial": ("Proposal", "Score", "Trial"),
+    "trial": ("LATENCY", "MACS", "PARAMETERS", "SIMULATED_SECONDS", "Proposal", "Score", "Trial"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LATENCY",
+    "MACS",
     "NONE",
     "OLDEST_PLUGIN_API",
+    "PARAMETERS",
     "PLUGIN_API",
     "PRIMITIVES",
+    "SIMULATED_SECONDS",
     "SKIP",
     "AlgorithmSpec",
     "AnyChoiceSpec",
@@ -106,13 +118,17 @@ __all__ = [
     "DatasetEntry",
     "Decision",
     "Edge",
+    "EvaluatorConfig",
     "EvaluatorSpec",
+    "Fact",
     "GenotypeEntry",
     "InputChoiceSpec",
     "InputDecision",
     "LayerChoiceSpec",
     "MetricSpec",
     "MutatorSpec",
+    "Need",
+    "Notation",
     "PluginInfo",
     "Preset",
     "Proposal",
@@ -126,6 +142,7 @@ __all__ = [
     "Selection",
     "SpaceEntry",
     "Spec",
+    "Split",
     "Step",
     "TrainerSpec",
     "Trial",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 _LARGEST_EXACT_COUNT = 1_000_000
 
@@ -25,9 +26,9 @@ def format_plain(value: float) -> str:
     return f"{value:.0f}" if math.isfinite(value) and value == round(value) else format_number(value)
 
 
-def format_percent(share: float) -> str:
+def format_percent(share: float, decimals: int = 1) -> str:
     """Return a share as a percentage: ``97.0%`` for 0.97."""
-    return f"{share:.1%}"
+    return f"{share:.{decimals}%}"
 
 
 def format_count(number: int) -> str:
@@ -73,6 +74,13 @@ def plural(number: int, noun: str, nouns: str | None = None) -> str:
         nouns: The plural, where it is not the singular and an s.
     """
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+def option_text(value: Any) -> str:
+    """Return the value of an option as ``--set`` takes it: ``null``, ``true``, ``[none, skip_connect]``."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{', '.join(map(option_text, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def printable(text: str) -> str:

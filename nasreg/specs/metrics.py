@@ -28,6 +28,9 @@ class MetricSpec(Spec):
     title: str = Field(min_length=1, description="name for people")
     unit: str = Field(default="", description="'%' for a share between 0 and 1, '' for a plain number, or any unit")
     higher_is_better: bool = Field(default=True, description="whether a higher value is better")
+    decimals: int | None = Field(
+        default=None, ge=0, le=15, description="digits after the point, where they are not those that are usual"
+    )
 
     def format(self, value: float | None) -> str:
         """Return a value as text, such as ``97.0%``, ``0.663``, ``-208600`` or ``1.25 ms``.
@@ -38,14 +41,29 @@ class MetricSpec(Spec):
         if value is None or not math.isfinite(value):
             return NOT_FINITE
         if self.unit == "%":
-            return format_percent(value)
-        return f"{format_number(value)} {self.unit}".rstrip()
+            return format_percent(value, 1 if self.decimals is None else self.decimals)
+        number = format_number(value) if self.decimals is None else f"{value:.{self.decimals}f}"
+        return f"{number} {self.unit}".rstrip()
 
     def sort_key(self, value: float | None) -> tuple[bool, float]:
         """Return the key that sorts values, the best first; those that are not finite come last."""
         if value is None or not math.isfinite(value):
             return True, 0.0
         return False, -value if self.higher_is_better else value
+
+
+class Fact(Spec):
+    """A fact about the result of a search that its evaluator knows, such as its rank in a table."""
+
+    name: str = Field(min_length=1, description="name in JSON")
+    title: str = Field(min_length=1, description="name for people")
+    value: int | float | str = Field(description="value in JSON")
+    text: str = Field(min_length=1, description="value for people")
+
+    @classmethod
+    def of(cls, metric: MetricSpec, value: float) -> Fact:
+        """Return the value of a metric as a fact."""
+        return cls(name=metric.name, title=metric.title, value=value, text=metric.format(value))
 
 
 LOSS = MetricSpec(name="loss", title="loss", higher_is_better=False)

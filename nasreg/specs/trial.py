@@ -21,6 +21,12 @@ PARAMETERS = MetricSpec(name="parameters", title="parameters", higher_is_better=
 MACS = MetricSpec(name="macs", title="MACs", higher_is_better=False)
 LATENCY = MetricSpec(name="latency_ms", title="latency", unit="ms", higher_is_better=False)
 
+SIMULATED_SECONDS = MetricSpec(
+    name="simulated_seconds", title="simulated time", unit="s", higher_is_better=False, decimals=0
+)
+"""The time that an evaluation stands for, in ``Score.metrics`` of an evaluator that does not take it, such as the
+training whose result a table has."""
+
 FIDELITY = MetricSpec(name="fidelity", title="fidelity", unit="%")
 
 COSTS = (PARAMETERS, MACS, LATENCY)
@@ -122,6 +128,12 @@ class Trial:
         if self.score is None or other is None or other.score is None:
             return self.score is not None
         return (self.proposal.fidelity, self.score) > (other.proposal.fidelity, other.score)
+
+    @property
+    def charged_seconds(self) -> float:
+        """The time that counts against a budget: the one that its evaluator states, else the one that it took."""
+        stated = None if self.score is None else self.score.metrics.get(SIMULATED_SECONDS.name)
+        return self.seconds if stated is None else stated
 
     @property
     def metrics(self) -> Mapping[str, float]:

@@ -111,6 +111,7 @@ class AlgorithmContract(MultiTrialTests):
                 "preset": "demo" if "demo" in spec.presets else None,
                 "trainer": trainer_options,
                 "mutator": mutator_options,
+                "evaluator": spec.default_evaluator,  # not that of the space, which takes other options
                 "evaluator_options": evaluator_options,
                 "space_options": small_options(space or spec.default_space),
                 "dataset_options": {"validation_fraction": 0.25},

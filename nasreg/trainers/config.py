@@ -23,7 +23,7 @@ class TrainerConfig(Config):
         default=1,
         ge=1,
         description="number of pieces that a batch is computed in, one after the other, to save memory;"
-        " BatchNorm normalises each by itself",
+        " BatchNorm normalises each by itself, so that none is smaller than two samples",
         json_schema_extra=EXECUTION_BITS,
     )
     precision: Literal["float32", "bfloat16"] = Field(
@@ -125,6 +125,13 @@ class MultiTrialTrainerConfig(Config):
 
     max_trials: int = Field(
         default=20, ge=1, description="number of architectures to evaluate", json_schema_extra=EXTENDS
+    )
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="time that ends the search when the trials have taken it in all, in seconds: the time of their"
+        " evaluations, or where a table states what they would have taken, that simulated time",
+        json_schema_extra=EXTENDS,
     )
     max_failures: int = Field(
         default=5,

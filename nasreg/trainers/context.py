@@ -63,6 +63,8 @@ class OneShotContext(DataContext):
     """Makes the algorithm's mutator for a space."""
     capabilities: Mapping[str, Any]
     """Capability of the space -> value of its option in this run."""
+    diagnostics: Callable[[Architecture], Mapping[str, float]] = lambda architecture: {}
+    """Returns what the space says of an architecture after each epoch; see ``SpaceEntry.diagnostics``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ class MultiTrialContext(RunContext):
     """Architectures to evaluate before those that the mutator proposes."""
     accept: Callable[[Architecture], Any] | None = None
     """Returns whether to evaluate an architecture; any if None."""
+    uses_data: bool = True
+    """Whether a data set was loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)

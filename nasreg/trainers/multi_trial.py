@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,8 @@ from nasreg.mutators.multi_trial import MultiTrialMutator
 from nasreg.runs import files
 from nasreg.runs.output import RunOutput
 from nasreg.runs.trials import TrialFile, read_record, read_trials
-from nasreg.specs.trial import Proposal, Trial, TrialStatus
+from nasreg.runs.writing import LineFile
+from nasreg.specs.trial import SIMULATED_SECONDS, Proposal, Trial, TrialStatus
 from nasreg.trainers.admission import Admission
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.config import MultiTrialTrainerConfig
@@ -74,6 +76,10 @@ class MultiTrialTrainer(Trainer):
         """Proposals that were not rejected."""
         self._ended = 0
         """Those of them whose evaluation has ended."""
+        self._seconds = 0.0
+        """Time of the trials observed so far, as far as it counts against the budget of time."""
+        self._scored = 0
+        self._simulated_seconds: float | None = None
         self._failures = 0
         """Trials that failed in a row, in this process."""
         self._finished = False
@@ -88,6 +94,16 @@ class MultiTrialTrainer(Trainer):
         if best is None or best.score is None:
             return {}
         return {self.context.objective.name: best.score.value, **best.metrics}
+
+    @property
+    def evaluations(self) -> int:
+        """Number of trials observed that have a score."""
+        return self._scored
+
+    @property
+    def simulated_seconds(self) -> float | None:
+        """The sum of the times that trials stand for; None where the evaluator states none."""
+        return self._simulated_seconds
 
     def supernet(self) -> None:
         """Return None: the trials share no weights."""
@@ -130,7 +146,7 @@ class MultiTrialTrainer(Trainer):
         best: Trial | None = None
         for trial in self._recorded.values():
             best = trial if trial.is_better_than(best) else best
-        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best)
+        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best, context.uses_data)
         self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 
     def _search(self, interruption: Interruption) -> None:
@@ -161,9 +177,17 @@ class MultiTrialTrainer(Trainer):
             may_wait = self.mutator.n_observed < self._recorded[following].observed
             if following == number or not may_wait:
                 return not may_wait
-        elif self._finished or self._evaluations >= self.config.max_trials:
+        elif self._finished or self._evaluations >= self.config.max_trials or self._is_out_of_time():
             return False
         return sum(not _is_rejected(pending) for pending in self._pending) < self.context.executor.workers
+
+    def _is_out_of_time(self) -> bool:
+        """Return whether the observed trials have used the budget of time up.
+
+        Trials that have ended and are not observed yet do not count: which those are depends on the workers' speed.
+        """
+        limit = self.config.max_seconds
+        return limit is not None and self._seconds >= limit
 
     def _propose(self) -> _Pending | None:
         number, observed = self.mutator.n_proposed + 1, self.mutator.n_observed
@@ -238,8 +262,8 @@ class MultiTrialTrainer(Trainer):
         self._record(trial)
         if self.run is not None:
             if outcome.traceback is not None:
-                with (self.run.path / files.TRIAL_ERRORS).open("a", encoding="utf-8") as file:
-                    file.write(f"trial {trial.id}\n{outcome.traceback}\n")
+                with closing(LineFile(self.run.path / files.TRIAL_ERRORS)) as file:
+                    file.append(f"trial {trial.id}\n{outcome.traceback}".encode())
             for name in (files.CHECKPOINT, files.PREVIOUS_CHECKPOINT):  # they were for resuming this trial
                 (self.run.path / files.trial_directory(trial.id) / name).unlink(missing_ok=True)
 
@@ -253,6 +277,12 @@ class MultiTrialTrainer(Trainer):
         trial = pending.trial
         if trial is None:
             raise RuntimeError("a trial is observed that has not ended")
+        self._seconds += trial.charged_seconds
+        if trial.score is not None:
+            self._scored += 1
+            simulated = trial.score.metrics.get(SIMULATED_SECONDS.name)
+            if simulated is not None:
+                self._simulated_seconds = (self._simulated_seconds or 0.0) + simulated
         self.mutator.record(trial)
         if trial.status == "failed":
             self._last_failed = trial

@@ -10,13 +10,14 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from nasreg.config.notation import architecture_text, recorded_entry
 from nasreg.report.commands import next_commands
 from nasreg.report.describe import describe_architecture
 from nasreg.report.page import graphics
 from nasreg.report.page.contents import EpochLine, RunContents
 from nasreg.runs import files
 from nasreg.runs.trial_summary import counts_text, metric_text
-from nasreg.specs import RunSpec, genotype_text
+from nasreg.specs import RunSpec
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
 from nasreg.specs.metrics import metric_spec, split_name
 from nasreg.specs.trial import FIDELITY
@@ -46,14 +47,17 @@ def render_page(contents: RunContents) -> str:
     groups, omitted_groups = graphics.weights(contents)
     slider = graphics.slider(contents)
     found, space = contents.found, contents.space
+    entry = recorded_entry(contents.spec.space.name)
     lines = {line.epoch: line for line in contents.epochs}
     return environment.get_template("page.html.j2").render(
         run=contents,
         summary=summary(contents),
         facts=facts(contents),
         commands=next_commands(contents.run.path, contents.spec, contents.status.state),
+        result_facts=[(fact.title, fact.text) for fact in contents.run.facts],
         description=describe_architecture(space, found) if found else None,
-        genotype=genotype_text(space, found) if found else None,
+        genotype=architecture_text(space, found, entry) if found else None,
+        genotype_title="As text" if entry is not None and entry.notation is not None else "Genotype",
         result=graphics.result(contents),
         strengths=graphics.strengths(contents),
         curves=graphics.curves(contents),
@@ -81,9 +85,7 @@ def render_page(contents: RunContents) -> str:
 def heading(contents: RunContents) -> str:
     """Return the heading of the page; a search that loaded no data is on its space."""
     spec = contents.spec
-    if isinstance(spec, RunSpec) and not contents.used_data:
-        return f"{spec.algorithm_title} on {spec.space.title}"
-    return spec.headline
+    return spec.headline_of(uses_data=contents.used_data) if isinstance(spec, RunSpec) else spec.headline
 
 
 def summary(contents: RunContents) -> str:

@@ -70,7 +70,9 @@ def layer_distance(one: Layer, other: Layer) -> float:
     return total / len(one.sizes)
 
 
-_known_layer_distance = lru_cache(maxsize=2**16)(layer_distance)  # a search compares the same few layers again and again
+_known_layer_distance = lru_cache(maxsize=2**16)(
+    layer_distance
+)  # a search compares the same few layers again and again
 
 
 def layers_distance(one: Sequence[Layer], other: Sequence[Layer]) -> float:

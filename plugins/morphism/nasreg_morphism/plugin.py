@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nasreg.hookspecs import hookimpl
-from nasreg.specs import AlgorithmSpec, MutatorSpec, PluginInfo, Preset, Primitive
+from nasreg.specs import AlgorithmSpec, MutatorSpec, PluginInfo, Preset
 
-PRIMITIVES: frozenset[Primitive] = frozenset({"repeat", "value", "input"})
+PRIMITIVES = frozenset({"repeat", "value", "input"})
 INHERIT = {"inherit_weights": True, "inherit_function": "nasreg_morphism.weights:inherit"}
 LARGE = {"elastic-chain": {"blocks": 16, "widths": [64, 128, 256, 512], "kernels": [1, 3, 5]}}
 SMALL = {"elastic-chain": {"blocks": 6, "widths": [8, 16, 32], "kernels": [1, 3]}}

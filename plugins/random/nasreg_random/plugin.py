@@ -34,6 +34,10 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                     summary="20 trials of 20 epochs, 8 cells, 16 channels",
                     spaces={"darts": {"cells": 8, "channels": 16}},
                 ),
+                "nasbench201": Preset(
+                    summary="100 architectures of a table, drawn with replacement as in the benchmarks' baselines",
+                    trainer={"max_trials": 100, "duplicates": "evaluate"},
+                ),
                 "demo": Preset(
                     summary="a real search of 8 small trials that ends within two minutes on two CPU cores",
                     trainer={"max_trials": 8},
