@@ -35,9 +35,9 @@ class MorphismConfig(StartConfig):
     beta: float = Field(default=2.576, ge=0, description="weight of the standard deviation in the acquisition")
     kernel: Literal["embedding", "program"] = Field(
         default="embedding",
-        description="embedding: one kernel of embedded distances for training and prediction, as in the paper, on scores"
-        " of mean 0 and deviation 1; program: that of Auto-Keras, which predicts with another kernel than it was"
-        " fitted with",
+        description="embedding: one kernel of embedded distances for training and prediction, as in the paper, on"
+        " scores of mean 0 and deviation 1; program: that of Auto-Keras, which predicts with another kernel than it"
+        " was fitted with",
     )
     skip_weight: float = Field(default=1.0, ge=0, description="weight of skip connections in the edit distance")
     noise: float = Field(default=1e-10, gt=0, description="added to the diagonal of the training kernel")

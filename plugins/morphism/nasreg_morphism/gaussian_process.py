@@ -6,8 +6,8 @@ that of the embedding, ``exp(-gamma d^2)``, which is positive definite.
 
 ``ProgramProcess`` is what Auto-Keras computes (the network morphism tuner of NNI). It fits with the kernel of the
 embedding but predicts with ``exp(-d^2)`` of the edit distances themselves, two kernels that do not fit each other: away
-from known networks its mean is 0, whatever the scores. Also kept: the loop over the sets of a size gets one shorter with
-each size, a single network has the training kernel 0, and further networks get noise only on their own diagonal.
+from known networks its mean is 0, whatever the scores. Also kept: the number of sets falls by one from size to size (in
+both forms), a single network has the training kernel 0, and further networks get noise only on their own diagonal.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class MorphismMutator(MultiTrialMutator):
         ]
         heapq.heapify(queue)
         known = set(self.proposed)
-        best, highest = (None, None), -math.inf
+        best: tuple[Chain | None, Trial | None] = (None, None)
+        highest = -math.inf
         temperature = config.temperature
         while queue and temperature > config.min_temperature:
             value, _, chain, ancestor = heapq.heappop(queue)

@@ -3,13 +3,13 @@
 ``inherit`` is the function of ``evaluator.inherit_function``. What each morph preserves:
 
 - A **deeper** network (Net2DeeperNet, arXiv 1511.05641): the new convolution is the identity, which the ReLU before it
-  lets through. Its BatchNorm scales and shifts by the running statistics that it starts with, so the network computes the
-  same in evaluation mode. In training mode the statistics of the batch take their place, for which no weights exist that
-  are right for each batch: the network computes approximately the same. The statistics are those of a rectified normal
-  distribution with the scale and shift of the BatchNorm before.
-- A **wider** network (Net2WiderNet): new channels are copies of drawn ones, and what reads them divides its weights among
-  the copies, so the network computes the same in both modes. The shares are drawn, too: equal copies with equal shares
-  would have equal gradients and stay equal.
+  lets through. Its BatchNorm scales and shifts by the running statistics that it starts with, so the network computes
+  the same in evaluation mode. In training mode the statistics of the batch take their place, for which no weights exist
+  that are right for each batch: the network computes approximately the same. The statistics are those of a rectified
+  normal distribution with the scale and shift of the BatchNorm before.
+- A **wider** network (Net2WiderNet): new channels are copies of drawn ones, and what reads them divides its weights
+  among the copies, so the network computes the same in both modes. The shares are drawn, too: equal copies with equal
+  shares would have equal gradients and stay equal.
 - A **skip connection** starts as zeros, and the 1x1 convolution of ``concat`` as the identity: the same in both modes.
 - A **larger kernel** has zeros around it: the same in both modes.
 """
