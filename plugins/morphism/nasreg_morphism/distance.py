@@ -58,6 +58,7 @@ def describe(chain: Chain) -> Descriptor:
     return Descriptor((*layers, Layer("pool"), Layer("linear")), tuple(skips))
 
 
+@lru_cache(maxsize=2**16)  # a search compares the same few layers, and lists of them, again and again
 def layer_distance(one: Layer, other: Layer) -> float:
     """Return the distance of two layers: 1 for another type, else the mean relative difference of their sizes."""
     if one.kind != other.kind:
@@ -70,18 +71,14 @@ def layer_distance(one: Layer, other: Layer) -> float:
     return total / len(one.sizes)
 
 
-_known_layer_distance = lru_cache(maxsize=2**16)(
-    layer_distance
-)  # a search compares the same few layers again and again
-
-
-def layers_distance(one: Sequence[Layer], other: Sequence[Layer]) -> float:
+@lru_cache(maxsize=2**14)
+def layers_distance(one: tuple[Layer, ...], other: tuple[Layer, ...]) -> float:
     """Return the edit distance of two lists of layers."""
     row = [float(number) for number in range(len(other) + 1)]
     for number, layer in enumerate(one, 1):
         above, row = row, [float(number)]
         for (diagonal, up), partner in zip(pairwise(above), other, strict=True):
-            row.append(min(row[-1] + 1, up + 1, diagonal + _known_layer_distance(layer, partner)))
+            row.append(min(row[-1] + 1, up + 1, diagonal + layer_distance(layer, partner)))
     return row[-1]
 
 
