@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasreg.nn import deferred_candidates, extract_space, freeze
+from nasreg.nn import extract_space, freeze
 from nasreg.spaces.config import ElasticChainSpaceConfig
 from nasreg.spaces.elastic_chain import build
 from nasreg.specs import DataInfo
@@ -54,6 +54,7 @@ def morphed(model, chains, parent, before, chain):
     return found
 
 
+@torch.no_grad()
 def difference(one, other, mode, seed=0):
     x = torch.randn(6, 3, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     outputs = [copy.deepcopy(each).train(mode == "train")(x) for each in (one, other)]
@@ -76,11 +77,8 @@ def test_a_morph_preserves_what_a_random_network_computes(model, chains, kind, s
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_a_larger_kernel_and_a_much_wider_block_compute_the_same(model, chains, mode):
-    chain = (
-        Block(2, 1, 1),
-        Block(2, 3, 2, frozenset({Skip("concat", 0)})),
-        Block(3, 1, 1, frozenset({Skip("add", 0)})),
-    )
+    skips = [frozenset({Skip(kind, 0)}) for kind in ("concat", "add")]
+    chain = (Block(2, 1, 1), Block(2, 3, 2, skips[0]), Block(3, 1, 1, skips[1]))
     before = chains.architecture(chain)
     parent = network(model, before)
     grown = tuple(replace(block, width=8, kernel=5) for block in chain)
@@ -118,7 +116,7 @@ def test_blocks_are_found_again_in_the_child():
     child = insert(insert(parent, 0, 5), 3, 3)
     assert aligned(parent, child) == [0, 2, 3]
     assert child[3].skips == {Skip("add", 0)}
-    moved = insert(parent, 1, 1)[:3] + (replace(parent[2], skips=frozenset({Skip("add", 1)})),)
+    moved = (*insert(parent, 1, 1)[:3], replace(parent[2], skips=frozenset({Skip("add", 1)})))
     for other in (
         parent[:2],  # a block is missing
         (replace(parent[0], width=1), *parent[1:]),
@@ -139,10 +137,8 @@ def test_where_no_morphs_lead_the_weights_are_those_of_the_parent(model, chains)
 
 
 def test_morphs_end_where_the_space_does():
-    with deferred_candidates():
-        space = extract_space(
-            build(INFO, ElasticChainSpaceConfig(blocks=2, widths=(2, 4), kernels=(3,), skips=("add",)))
-        )
+    config = ElasticChainSpaceConfig(blocks=2, widths=(2, 4), kernels=(3,), skips=("add",))
+    space = extract_space(build(INFO, config))
     chains, rng = ChainSpace(space), random.Random(0)
     chain, seen = (Block(2, 3, 1),), 0
     while (found := chains.morph(chain, rng)) is not None:
