@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nasreg.errors import ConfigError, SpaceError
+from nasreg.networks import network_blocks
 from nasreg.nn import extract_space, freeze
 from nasreg.spaces import chain, darts, elastic_chain
 from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig, ElasticChainSpaceConfig
@@ -169,6 +170,18 @@ def test_skip_connections_of_an_elastic_chain():
     weight = torch.cat([concat.mix.weight, concat.project.weight], 1)
     y = nn.functional.conv2d(torch.cat([y, first[:, :, ::2, ::2]], 1), weight).relu()
     torch.testing.assert_close(network((x,)), network[2].classifier(y.mean((2, 3))))
+
+
+def test_the_blocks_of_an_elastic_chain_show_their_connections():
+    model, architecture = elastic()
+    network = freeze(model, architecture(skips2=("concat0",), width1=4, stride2=2))
+    rows = [(block.name, block.inputs, block.shape) for block in network_blocks(network, info(9, 1))]
+    assert rows == [
+        ("chain.0", ("images",), (2, 9, 9)),
+        ("chain.1", ("chain.0",), (4, 9, 9)),
+        ("chain.2", ("chain.1", "chain.0"), (2, 5, 5)),
+        ("chain.3", ("chain.2",), (10,)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ class MorphismConfig(StartConfig):
         " was fitted with",
     )
     skip_weight: float = Field(default=1.0, ge=0, description="weight of skip connections in the edit distance")
-    noise: float = Field(default=1e-10, gt=0, description="added to the diagonal of the training kernel")
+    noise: float = Field(
+        default=1e-3, gt=0, description="variance of the scores' noise, on the diagonal of the training kernel"
+    )
     temperature: float = Field(default=1.0, gt=0, description="temperature at the start of the annealing")
     min_temperature: float = Field(default=1e-4, gt=0, description="temperature at which the annealing ends")
     cooling: float = Field(default=0.9, gt=0, lt=1, description="factor of the temperature from step to step")

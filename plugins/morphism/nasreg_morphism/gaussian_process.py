@@ -32,7 +32,7 @@ class Process(ABC):
     """A Gaussian process.
 
     Args:
-        noise: Added to the diagonal of the training kernel.
+        noise: Added to the diagonal of the training kernel; 1e-10 in the program.
         skip_weight: Weight of skip connections in the edit distance.
 
     Attributes:

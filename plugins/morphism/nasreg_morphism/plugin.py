@@ -9,7 +9,8 @@ from nasreg.specs import AlgorithmSpec, MutatorSpec, PluginInfo, Preset
 
 PRIMITIVES = frozenset({"repeat", "value", "input"})
 INHERIT = {"inherit_weights": True, "inherit_function": "nasreg_morphism.weights:inherit"}
-LARGE = {"elastic-chain": {"blocks": 16, "widths": [64, 128, 256, 512], "kernels": [1, 3, 5]}}
+START = {"start_blocks": 3, "start_width": 64, "start_kernel": 3, "start_stride": 2}
+LARGE = {"elastic-chain": {"blocks": 12, "widths": [64, 128, 256], "kernels": [1, 3, 5]}}
 SMALL = {"elastic-chain": {"blocks": 6, "widths": [8, 16, 32], "kernels": [1, 3]}}
 DEMO = {**INHERIT, "epochs": 4, "batch_size": 64, "lr": 0.05}
 
@@ -39,20 +40,14 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 "paper": Preset(
                     summary="the settings of Auto-Keras' program: 3 blocks of width 64 to begin with, 8 neighbours, UCB"
                     " 2.576; 12 GPU-hours in the paper, here 100 trials of up to 200 epochs: days on one GPU",
-                    mutator={"start_blocks": 3, "start_width": 64, "start_kernel": 3, "start_stride": 2},
+                    mutator=START,
                     trainer={"max_trials": 100, "max_parameters": 2**25},
                     evaluator={**INHERIT, "epochs": 200, "batch_size": 128, "optimizer": "adamw", "lr": 0.001},
                     spaces=LARGE,
                 ),
                 "program": Preset(
                     summary="as paper, with the two kernels that Auto-Keras' program fits and predicts with",
-                    mutator={
-                        "kernel": "program",
-                        "start_blocks": 3,
-                        "start_width": 64,
-                        "start_kernel": 3,
-                        "start_stride": 2,
-                    },
+                    mutator={**START, "kernel": "program", "noise": 1e-10},
                     trainer={"max_trials": 100, "max_parameters": 2**25},
                     evaluator={**INHERIT, "epochs": 200, "batch_size": 128, "optimizer": "adamw", "lr": 0.001},
                     spaces=LARGE,
