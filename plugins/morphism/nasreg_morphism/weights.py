@@ -70,11 +70,11 @@ class ChainWeights:
                 for skip in block.skips
             }
             blocks.append(BlockWeights(own["conv.weight"], below(f"chain.{number}.norm."), skips))
-        return cls(blocks, below(f"chain.{len(chain)}.classifier."))
+        return cls(blocks, below("chain.head.classifier."))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state dict of the network."""
-        found = {f"chain.{len(self.blocks)}.classifier.{name}": value for name, value in self.head.items()}
+        found = {f"chain.head.classifier.{name}": value for name, value in self.head.items()}
         for number, block in enumerate(self.blocks):
             found[f"chain.{number}.conv.weight"] = block.conv
             found |= {f"chain.{number}.norm.{name}": value for name, value in block.norm.items()}
