@@ -122,11 +122,10 @@ def test_a_child_starts_from_the_function_of_its_parent(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["morphism", "hill-climbing"])
-def test_worker_processes_inherit_as_well(tmp_path, algorithm):
+def test_worker_processes_inherit_as_well(tmp_path):
     options = {"trainer": {"max_trials": 5}, "workers": 2}
-    processes = search(algorithm, tmp_path / "processes", **options)
-    serial = search(algorithm, tmp_path / "serial", executor="serial", **options)
+    processes = search("hill-climbing", tmp_path / "processes", **options)
+    serial = search("hill-climbing", tmp_path / "serial", executor="serial", **options)
     assert [trial["score"] for trial in processes.trials] == [trial["score"] for trial in serial.trials]
     assert chains(processes) == chains(serial)
     assert any("parent" in trial for trial in serial.trials)
