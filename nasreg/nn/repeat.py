@@ -95,5 +95,8 @@ class Repeat(Choice):
         return checked(RepeatSpec, key=key, paths=paths, depths=self._spec.depths)
 
     def materialize(self, decision: int) -> nn.Module:
-        """Return the first blocks, followed by the head of this depth if there are heads."""
-        return nn.Sequential(*self.used_modules(decision))
+        """Return the first blocks, followed by the head of this depth, named ``head``, if there are heads."""
+        plain = nn.Sequential(*self.blocks[:decision])
+        if self.heads is not None:
+            plain.add_module("head", self.heads[self._spec.depths.index(decision)])
+        return plain

@@ -89,7 +89,17 @@ class DartsSpaceConfig(Config):
         return _different(value)
 
 
-def _check_odd(value: tuple[int, ...]) -> tuple[int, ...]:
+T = TypeVar("T")
+
+
+def _different(value: tuple[T, ...]) -> tuple[T, ...]:
+    twice = next((each for each in value if value.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is given twice: expected different ones")
+    return value
+
+
+def _odd_sizes(value: tuple[int, ...]) -> tuple[int, ...]:
     if any(size % 2 == 0 for size in value):
         raise ValueError("kernel sizes must be odd, so that the image keeps its size")
     return _different(value)
@@ -104,7 +114,7 @@ class ChainSpaceConfig(Config):
         default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
     )
 
-    _odd = field_validator("kernels")(_check_odd)
+    _odd = field_validator("kernels")(_odd_sizes)
 
 
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -128,19 +138,6 @@ class ElasticChainSpaceConfig(Config):
         description="how the output of an earlier block may join a block; none for a space without skip connections",
     )
 
-    _odd = field_validator("kernels")(_check_odd)
+    _odd = field_validator("kernels")(_odd_sizes)
 
-    @field_validator("widths", "strides", "skips")
-    @classmethod
-    def _all_different(cls, value: tuple[object, ...]) -> tuple[object, ...]:
-        return _different(value)
-
-
-T = TypeVar("T")
-
-
-def _different(value: tuple[T, ...]) -> tuple[T, ...]:
-    twice = next((each for each in value if value.count(each) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice} is given twice: expected different ones")
-    return value
+    _distinct = field_validator("widths", "strides", "skips")(_different)

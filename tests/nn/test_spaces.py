@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nasreg.errors import ConfigError, SpaceError
+from nasreg.networks import network_blocks
 from nasreg.nn import extract_space, freeze
 from nasreg.spaces import chain, darts, elastic_chain
 from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig, ElasticChainSpaceConfig
@@ -143,7 +144,7 @@ def test_an_elastic_chain_has_only_what_is_chosen():
     plain = freeze(model, architecture(depth=2, width0=4, kernel1=5, stride1=2))
     assert plain.chain[0].conv.weight.shape == (4, 1, 1, 1)
     assert plain.chain[1].conv.weight.shape == (2, 4, 5, 5)
-    assert plain.chain[2].classifier.in_features == 2
+    assert plain.chain.head.classifier.in_features == 2
     sizes = [4 * 1 + 2 * 4, 2 * 4 * 25 + 2 * 2, 10 * 2 + 10]
     assert sum(parameter.numel() for parameter in plain.parameters()) == sum(sizes)
     skips = freeze(model, architecture(skips1=("add0",), skips2=("concat0", "add1"), stride1=2, stride2=2))
@@ -168,14 +169,26 @@ def test_skip_connections_of_an_elastic_chain():
     concat = network[1].skips.concat0
     weight = torch.cat([concat.mix.weight, concat.project.weight], 1)
     y = nn.functional.conv2d(torch.cat([y, first[:, :, ::2, ::2]], 1), weight).relu()
-    torch.testing.assert_close(network((x,)), network[2].classifier(y.mean((2, 3))))
+    torch.testing.assert_close(network((x,)), network.head.classifier(y.mean((2, 3))))
+
+
+def test_the_blocks_of_an_elastic_chain_show_their_connections():
+    model, architecture = elastic()
+    network = freeze(model, architecture(skips2=("concat0",), width1=4, stride2=2))
+    rows = [(block.name, block.inputs, block.shape) for block in network_blocks(network, info(9, 1))]
+    assert rows == [
+        ("chain.0", ("images",), (2, 9, 9)),
+        ("chain.1", ("chain.0",), (4, 9, 9)),
+        ("chain.2", ("chain.1", "chain.0"), (2, 5, 5)),
+        ("chain.head", ("chain.2",), (10,)),
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"kernels": (3, 4)}, "odd"),
-        ({"strides": (2, 2)}, "one is there twice: 2, 2"),
+        ({"strides": (2, 2)}, "2 is given twice"),
         ({"skips": ("mul",)}, "skips"),
         ({"widths": ()}, "widths"),
     ],
