@@ -129,7 +129,7 @@ def test_children_start_from_the_weights_of_their_parents(tmp_path):
         "large-scale-evolution",
         space_options={"blocks": 2, "widths": [8, 16]},
         mutator={"population": 3},
-        trainer={"max_trials": 24},
+        trainer={"max_trials": 20},
         evaluator_options={"epochs": 1},
         dataset_options={"limit": 400},
         seed=0,
