@@ -170,9 +170,9 @@ def _large_scale_evolution() -> AlgorithmSpec:
                 trainer={"max_trials": 500},
             ),
             "demo": Preset(
-                summary="a real search of 120 small trials that ends within two minutes on two CPU cores",
-                mutator={"population": 12},
-                trainer={"max_trials": 120},
+                summary="a real search of 300 small trials that ends within two minutes on two CPU cores",
+                mutator={"population": 20},
+                trainer={"max_trials": 300},
                 evaluator={"epochs": 2, "batch_size": 64, "schedule": "constant", "inherit_weights": True},
                 spaces={**DEMO_SPACES, "elastic-chain": {"blocks": 4, "widths": [8, 16, 32]}},
             ),
