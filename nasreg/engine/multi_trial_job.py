@@ -87,7 +87,7 @@ class MultiTrialJob(SearchJob):
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
         """Check also that the evaluator can score the space, with a share of its effort if the algorithm wants that."""
         evaluator, algorithm = _evaluator(run), registry.algorithm(search_spec(run).algorithm)
-        evaluator.check_space(run.space.reference.title)
+        evaluator.check_space(run.space.reference.title, run.space.entry)
         if algorithm.fidelity and not evaluator.fidelity:
             raise IncompatibleError(
                 f"algorithm {algorithm.name!r} evaluates with a share of the full effort, which evaluator"

@@ -41,6 +41,7 @@ def plan_network(
 ) -> NetworkPlan:
     """Check everything about the network of an architecture before it is built; see ``build_network``."""
     found = source if isinstance(source, ArchitectureRef) else find_architecture(source, registry=registry)
+    found.space.check_network()
     values = {**found.options, **found.space.retrain_options, **(options or {})}
     space = describe_space(found.space, values, info)
     architecture = found.resolve(space)
@@ -69,6 +70,7 @@ def build_network(
     Raises:
         ArchitectureError: The architecture does not belong to the space.
         ConfigError: An option does not exist or has an invalid value.
+        IncompatibleError: The space has no networks.
         SpaceError: The images are too small for it, or the space cannot be built.
         UnknownNameError: There is no such source or space.
     """

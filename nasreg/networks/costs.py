@@ -147,6 +147,7 @@ def profile_space(
     place = resolve_device(device)
     source = space_source(registry or default_registry(), space)
     values = {**(options or {}), **source.retrain_options}
+    source.check_network()
     spec = describe_space(source, values, info)
 
     def measured(architecture: Architecture, names: Collection[str], where: torch.device) -> dict[str, float]:
