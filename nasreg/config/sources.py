@@ -83,8 +83,7 @@ class SpaceSource:
         Raises:
             IncompatibleError: They have none.
         """
-        if self.entry is not None and not self.entry.network:
-            raise IncompatibleError(f"{self.entry.without_networks}: none can be trained, measured or exported")
+        check_network(self.entry)
 
     def describe(self, info: DataInfo, options: Mapping[str, Any]) -> SearchSpaceSpec:
         """Return the choices of a space without networks; those of any other are extracted from its module.
@@ -121,6 +120,19 @@ class SpaceSource:
     def capabilities(self) -> Mapping[str, str]:
         """Name of a capability -> option of the space."""
         return self.entry.capabilities if self.entry else {}
+
+
+def check_network(entry: SpaceEntry | None) -> None:
+    """Check that the architectures of a space have networks.
+
+    Args:
+        entry: Its entry in the registry; None for the user's own space.
+
+    Raises:
+        IncompatibleError: They have none.
+    """
+    if entry is not None and not entry.network:
+        raise IncompatibleError(f"{entry.without_networks}: none can be trained, measured or exported")
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,8 @@ class AlgorithmSpec(_Entry):
         """
         if self.family == "one-shot" and entry is not None and not entry.network:
             raise IncompatibleError(
-                f"algorithm {self.name!r} trains a supernet, but {entry.without_networks}: choose a multi-trial algorithm"
+                f"algorithm {self.name!r} trains a supernet, but {entry.without_networks}: choose a multi-trial"
+                " algorithm"
             )
         missing = sorted(self.requires - set(entry.capabilities if entry else ()))
         if missing:
@@ -356,7 +357,7 @@ class EvaluatorSpec(_Entry):
                 f" {', '.join(self.spaces)}"
             )
         if "network" in self.needs and entry is not None and not entry.network:
-            own = f": --evaluator {entry.evaluator} has one" if entry.evaluator is not None else ""
+            own = f": choose --evaluator {entry.evaluator}" if entry.evaluator is not None else ""
             raise IncompatibleError(
                 f"evaluator {self.name!r} needs the network of each architecture, but {entry.without_networks}{own}"
             )

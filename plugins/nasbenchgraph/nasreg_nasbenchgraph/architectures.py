@@ -37,7 +37,8 @@ EXAMPLE = "Arch([0, 1, 2, 1], ['gcn', 'gin', 'fc', 'cheb'])"
 """The example of the authors' documentation."""
 
 PATTERNS = tuple(
-    (0, *rest) for rest in ((0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (0, 1, 3), (1, 1, 1), (1, 1, 2), (1, 2, 2), (1, 2, 3))
+    (0, *rest)
+    for rest in ((0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 2), (0, 1, 3), (1, 1, 1), (1, 1, 2), (1, 2, 2), (1, 2, 3))
 )
 """The sources of the nodes for each tree of five nodes, in the authors' order."""
 

@@ -45,7 +45,6 @@ class SpaceConfig(Config):
 
     operations: tuple[Operation, ...] = Field(
         default=OPERATIONS,
-        min_length=1,
         description="operations that a node may have; networks for the data set proteins were trained with gcn, sage,"
         " arma, fc and skip only",
     )
@@ -55,6 +54,8 @@ class SpaceConfig(Config):
     def _in_order(cls, value: tuple[Operation, ...]) -> tuple[Operation, ...]:
         if len(set(value)) != len(value):
             raise ValueError("an operation is named twice")
+        if not set(value) - {"skip"}:
+            raise ValueError("there is no network of skip alone")
         return tuple(name for name in OPERATIONS if name in value)
 
 

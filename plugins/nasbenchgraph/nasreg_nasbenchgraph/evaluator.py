@@ -54,9 +54,8 @@ class NasBenchGraphEvaluator(TableEvaluator):
         rows = np.flatnonzero(counts)
         columns = {name: column[rows] for name, column in table.columns.items()}
         name, _ = data.metric
-        columns[name], columns[f"test_{name}"] = columns.pop("validation"), columns.pop("test")
-        columns[self.architectures_column] = counts[rows]
-        return Table([table.keys[row] for row in rows], columns)
+        named = {name: columns.pop("validation"), f"test_{name}": columns.pop("test")}
+        return Table([table.keys[row] for row in rows], {**named, **columns, self.architectures_column: counts[rows]})
 
     def key(self, architecture: Architecture) -> str:
         """Return the five digits that an architecture shares with isomorphic ones."""

@@ -26,7 +26,7 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:
     return [
         SpaceEntry(
             name="nasbenchgraph",
-            summary="graph networks of four nodes, each with a source and one of nine operations: 26,206 different ones",
+            summary="graph networks of four nodes with a source and one of nine operations each: 26,206 different ones",
             paper=PAPER,
             factory="nasreg_nasbenchgraph.space:describe",
             config="nasreg_nasbenchgraph.config:SpaceConfig",

@@ -25,7 +25,12 @@ from nasreg_nasbenchgraph.config import Name
 
 _KEY = re.compile(rf"[0-8]{{{NODES + 1}}}")
 
-_COLUMNS = {"valid_perf": ("validation", 1.0), "perf": ("test", 1.0), "latency": ("latency_ms", 1e3), "para": ("parameters", 1e6)}
+_COLUMNS = {
+    "valid_perf": ("validation", 1.0),
+    "perf": ("test", 1.0),
+    "latency": ("latency_ms", 1e3),
+    "para": ("parameters", 1e6),
+}
 """Name in the package -> name of the column, and its unit in that of the package."""
 
 
@@ -50,9 +55,9 @@ def find_table(dataset: Name, path: str | None = None) -> Table:
 
 def _convert(source: Path) -> Table:
     content = load_plain_pickle(source, NUMPY_SCALARS)
+    if not isinstance(content, dict) or not content:
+        raise ConfigError(f"{source} is no table of NAS-Bench-Graph: it holds no mapping from hashes to results")
     try:
-        if not isinstance(content, dict) or not content:
-            raise ValueError("it holds no mapping from hashes to results")  # noqa: TRY004, TRY301  # as for its rows
         rows = {_key(number): _row(number, content[number]) for number in content}
         columns = zip(*rows.values(), strict=True)
         return Table(tuple(rows), dict(zip((name for name, _ in _COLUMNS.values()), columns, strict=True)))
