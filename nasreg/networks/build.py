@@ -41,7 +41,6 @@ def plan_network(
 ) -> NetworkPlan:
     """Check everything about the network of an architecture before it is built; see ``build_network``."""
     found = source if isinstance(source, ArchitectureRef) else find_architecture(source, registry=registry)
-    found.space.check_network()
     values = {**found.options, **found.space.retrain_options, **(options or {})}
     space = describe_space(found.space, values, info)
     architecture = found.resolve(space)
