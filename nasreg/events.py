@@ -46,6 +46,8 @@ class RunStarted(Event):
     run_dir: Path | None
     model: TrainedModel = "network"
     """The kind of model that is trained."""
+    auxiliary_parameters: int = 0
+    """Number of the parameters that belong to an auxiliary head, which the trained network does not keep."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class SearchStarted(Event):
     run_dir: Path | None
     best: Trial | None = None
     """The best of those trials."""
+    uses_data: bool = True
+    """Whether a data set is loaded: an evaluator may need none."""
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import contextlib
 import errno
 import io
 import json
-import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from nasreg.errors import StorageError
+from nasreg.specs.finite import finite
 
 if TYPE_CHECKING:
     from nasreg.events import Callback, Event
@@ -49,7 +49,7 @@ class Output:
             brief: Its bare values for ``--quiet``, one to a line: a run directory, files, names.
         """
         if self.as_json:
-            _write(sys.stdout, json.dumps(_finite(data()), indent=2, allow_nan=False))
+            _write(sys.stdout, json.dumps(finite(data()), indent=2, allow_nan=False))
         elif self.quiet:
             for value in brief:
                 _write(sys.stdout, str(value))
@@ -118,6 +118,29 @@ class Output:
                 yield [callback]
             finally:
                 self._running = False
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Return a context whose value shows on a terminal how far several pieces of work are.
+
+        It is called with the name of one, and how much of how much is done.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda name, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def count(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bars.add_task(f"reading the {name} set", total=total)
+                bars.update(tasks[name], completed=done)
+
+            yield count
 
     def _warn(self, event: Event) -> None:
         from nasreg.events import Notice
@@ -195,15 +218,6 @@ def _complain(text: str) -> None:
     """Write to stderr; there is nowhere to say that this is impossible."""
     with contextlib.suppress(StorageError):
         _write(sys.stderr, text)
-
-
-def _finite(value: Any) -> Any:
-    """Return data with null for each number that is not finite, which JSON cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _rich_table(title: str, rows: Sequence[tuple[str, ...]]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nasreg.cli.output import Output
 from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
-from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
+from nasreg.specs.formatting import format_bytes, format_count, format_duration, option_text, plural
 
 if TYPE_CHECKING:
     from nasreg.networks.costs import SpaceProfile
@@ -68,27 +68,20 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
 def _settings(path: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         return [row for key, inner in value.items() for row in _settings(f"{path}.{key}", inner)]
-    return [(path, _value(value))]
+    return [(path, option_text(value))]
 
 
 def _options(output: Output, section: str, options: list[dict[str, Any]]) -> None:
     rows = [
         (
             f"{section}.{option['name']}",
-            "required" if option["required"] else _value(option["default"]),
+            "required" if option["required"] else option_text(option["default"]),
             ", ".join([option["type"], *option["constraints"]]),
             option["description"],
         )
         for option in options
     ]
     output.table(f"options of the {section}", rows or [("(none)", "", "", "")])
-
-
-def _value(value: Any) -> str:
-    """Write a value as ``--set`` takes it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else str(value)
 
 
 def plugins(

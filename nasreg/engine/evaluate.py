@@ -23,6 +23,7 @@ from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
+from nasreg.specs.formatting import option_text
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device
@@ -39,6 +40,8 @@ class Evaluation:
     metrics: Mapping[str, float]
     """By name, such as ``accuracy``."""
     samples: int
+    objective: str = "accuracy"
+    """Name of the metric that counts for the task."""
 
 
 @checked_arguments("space")
@@ -93,7 +96,8 @@ def evaluate(
     images = read_test(bundle, config, place)
     info = manifest.data.info
     if images.shape[0] != info.channels:
-        hint = "; set dataset.grayscale" if "grayscale" in source.config.model_fields else ""
+        convertible = {1, 3} == {images.shape[0], info.channels} and "grayscale" in source.config.model_fields
+        hint = f"; set dataset.grayscale={option_text(info.channels == 1)}" if convertible else ""
         raise DataError(
             f"the test set has images with {images.shape[0]} channels, but the network takes {info.channels}{hint}"
         )
@@ -111,12 +115,12 @@ def evaluate(
     mean, std = manifest.data.mean, manifest.data.std
     moments = None if mean is None or std is None else (list(mean), list(std))
     split = DataSplit("test", images, images.usable, config, 0, moments)
-    task = get_task("classification")
+    task = get_task(manifest.task)
     try:
         metrics = measure(network.to(place), split, task, batch_size, detailed=True)
     finally:
         split.close()
-    return Evaluation(metrics, len(split))
+    return Evaluation(metrics, len(split), task.objective.name)
 
 
 def _test_data(

@@ -22,7 +22,7 @@ from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, EvaluatorSpec, Fact, MetricSpec
 from nasreg.specs.formatting import format_duration
 from nasreg.specs.references import CodeRef, parse_reference
-from nasreg.specs.trial import SIMULATED_SECONDS
+from nasreg.specs.trial import COSTS, SIMULATED_SECONDS
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialContext, MultiTrialTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import resolve_device
@@ -77,6 +77,7 @@ class MultiTrialJob(SearchJob):
             extreme_costs=self._extreme_costs,
             initial=tuple(self._initial(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
+            uses_data=data is not None,
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
 
@@ -85,7 +86,10 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
-        """Check also that the evaluator can score the space, with a share of its effort if the algorithm wants that."""
+        """Check also that the evaluator can score the space, with a share of its effort if the algorithm wants that.
+
+        Where there are budgets, the architectures of the space need networks.
+        """
         evaluator, algorithm = _evaluator(run), registry.algorithm(search_spec(run).algorithm)
         evaluator.check_space(run.space.reference.title, run.space.entry)
         if algorithm.fidelity and not evaluator.fidelity:
@@ -93,12 +97,14 @@ class MultiTrialJob(SearchJob):
                 f"algorithm {algorithm.name!r} evaluates with a share of the full effort, which evaluator"
                 f" {evaluator.name!r} cannot do: choose another with --evaluator"
             )
+        if any(getattr(run.trainer_config, f"max_{cost.name}", None) is not None for cost in COSTS):
+            run.space.check_network()
         super().check(run, registry)
 
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
-        """Return whether the evaluator needs the data."""
-        return "data" in _evaluator(run).needs
+        """Return whether the evaluator needs the data with these options."""
+        return run.evaluator_config is not None and "data" in _evaluator(run).needs_with(run.evaluator_config)
 
     @classmethod
     def measures_cost(cls, run: ResolvedRun) -> bool:

@@ -25,7 +25,7 @@ from nasreg.errors import UsageError
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
 from nasreg.networks.dry_run import check_network
-from nasreg.networks.inputs import input_of
+from nasreg.networks.inputs import input_of, input_spec
 from nasreg.networks.references import EXAMPLE_INFO, ArchitectureRef, find_architecture
 from nasreg.networks.weights import network_manifest, save_network
 from nasreg.registry import Registry, default_registry
@@ -152,9 +152,12 @@ def resolve_retrain(
                 held_out = {"name": selection.name, **{name: selection.options[name] for name in names}}
             folder = isinstance(selection.reference, RegisteredRef) and selection.reference.name == "folder"
             data = f"folder:{selection.options['path']}" if folder else selection.name
-    architecture = found.architecture or plan_network(found, EXAMPLE_INFO, registry=registry).architecture
+
+    def decide(values: Mapping[str, Any]) -> Architecture:
+        return plan_network(found, EXAMPLE_INFO, values, registry=registry).architecture
+
     request = RunRequest(
-        origin=ArchitectureOrigin(found.title, architecture, found.options, held_out),
+        origin=ArchitectureOrigin(found.title, found.architecture or decide, found.options, held_out),
         space=found.space,
         dataset=data if data is None or isinstance(data, str) else dataset_from_object(data),
         preset=recipe,
@@ -164,7 +167,23 @@ def resolve_retrain(
         seed=seed,
         device=device,
     )
-    return resolve(registry, request)
+    run = resolve(registry, request)
+    _check_fits(found, run)
+    return run
+
+
+def _check_fits(found: ArchitectureRef, run: ResolvedRun) -> None:
+    """Check an architecture in the space with the options of its retraining, which may differ from those of its search.
+
+    A user's own space may be written for the images of its run alone; without a run it is checked with the data.
+
+    Raises:
+        ArchitectureError: It needs other options; the message says which.
+    """
+    info = EXAMPLE_INFO if found.space.entry is not None else input_spec(found.run).info if found.run else None
+    options = run.spec.space.options
+    if info is not None and any(options.get(name, old) != old for name, old in found.options.items()):
+        plan_network(found, info, options)
 
 
 def run_retrain(
@@ -222,7 +241,7 @@ class RetrainJob(Job):
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:
             if directory is not None:
-                known = {"dataset": spec.dataset, "metrics": dict(metrics)}
+                known = {"dataset": spec.dataset, "task": spec.task, "metrics": dict(metrics)}
                 save_network(directory.path / name, network, manifest.model_copy(update=known))
 
         context = RetrainContext(

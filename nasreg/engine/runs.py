@@ -187,5 +187,6 @@ def resume_repeats(
     before = RetrainSpec.model_validate(found["run"])
     run = changed_run(registry, load_resolved(registry, before), settings, device, path=directory.path)
     check_execution_only(before, run, directory.path)
-    directory.write_json(files.REPEATS, {**found, "run": run.spec.model_dump(mode="json")})
+    with directory.lock():
+        directory.write_json(files.REPEATS, {**found, "run": run.spec.model_dump(mode="json")})
     return repeat(run, found["seeds"], out, registry=registry, callbacks=callbacks, on_result=on_result)

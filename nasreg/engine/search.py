@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, space_from_object
-from nasreg.config.resolve import ResolvedRun, RunRequest, resolve
+from nasreg.config.resolve import ResolvedRun, RunRequest, chosen_algorithm, resolve
 from nasreg.engine.execute import execute
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, SearchJob
@@ -62,7 +62,7 @@ def search(
             algorithm's default space where None.
         data: Name of a data set, ``"folder:PATH"``, a torch ``Dataset`` of (image ``(C, H, W)``, label), a tuple
             ``(train, test)`` or ``(train, validation, test)`` of those, or a ``nasreg.data.DatasetBundle``.
-        algorithm: Name of an algorithm; ``Registry.default_algorithm`` where None.
+        algorithm: Name of an algorithm; that of ``config``, else ``Registry.default_algorithm`` where None.
         preset: Named set of options to start from.
         mutator: Options of the mutator.
         trainer: Options of the trainer, such as ``{"epochs": 50}``.
@@ -90,12 +90,13 @@ def search(
         PluginError: The plugin's code could not be loaded.
     """
     registry = registry or default_registry()
-    request = RunRequest(
-        algorithm=registry.default_algorithm if algorithm is None else algorithm,
-        space=space if space is None or isinstance(space, str) else space_from_object(space),
-        dataset=data if isinstance(data, str) else dataset_from_object(data),
+    request = search_request(
+        registry,
+        space,
+        data,
+        algorithm,
+        config,
         preset=preset,
-        config=config,
         settings=settings,
         evaluator=evaluator,
         options={
@@ -113,6 +114,36 @@ def search(
     pool = executor if isinstance(executor, Executor) else None
     resolved = resolve(registry, request)
     return run_search(resolved, registry=registry, out=out, resume=resume, callbacks=callbacks, executor=pool)
+
+
+def search_request(
+    registry: Registry,
+    space: SpaceLike | None,
+    data: Any,
+    algorithm: str | None,
+    config: Mapping[str, Any] | str | Path | None,
+    **more: Any,
+) -> RunRequest:
+    """Return the request of a search.
+
+    Args:
+        registry: Where names are looked up.
+        space: As in ``search``.
+        data: As in ``search``.
+        algorithm: As in ``search``.
+        config: As in ``search``.
+        **more: Other attributes of the request.
+
+    Raises:
+        UsageError: Space or data are none of what is accepted.
+    """
+    return RunRequest(
+        algorithm=chosen_algorithm(registry, algorithm, config),
+        config=config,
+        space=space if space is None or isinstance(space, str) else space_from_object(space),
+        dataset=data if isinstance(data, str) else dataset_from_object(data),
+        **more,
+    )
 
 
 def run_search(

@@ -107,7 +107,8 @@ class SearchJob(Job):
 
             strengths = self.trainer.mutator.strengths()
             path = directory.path / files.CELLS
-            draw_cells(self.space, architecture, path, strengths=strengths, title=self.spec.headline)
+            title = self.spec.headline_of(uses_data=self.data is not None)
+            draw_cells(self.space, architecture, path, strengths=strengths, title=title)
 
         draw(self.trainer, directory, drawing)
 

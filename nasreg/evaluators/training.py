@@ -87,6 +87,21 @@ class TrainingEvaluator(Evaluator):
             TrainingError: Out of memory, or a loss that is not finite.
             InterruptedRunError: A signal; a checkpoint was written.
         """
+        trainer = self.make_trainer(proposal)
+        with self._output(proposal) as output:
+            trainer.fit(output)
+            if trainer.config.keep_weights or trainer.config.inherit_weights:
+                self._save(proposal.id, trainer.model, output.directory)
+        metrics = dict(trainer.final_metrics)
+        value = metrics.pop(self.objective.name)
+        return self.score(value, **metrics, parameters=parameter_count(trainer.model))
+
+    def make_trainer(self, proposal: Proposal) -> TrialTrainer:
+        """Return the trainer of the network of a proposal, which is not built yet.
+
+        Raises:
+            ConfigError: The proposal has options that do not exist.
+        """
         context = self.context
         config = parse(type(self.config), {**self.config.model_dump(), **proposal.options}, "evaluator")
         config = config.model_copy(update={"epochs": max(1, round(config.epochs * proposal.fidelity))})
@@ -99,14 +114,7 @@ class TrainingEvaluator(Evaluator):
             proposal=proposal,
             build=lambda: self.build(proposal),
         )
-        trainer = TrialTrainer(trial_context, config)
-        with self._output(proposal) as output:
-            trainer.fit(output)
-            if config.keep_weights or config.inherit_weights:
-                self._save(proposal.id, trainer.model, output.directory)
-        metrics = dict(trainer.final_metrics)
-        value = metrics.pop(self.objective.name)
-        return self.score(value, **metrics, parameters=parameter_count(trainer.model))
+        return TrialTrainer(trial_context, config)
 
     @contextlib.contextmanager
     def _output(self, proposal: Proposal) -> Any:

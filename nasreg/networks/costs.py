@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from nasreg.config.lookup import space_source
+from nasreg.config.sources import SpaceSource
 from nasreg.networks.build import network_of
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import CANDIDATE_SECONDS, check_least, computing, count_macs, measure_latency, measuring
@@ -140,14 +141,43 @@ def profile_space(
         TrainingError: Out of memory.
         UnknownNameError: There is no such space.
     """
-    check_least("samples", samples, 1)
-    budgets = parse(
-        _Budgets, {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}, ""
-    )
-    place = resolve_device(device)
+    budgets = {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}
     source = space_source(registry or default_registry(), space)
-    values = {**(options or {}), **source.retrain_options}
+    return profile_source(source, info, options, budgets, samples=samples, seed=seed, device=device)
+
+
+def profile_source(
+    source: SpaceSource,
+    info: DataInfo,
+    options: Mapping[str, Any] | None,
+    max_costs: Mapping[str, float | str | None],
+    *,
+    retrained: bool = True,
+    samples: int = 100,
+    seed: int = 0,
+    device: str = "cpu",
+) -> SpaceProfile:
+    """Measure what the architectures of a space cost; see ``profile_space``.
+
+    Args:
+        source: The space.
+        info: Shape of the images and the classes.
+        options: Options of the space.
+        max_costs: Budgets by name, such as ``max_parameters``.
+        retrained: Whether to measure networks in the form in which the space is retrained, as the trials of a search
+            are, or as a part of its supernet.
+        samples: Number of random architectures to measure where there is a budget of theirs.
+        seed: Seed of the random architectures.
+        device: Where the latency is measured.
+
+    Raises:
+        NasregError: As ``profile_space``.
+    """
+    check_least("samples", samples, 1)
+    budgets = parse(_Budgets, max_costs, "")
+    place = resolve_device(device)
     source.check_network()
+    values = {**(options or {}), **(source.retrain_options if retrained else {})}
     spec = describe_space(source, values, info)
 
     def measured(architecture: Architecture, names: Collection[str], where: torch.device) -> dict[str, float]:

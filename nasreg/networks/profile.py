@@ -224,7 +224,7 @@ def _calls(model: nn.Module, images: Tensor) -> list[_Call]:
         return hook
 
     for _, _, choice, _ in named_choices(model):
-        choice.bind(partial(_answer, choice, images.device))
+        choice.bind(partial(choice_answer, choice, images.device))
     layers: dict[str, list[tuple[CandidateSite, nn.Module]]] = {}
     for site, candidate in candidate_sites(model):
         if site.edge is None:  # all candidates of a layer have the same input: only one need be computed
@@ -242,7 +242,7 @@ def _calls(model: nn.Module, images: Tensor) -> list[_Call]:
     return found
 
 
-def _answer(choice: Choice, device: torch.device) -> Answer:
+def choice_answer(choice: Choice, device: torch.device) -> Answer:
     """Answer a choice so that every place with candidates is reached."""
     spec = choice.spec("choice", ())
     if isinstance(spec, CellSpec):

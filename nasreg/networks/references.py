@@ -16,11 +16,10 @@ from torch import nn
 from nasreg.config.lookup import find_space, space_source
 from nasreg.config.notation import architecture_from_text, noted_spaces
 from nasreg.config.sources import SpaceSource
-from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
+from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
 from nasreg.registry import Registry, default_registry
-from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory
+from nasreg.runs.directory import RunDirectory, architecture_in_run, run_of_file
 from nasreg.specs import (
     Architecture,
     CellSpec,
@@ -30,11 +29,14 @@ from nasreg.specs import (
 )
 from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.arguments import checked_arguments
-from nasreg.specs.genotype import genotype_cells
+from nasreg.specs.genotype import LONGEST, genotype_cells, holds_genotype
 from nasreg.specs.references import ObjectRef
 
 EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=tuple("0123456789"))
 """Shape of the images and number of classes where no data are loaded: those of CIFAR-10."""
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".onnx")
+"""Suffixes of files with weights, which are often given in place of an architecture."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def find_architecture(
 
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype or
-            one in the notation of its space, or a file of it (``.txt``), or an ``Architecture``.
+            one in the notation of its space, or a text file with one, such as a log, or an ``Architecture``.
         space: Reference to its space, or the class, function or model itself, if the source does not say; by default
             the registered space that it fits.
         registry: Where names are looked up; by default what is installed.
@@ -100,10 +102,12 @@ def find_architecture(
 
 
 def _find(text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
-    if "Genotype(" in text:
+    if holds_genotype(text):
         return _of_genotype("the genotype", text, space, registry)
     if noted_spaces(registry, text):
         return _of_notation(text, text, space, registry)
+    if not text:
+        raise UsageError("the architecture is an empty text: give a run directory, a file or the name of a genotype")
     path = Path(text)
     if not os.path.exists(path):  # Path.exists() raises for a name that is too long
         if path.suffix == ".json":
@@ -111,26 +115,32 @@ def _find(text: str, space: SpaceSource | None, registry: Registry) -> Architect
         if len(path.parts) > 1 and not _is_published(text, registry):
             raise RunDirectoryError(f"there is no run directory or file {path}")
         return _published(text, registry)
-    if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
-        return _of_run(path, space, registry)
-    if path.suffix == ".txt":
-        content = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix in WEIGHT_SUFFIXES:
+        raise ArchitectureError(
+            f"{path} has the weights of a network, not an architecture: give the run directory of its training"
+        )
+    directory = RunDirectory(path) if path.is_dir() else run_of_file(path)
+    if directory is not None:
+        selection = directory.spec.space
+        if space is not None and isinstance(selection.reference, ObjectRef):
+            source = space  # of a Python object only its label is recorded
+        else:
+            source = find_space(registry, selection.name, directory.import_path)
+        return ArchitectureRef(text, source, selection.options, architecture_in_run(directory, path), None, directory)
+    if path.suffix != ".json":
+        content = _beginning(path)
         of_text = _of_notation if noted_spaces(registry, content) else _of_genotype
         return of_text(text, content, space, registry)
     return _of_architecture(text, Architecture.load(path), space, registry)
 
 
-def _of_run(path: Path, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
-    directory = RunDirectory(path if path.is_dir() else path.parent)
-    # genotype.txt in a run says the same as its architecture.json
-    whole = path.is_dir() or path.suffix != ".json"
-    architecture = directory.architecture if whole else Architecture.load(path)
-    selection = directory.spec.space
-    if space is not None and isinstance(selection.reference, ObjectRef):
-        source = space  # of a Python object only its label is recorded
-    else:
-        source = find_space(registry, selection.name, directory.import_path)
-    return ArchitectureRef(str(path), source, selection.options, architecture, None, directory)
+def _beginning(path: Path) -> str:
+    """Return a text file as far as a genotype is read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST + 1)
+    except OSError as error:
+        raise ArchitectureError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _is_published(name: str, registry: Registry) -> bool:

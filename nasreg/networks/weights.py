@@ -6,6 +6,7 @@ The manifest that rebuilds it is in the header of the file, or in a JSON file be
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from nasreg.errors import ConfigError, WeightsError
 from nasreg.networks.build import build_network
 from nasreg.networks.inputs import InputSpec
 from nasreg.networks.references import ArchitectureRef
+from nasreg.nn.parameters import AUXILIARY_HEAD
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
@@ -32,7 +34,6 @@ from nasreg.specs.base import parse
 from nasreg.specs.references import CodeRef, ObjectRef, parse_reference
 
 _HEADER = "nasreg"
-_AUXILIARY = "auxiliary_head."
 _WRAPPERS = {"module.": "DataParallel or DistributedDataParallel", "_orig_mod.": "torch.compile"}
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 """Suffixes of files that torch.save writes."""
@@ -50,6 +51,7 @@ class NetworkManifest(Spec):
     genotype: str | None = Field(default=None, description="the genotype from which it follows")
     data: InputSpec = Field(description="shape of the images, classes, and the normalisation of the images")
     dataset: Selection | None = Field(default=None, description="data set that it was trained on")
+    task: str = Field(default="classification", description="name of the task that it was trained for")
     metrics: dict[str, float] = Field(default_factory=dict, description="metrics after its last epoch")
     weights: str | None = Field(
         default=None, pattern=r"^[^/\\]+\.safetensors$", description="name of the file beside this one with the weights"
@@ -112,7 +114,7 @@ def save_network(path: Path, network: nn.Module, manifest: NetworkManifest) -> N
     tensors = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in network.state_dict().items()
-        if not name.startswith(_AUXILIARY)
+        if not name.startswith(AUXILIARY_HEAD)
     }
     header = {_HEADER: manifest.model_dump_json(exclude={"weights"})}  # one key: the order of several is random
     with atomic_write(path) as file:
@@ -193,7 +195,7 @@ def load_network(
     if isinstance(reference, CodeRef) and run is None and source is None:
         raise ConfigError(
             f"{path} is of your own search space {manifest.space!r}: if you trust the file, name the space, too"
-            f" (--space {manifest.space}, from Python space={manifest.space!r})"
+            f" (--space {shlex.quote(manifest.space)}, from Python space={manifest.space!r})"
         )
     network = manifest.build(registry, run.import_path if run else None, source)
     load_weights(network, path)

@@ -6,8 +6,8 @@ In the records epochs and steps count from 1, as in everything that a user reads
 from __future__ import annotations
 
 import json
-import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,10 @@ from nasreg.events import (
     StepEnded,
     TrialEnded,
 )
+from nasreg.runs import files
 from nasreg.runs.trials import trial_record
 from nasreg.runs.writing import LineFile
+from nasreg.specs.finite import finite
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -101,7 +103,7 @@ class JsonLines:
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
 
     def _write(self, **values: Any) -> None:
-        self._file.append(json.dumps(_finite(values), allow_nan=False).encode())
+        self._file.append(json.dumps(finite(values), allow_nan=False).encode())
 
     def position(self) -> int:
         """Flush the file to disk and return its size, which a checkpoint stores.
@@ -128,15 +130,6 @@ class JsonLines:
         self._file.truncate(position)
 
 
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON cannot represent (infinite or not a number) by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
-
-
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read the lines of ``JsonLines``; an incomplete last line, left by a killed process, is skipped.
 
@@ -152,11 +145,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}") from error
+            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}{_way_out(path)}") from error
         if not isinstance(record, dict):
-            raise RunDirectoryError(f"{path}, line {number} is not an object")
+            raise RunDirectoryError(f"{path}, line {number} is not an object{_way_out(path)}")
         records.append(record)
     return records
+
+
+def _way_out(path: Path) -> str:
+    architecture = shlex.join(["nasreg", "show", str(path.with_name(files.ARCHITECTURE))])
+    return f". Remove that line if the run has ended; the architecture alone is shown by: {architecture}"
 
 
 class TensorBoard:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from nasreg.errors import CheckpointError, StorageError
-from nasreg.runs.files import CHECKPOINT, PREVIOUS_CHECKPOINT
+from nasreg.runs.files import ARCHITECTURES, CHECKPOINT, PREVIOUS_CHECKPOINT
 from nasreg.runs.writing import atomic_write
 
 FORMAT = 1
@@ -101,9 +101,11 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[dict[str, Any] 
             problems.append(str(error))
     if problems:
         remedy = shlex.join(["rm", *map(str, sorted(folder.glob("checkpoint*.pt*")))])
+        epochs = sorted((folder / ARCHITECTURES).glob("*.json"))
+        known = f"; the architecture after its last epoch is {epochs[-1]}" if epochs else ""
         raise CheckpointError(
-            f"no checkpoint in {folder} can be read: {'; '.join(problems)}. To start from the beginning, remove them"
-            f" and resume again: {remedy}"
+            f"no checkpoint in {folder} can be read: {'; '.join(problems)}{known}. To start from the beginning, remove"
+            f" them and resume again: {remedy}"
         )
     return None, []
 

@@ -19,6 +19,7 @@ from nasreg.runs import files
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.finite import finite
 from nasreg.specs.metrics import Fact, MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec, load_yaml
@@ -35,14 +36,28 @@ _locked: dict[tuple[int, Path], object] = {}
 """Process and directory of each lock of this process: the operating system's locks do not tell its threads apart."""
 
 
+def run_of_file(path: Path) -> RunDirectory | None:
+    """Return the run that a file belongs to: it lies in the run directory, among the epochs, or in that of a trial."""
+    folder = path.absolute().parent
+    above = {files.ARCHITECTURES: folder.parent}.get(folder.name)
+    above = folder.parent.parent if folder.parent.name == files.TRIAL_DIRECTORIES else above
+    found = next((each for each in (folder, above) if each is not None and (each / files.RUN).is_file()), None)
+    return RunDirectory(found) if found is not None and path.is_file() else None
+
+
 class RunDirectory:
     """A run on disk, or the place where one will be.
 
     Args:
         path: The directory.
+
+    Raises:
+        RunDirectoryError: The path is an empty text.
     """
 
     def __init__(self, path: str | Path) -> None:
+        if str(path) == "":
+            raise RunDirectoryError("the run directory is an empty text, which would mean the current directory")
         self.path = Path(path).absolute()
 
     def command(self, command: str, *more: str) -> str:
@@ -167,8 +182,8 @@ class RunDirectory:
         return self.path / name
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a JSON file of the run atomically."""
-        return self.write_text(name, json.dumps(value, indent=2) + "\n")
+        """Write a JSON file of the run atomically; a number that is not finite is null."""
+        return self.write_text(name, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
     def read_text(self, name: str) -> str:
         """Read a file of the run.
@@ -348,3 +363,20 @@ class RunDirectory:
                 file.truncate()
         except (OSError, RunDirectoryError):  # the directory is gone, or the status in it is damaged
             return
+
+
+def architecture_in_run(run: RunDirectory, path: Path) -> Architecture:
+    """Return the architecture of a run, or of a file in it; ``genotype.txt`` says the same as ``architecture.json``.
+
+    Args:
+        run: The run.
+        path: The run directory, or a file in it as ``run_of_file`` takes it.
+
+    Raises:
+        ArchitectureError: The file is no architecture.
+        RunDirectoryError: The run has no architecture yet.
+    """
+    is_other = path.is_file() and path.suffix == ".json"
+    return (
+        Architecture.load(path) if is_other and path.absolute() != run.path / files.ARCHITECTURE else run.architecture
+    )

@@ -28,6 +28,8 @@ TRIAL_WEIGHTS = "weights.pt"
 """In the directory of a trial: the weights of its network, if they are kept."""
 ARCHITECTURES = "architectures"
 """The architecture as of each epoch."""
+TRIAL_DIRECTORIES = "trials"
+"""The directories of the trials that train."""
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 """The two newest complete checkpoints."""
@@ -63,7 +65,7 @@ def epoch_architecture(epoch: int) -> str:
 
 def trial_directory(trial: int) -> str:
     """Return the name of the directory of a trial that trains; ids count from 1."""
-    return f"trials/{trial:06}"
+    return f"{TRIAL_DIRECTORIES}/{trial:06}"
 
 
 def seed_directory(seed: int) -> str:

@@ -326,9 +326,10 @@ def _start_lines(event: RunStarted) -> list[str]:
     architectures = f"{format_count(event.space.size())} architectures, " if isinstance(spec, RunSpec) else ""
     kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
     named = f", {kind} {chosen}" if chosen is not None else ""
+    extra = f" ({event.auxiliary_parameters:,} of them in its auxiliary head)" if event.auxiliary_parameters else ""
     lines = [
         f"{spec.title}{named}, device {event.device}",
-        f"{event.model} of {plural(event.parameters, 'parameter')}, {architectures}"
+        f"{event.model} of {plural(event.parameters, 'parameter')}{extra}, {architectures}"
         f"{plural(event.epochs, 'epoch')} of {plural(event.steps, 'step')}",
     ]
     if event.run_dir is not None:
@@ -345,9 +346,11 @@ def _search_lines(event: SearchStarted) -> list[str]:
     named = f", preset {spec.preset}" if spec.preset is not None else ""
     evaluator = f"evaluator {spec.evaluator.title}, " if spec.evaluator is not None else ""
     workers = f", {plural(spec.workers, 'worker')}" if spec.workers > 1 else ""
+    epochs = spec.evaluator.options.get("epochs") if spec.evaluator is not None else None
+    length = f" of {plural(epochs, 'epoch')}" if isinstance(epochs, int) else ""
     lines = [
-        f"{spec.title}{named}, {evaluator}device {event.device}{workers}",
-        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}",
+        f"{spec.title_of(uses_data=event.uses_data)}{named}, {evaluator}device {event.device}{workers}",
+        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}{length}",
     ]
     if event.run_dir is not None:
         lines.append(f"run directory {event.run_dir}")

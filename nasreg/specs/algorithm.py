@@ -311,6 +311,15 @@ Need = Literal["data", "network"]
 """What an evaluator needs: the images, or the network of a proposal."""
 
 
+class EvaluatorConfig(Config):
+    """Base of the options of an evaluator that does not need everything its spec names with each of its options."""
+
+    @property
+    def unneeded(self) -> frozenset[Need | Split]:
+        """Needs and splits that the spec of the evaluator names and these options do not use."""
+        return frozenset()
+
+
 class EvaluatorSpec(_Entry):
     """An evaluator in the registry: it gives each proposal of a multi-trial search a score.
 
@@ -322,7 +331,8 @@ class EvaluatorSpec(_Entry):
     config: Reference = Field(default="nasreg.specs:Config", description="'package.module:Class' of its options")
     needs: frozenset[Need] = Field(
         default=frozenset(),
-        description="data: the images, which are loaded only then; network: the network of each proposal",
+        description="data: the images, which are loaded only then; network: the network of each proposal; options that"
+        " are an EvaluatorConfig may say that they do not use one of them",
     )
     splits: frozenset[Split] = Field(
         default=frozenset(), description="splits of the training images that it needs beside train"
@@ -340,6 +350,14 @@ class EvaluatorSpec(_Entry):
     def component(self) -> Component:
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
+
+    def needs_with(self, config: Config) -> frozenset[Need]:
+        """Return what it needs with some options."""
+        return self.needs - config.unneeded if isinstance(config, EvaluatorConfig) else self.needs
+
+    def splits_with(self, config: Config) -> frozenset[Split]:
+        """Return the splits beside train that it needs with some options."""
+        return self.splits - config.unneeded if isinstance(config, EvaluatorConfig) else self.splits
 
     def check_space(self, name: str, entry: SpaceEntry | None = None) -> None:
         """Check, before anything is loaded, that this evaluator can score architectures of a space.

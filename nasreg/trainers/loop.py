@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from nasreg.data.loader_processes import lost_loader
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
-from nasreg.nn.parameters import parameter_count
+from nasreg.nn.parameters import auxiliary_parameter_count, parameter_count
 from nasreg.runs.checkpoint import load_checkpoint, read_back, save_checkpoint
 from nasreg.runs.output import RunOutput
 from nasreg.runs.safe_state import check_loadable, check_state
@@ -189,6 +189,7 @@ class EpochTrainer(Trainer):
                 first_step=self.state.step,
                 run_dir=self.run_path,
                 model=self.trained_model,
+                auxiliary_parameters=auxiliary_parameter_count(self.model),
             )
         )
         measured = False

@@ -146,7 +146,7 @@ class MultiTrialTrainer(Trainer):
         best: Trial | None = None
         for trial in self._recorded.values():
             best = trial if trial.is_better_than(best) else best
-        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best)
+        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best, context.uses_data)
         self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 
     def _search(self, interruption: Interruption) -> None:

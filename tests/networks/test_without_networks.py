@@ -143,6 +143,20 @@ def test_algorithms_and_evaluators_that_need_networks_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_the_check_before_a_search(capsys):
+    assert main(["check", UNIFORM.name, "--space", "molecules"]) == 0
+    assert "one evaluation of the random architecture" in capsys.readouterr().out
+    for argv, says in (
+        ([UNIFORM.name, "--evaluator", "training"], "evaluator 'training' needs the network of each architecture"),
+        ([UNIFORM.name, "--set", "trainer.max_macs=50%"], REFUSAL),
+        (["darts"], "algorithm 'darts' trains a supernet"),
+    ):
+        assert main(["check", *argv, "--space", "molecules", "-q"]) == 2
+        found = [line for line in capsys.readouterr().out.splitlines() if "error" in line]
+        assert len(found) == 1
+        assert says in found[0]
+
+
 def test_describe_says_so(capsys):
     assert main(["describe", "molecules"]) == 0
     assert "none: architectures are only looked up" in capsys.readouterr().out
