@@ -286,7 +286,8 @@ def test_successive_halving_has_rungs(train, tmp_path):
 def test_hill_climbing_starts_from_the_weights_of_the_best(train, tmp_path):
     # A learning rate too small to change a weight leaves each as it was at the start.
     options = {**TRAINING, "lr": 1e-30, "weight_decay": 0}
-    trials = train("stochastic-hill-climbing", tmp_path / "run", evaluator_options=options, trainer={"max_trials": 5}).trials
+    short = {"evaluator_options": options, "trainer": {"max_trials": 5}}
+    trials = train("stochastic-hill-climbing", tmp_path / "run", **short).trials
     best = trials[0]
     for trial in trials[1:]:
         assert trial["parent"] == best["trial"]
