@@ -15,7 +15,7 @@ from __future__ import annotations
 from nasreg.mutators import MultiTrialMutator
 from nasreg.specs import Proposal, Trial
 from nasreg_bayes.config import BayesOptConfig
-from nasreg_bayes.sampler import Encoding, Observation, Sampler
+from nasreg_bayes.sampler import Encoding, Observation, Sampler, draw
 
 
 class BayesOpt(MultiTrialMutator):
@@ -42,7 +42,7 @@ class BayesOpt(MultiTrialMutator):
     def propose(self) -> Proposal:
         """Return a random architecture until ``initial`` trials have a score, then one that the sampler chooses."""
         if self.n_scored < self.config.initial:
-            architecture = self.sampler.draw(self.rng, self.first)
+            architecture = draw(self.space, self.rng, self.first)
         else:
             architecture = self.sampler.choose(self.rng, self.observed, self.pending.values(), self.first)
         proposal = self.proposal(architecture)

@@ -31,7 +31,7 @@ class SamplerConfig(Config):
         " or the scores, standardised",
     )
     candidates: int = Field(
-        default=200, ge=2, description="architectures among which the acquisition chooses: half random, half mutations"
+        default=100, ge=2, description="architectures among which the acquisition chooses: half random, half mutations"
     )
     parents: int = Field(default=5, ge=1, description="best architectures so far that are mutated")
     trees: int = Field(default=10, ge=2, description="trees of the random forest")

@@ -28,7 +28,7 @@ from nasreg.mutators import MultiTrialMutator
 from nasreg.specs import Architecture, Proposal, Trial
 from nasreg_bayes.brackets import Bracket, halving_bracket, hyperband_brackets
 from nasreg_bayes.config import HalvingConfig, HyperbandConfig, SuccessiveHalvingConfig
-from nasreg_bayes.sampler import Encoding, Observation, Sampler
+from nasreg_bayes.sampler import Encoding, Observation, Sampler, draw
 
 
 class Halving(MultiTrialMutator):
@@ -39,7 +39,8 @@ class Halving(MultiTrialMutator):
         running: Ids of the proposals of this rung that are being evaluated.
         scored: Trials of this rung that have a score.
         members: Encodings of the architectures of this bracket.
-        observed: What a surrogate can learn from, by fidelity.
+        samplers: Choose architectures, each by the observations of a fidelity.
+        observed: These observations.
         settled: Encodings that a surrogate does not choose again: evaluated with full effort, failed or rejected.
     """
 
@@ -55,7 +56,7 @@ class Halving(MultiTrialMutator):
 
     def setup(self) -> None:
         """Begin with the first bracket."""
-        self.sampler = Sampler(self.space, self.config)
+        self.samplers: dict[float, Sampler] = {}
         self.observed: dict[float, list[Observation]] = {}
         self.settled: set[Encoding] = set()
         self.n_brackets = 0
@@ -97,10 +98,12 @@ class Halving(MultiTrialMutator):
         """Return an architecture for the first rung that is not in this bracket yet."""
         enough = [level for level, each in self.observed.items() if _n_scored(each) >= self.config.initial]
         if self.config.sampler == "random" or not enough or self.rng.random() < self.config.random_fraction:
-            return self.sampler.draw(self.rng, self.members)
-        observed = self.observed[max(enough)]
+            return draw(self.space, self.rng, self.members)
+        fidelity = max(enough)
+        observed = self.observed[fidelity]
+        sampler = self.samplers.setdefault(fidelity, Sampler(self.space, self.config))
         pending = self.members - {each.encoding for each in observed}
-        return self.sampler.choose(self.rng, observed, sorted(pending), self.members | self.settled)
+        return sampler.choose(self.rng, observed, sorted(pending), self.members | self.settled)
 
     def observe(self, trial: Trial) -> None:
         """Learn from a trial, and begin the next rung when this one has ended."""

@@ -35,9 +35,7 @@ def _bayes_opt() -> AlgorithmSpec:
         " https://arxiv.org/abs/1206.2944",
         family="multi-trial",
         primitives=PRIMITIVES,
-        mutator=MutatorSpec(
-            factory="nasreg_bayes.bayes_opt:BayesOpt", config="nasreg_bayes.config:BayesOptConfig"
-        ),
+        mutator=MutatorSpec(factory="nasreg_bayes.bayes_opt:BayesOpt", config="nasreg_bayes.config:BayesOptConfig"),
         trainer=TrainerSpec(
             factory="nasreg.trainers:MultiTrialTrainer", config="nasreg_bayes.config:BayesOptTrainerConfig"
         ),

@@ -35,6 +35,15 @@ class Observation:
     """None if its trial failed: it counts as worse than every score."""
 
 
+def draw(space: SearchSpaceSpec, rng: random.Random, known: Collection[Encoding]) -> Architecture:
+    """Draw an architecture uniformly, one that is not known if some draws find one."""
+    for _ in range(MAX_DRAWS):
+        architecture = space.sample(rng)
+        if space.encode(architecture) not in known:
+            break
+    return architecture
+
+
 class Sampler:
     """Chooses architectures by a surrogate.
 
@@ -46,6 +55,7 @@ class Sampler:
     def __init__(self, space: SearchSpaceSpec, config: SamplerConfig) -> None:
         self.space = space
         self.config = config
+        self._has_neighbours = space.size() > 1
         self.surrogate: Surrogate = GaussianProcess() if config.surrogate == "gp" else Forest(config.trees)
 
     def choose(
@@ -65,7 +75,7 @@ class Sampler:
         """
         pool = self.candidates(rng, observed, known)
         if not pool:
-            return self.draw(rng, known)
+            return draw(self.space, rng, known)
         encodings, architectures = zip(*pool.items(), strict=True)
         y = targets([each.score for each in observed], self.config.targets)
         x = np.array([each.encoding for each in observed])
@@ -73,14 +83,6 @@ class Sampler:
         self.surrogate.fit(x, y, waiting, rng.getrandbits(32))
         mean, std = self.surrogate.predict(np.array(encodings))
         return architectures[int(np.argmax(self.acquisition(mean, std, float(y.max()), rng)))]
-
-    def draw(self, rng: random.Random, known: Collection[Encoding] = ()) -> Architecture:
-        """Draw an architecture uniformly, one that is not known if some draws find one."""
-        for _ in range(MAX_DRAWS):
-            architecture = self.space.sample(rng)
-            if self.space.encode(architecture) not in known:
-                break
-        return architecture
 
     def candidates(
         self, rng: random.Random, observed: Sequence[Observation], known: Collection[Encoding]
@@ -90,7 +92,7 @@ class Sampler:
         best = sorted(done, key=lambda each: each.score, reverse=True)[: self.config.parents]
         pool = {}
         for number in range(self.config.candidates):
-            if number % 2:
+            if number % 2 and self._has_neighbours:
                 candidate = self.space.mutate(rng.choice(best).architecture, rng)
                 if number % 4 == 1:
                     candidate = self.space.mutate(candidate, rng)
