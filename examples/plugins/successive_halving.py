@@ -4,7 +4,7 @@ Jamieson, Talwalkar: Non-stochastic Best Arm Identification and Hyperparameter O
 geometric rungs of Hyperband (arXiv 1603.06560). In rung k of 0..K an architecture gets eta^(k - K) of the evaluator's
 full effort, and the best 1/eta of a rung enter the next one. There a trial starts from the weights of its earlier trial
 (``evaluator.inherit_weights``); the schedule of the learning rate starts again, too. The result of the search is the
-trial with the best score of the last rung. ``plugins/bayes`` has this algorithm with brackets, as ``successive-halving``.
+trial with the best score of the last rung. ``plugins/bayes`` has an algorithm ``successive-halving`` that does more.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def _explain(model: type[BaseModel], item: Any, where: str, sources: Mapping[str
         return f"there is no option {name!r}{origin}.{hint}"
     if item["type"] == "missing":
         return f"{name} is missing{origin}"
-    text = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = item["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list, as in [A, B]")
     if not location and item["type"] == "value_error":  # options that contradict each other: the text names them
         return f"{where}: {text}" if where else text
     return f"{name}: {_short(item['input'])} is invalid{origin}: {text}"

@@ -1,13 +1,14 @@
 """Bayesian optimisation: a surrogate learns from the trials which architecture promises the largest improvement.
 
 Snoek, Larochelle, Adams: Practical Bayesian Optimization of Machine Learning Algorithms, arXiv 1206.2944, on the
-encodings of architectures (``SearchSpaceSpec.encode``), so that it searches any space. What differs: the hyper-parameters
-of the Gaussian process maximise the marginal likelihood instead of being integrated over, the kernel has one length
-scale, and by default it learns the normal quantiles of the scores' ranks, which neither outliers nor failures distort.
+encodings of architectures (``SearchSpaceSpec.encode``), so that it searches any space. What differs: the
+hyper-parameters of the Gaussian process maximise the marginal likelihood instead of being integrated over, the kernel
+has one length scale, and by default it learns the normal quantiles of the scores' ranks, which neither outliers nor
+failures distort.
 
 With several workers, architectures that are being evaluated count as if they had the mean score (constant liar). A
-trial that failed, or was rejected for another reason than its repetition, counts as worse than every score: whatever
-makes trials fail or exceed a budget is avoided, too.
+trial that failed, or was rejected for another reason than its repetition, counts as the worst score: whatever makes
+trials fail or exceed a budget is avoided, too.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ class HyperbandConfig(HalvingConfig):
     max_resource: int = Field(
         default=81,
         ge=1,
-        description="effort of the longest trials in units of the shortest (R in the paper), such as the number of"
-        " epochs of full effort",
+        description="effort of the longest trials in units of the shortest (R in the paper): at most evaluator.epochs,"
+        " since no trial trains for less than one epoch",
     )
 
 

@@ -1,15 +1,16 @@
 """Successive halving and Hyperband: many architectures with little effort, the best of them with more, and so on.
 
 - ``SuccessiveHalving``: Jamieson, Talwalkar: Non-stochastic Best Arm Identification and Hyperparameter Optimization,
-  arXiv 1502.07943. Of the architectures in a rung the best 1/eta enter the next one, for eta times the effort; eta is 2 in
-  the paper.
+  arXiv 1502.07943. Of the architectures in a rung the best 1/eta enter the next one, for eta times the effort; eta is
+  2 in the paper.
 - ``Hyperband``: Li, Jamieson, DeSalvo, Rostamizadeh, Talwalkar: Hyperband: A Novel Bandit-Based Approach to
   Hyperparameter Optimization, arXiv 1603.06560, algorithm 1. Brackets of successive halving, from that with the most
   architectures and the least effort to that which gives all of few architectures the full effort.
 
-With ``sampler=bayes`` new architectures are chosen by a surrogate, as in BOHB (Falkner, Klein, Hutter, arXiv 1807.01774): it
-learns from the highest fidelity that has ``initial`` scores, and a third of the architectures is random. What differs
-from BOHB: the surrogate is that of the options, by default a Gaussian process, not a tree-structured Parzen estimator.
+With ``sampler=bayes`` new architectures are chosen by a surrogate, as in BOHB (Falkner, Klein, Hutter, arXiv
+1807.01774): it learns from the highest fidelity that has ``initial`` scores, and a third of the architectures is
+random. What differs from BOHB: the surrogate is that of the options, by default a Gaussian process, not a
+tree-structured Parzen estimator.
 
 When all brackets are done they begin again, until ``trainer.max_trials``. A rung ends when all of its trials have: with
 several workers some of them wait for the last. The effort is the proposal's fidelity, such as a share of the epochs. A

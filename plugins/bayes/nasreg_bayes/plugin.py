@@ -30,7 +30,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 def _bayes_opt() -> AlgorithmSpec:
     return AlgorithmSpec(
         name="bayes-opt",
-        summary="Bayesian optimisation: a surrogate predicts scores, an acquisition function picks the next architecture",
+        summary="Bayesian optimisation: a surrogate learns which architecture promises the largest improvement",
         paper="Snoek, Larochelle, Adams: Practical Bayesian Optimization of Machine Learning Algorithms,"
         " https://arxiv.org/abs/1206.2944",
         family="multi-trial",
@@ -57,8 +57,8 @@ def _bayes_opt() -> AlgorithmSpec:
                 spaces=SMALL_SPACES,
             ),
             "smac": Preset(
-                summary="a random forest of 10 trees and the expected improvement, as SMAC (arXiv 2109.09831); 100 trials"
-                " of 50 epochs take GPU-days",
+                summary="a random forest of 10 trees and the expected improvement, as SMAC (arXiv 2109.09831); 100"
+                " trials of 50 epochs take GPU-days",
                 mutator={"surrogate": "forest", "trees": 10, "acquisition": "ei", "targets": "values"},
                 trainer={"max_trials": 100},
                 evaluator={"epochs": 50},
@@ -104,8 +104,8 @@ def _successive_halving() -> AlgorithmSpec:
                 spaces=SMALL_SPACES,
             ),
             "demo": Preset(
-                summary="a real search of 8 architectures for one epoch, 4 for two, 2 for four and one for eight, within"
-                " two minutes on two CPU cores",
+                summary="a real search of 8 architectures for one epoch, 4 for two, 2 for four and one for eight,"
+                " within two minutes on two CPU cores",
                 mutator={"architectures": 8, "eta": 2},
                 trainer={"max_trials": 15},
                 evaluator={"epochs": 8, "batch_size": 64, "lr": 0.1},
@@ -131,16 +131,16 @@ def _hyperband() -> AlgorithmSpec:
         fidelity=True,
         presets={
             "paper": Preset(
-                summary="all brackets of the paper's example once: R = 81 epochs, eta 3; 1,902 epochs in 206 trials take"
-                " GPU-days",
+                summary="all brackets of the paper's example once: R = 81 epochs, eta 3; 1,902 epochs in 206 trials"
+                " take GPU-days",
                 mutator={"max_resource": 81, "eta": 3},
                 trainer={"max_trials": 206},
                 evaluator={"epochs": 81},
                 spaces=SMALL_SPACES,
             ),
             "bohb": Preset(
-                summary="as BOHB (arXiv 1807.01774): eta 3, architectures of a surrogate but for a third; all brackets of"
-                " R = 27 epochs twice take GPU-days",
+                summary="as BOHB (arXiv 1807.01774): eta 3, architectures of a surrogate but for a third; all brackets"
+                " of R = 27 epochs twice take GPU-days",
                 mutator={"max_resource": 27, "eta": 3, "sampler": "bayes", "random_fraction": 1 / 3},
                 trainer={"max_trials": 138},
                 evaluator={"epochs": 27},

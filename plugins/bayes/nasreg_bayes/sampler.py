@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Literal
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -32,7 +34,7 @@ class Observation:
     architecture: Architecture
     encoding: Encoding
     score: Score | None
-    """None if its trial failed: it counts as worse than every score."""
+    """None if its trial failed: it counts as the worst score."""
 
 
 def draw(space: SearchSpaceSpec, rng: random.Random, known: Collection[Encoding]) -> Architecture:
@@ -76,7 +78,7 @@ class Sampler:
         pool = self.candidates(rng, observed, known)
         if not pool:
             return draw(self.space, rng, known)
-        encodings, architectures = zip(*pool.items(), strict=True)
+        encodings, architectures = list(pool), list(pool.values())
         y = targets([each.score for each in observed], self.config.targets)
         x = np.array([each.encoding for each in observed])
         waiting = np.array(list(pending)).reshape(-1, self.space.encoding_size)
@@ -89,7 +91,7 @@ class Sampler:
     ) -> dict[Encoding, Architecture]:
         """Draw architectures that are not known, by encoding."""
         done = [each for each in observed if each.score is not None]
-        best = sorted(done, key=lambda each: each.score, reverse=True)[: self.config.parents]
+        best = sorted(done, key=attrgetter("score"), reverse=True)[: self.config.parents]
         pool = {}
         for number in range(self.config.candidates):
             if number % 2 and self._has_neighbours:
@@ -114,18 +116,26 @@ class Sampler:
         """
         if self.config.acquisition == "ei":
             z = (mean - best) / std
-            return (mean - best) * ndtr(z) + std * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+            density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+            improvement: Array = std * (z * ndtr(z) + density)
+            return improvement
         if self.config.acquisition == "ucb":
             return mean + self.config.ucb_beta * std
         return mean + std * np.random.default_rng(rng.getrandbits(64)).standard_normal(len(mean))
 
 
-def targets(scores: Sequence[Score | None], kind: str) -> Array:
-    """Return what a surrogate learns in place of scores; higher is better, and None is worse than all of them."""
-    signed = [np.nan if s is None else s.value if s.higher_is_better else -s.value for s in scores]
-    values = np.array(signed)
+def targets(scores: Sequence[Score | None], kind: Literal["ranks", "values"]) -> Array:
+    """Return what a surrogate learns in place of scores, of mean 0 and variance 1; higher is better.
+
+    Args:
+        scores: The scores; None, of a trial that failed, counts as the worst of them.
+        kind: ``ranks`` for the normal quantiles of their ranks, ``values`` for themselves.
+    """
+    signed = [np.nan if each is None else each.value if each.higher_is_better else -each.value for each in scores]
+    values: Array = np.array(signed)
     values[np.isnan(values)] = np.nanmin(values)
     if kind == "ranks":
         values = ndtri((rankdata(values) - 0.5) / len(values))
-    spread = values.std()
-    return (values - values.mean()) / (spread if spread > 0 else 1.0)
+    values = values / (np.abs(values).max() or 1.0)  # squares of large numbers would not be finite
+    centred: Array = values - values.mean()
+    return centred / (centred.std() or 1.0)
