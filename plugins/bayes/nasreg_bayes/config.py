@@ -76,8 +76,8 @@ class SuccessiveHalvingConfig(HalvingConfig):
         most = max_halvings(self.architectures, self.eta) + 1
         if self.rungs is not None and self.rungs > most:
             raise ValueError(
-                f"rungs={self.rungs} is too many: {most} of them leave one of architectures={self.architectures} with"
-                f" eta={self.eta}"
+                f"rungs={self.rungs} is too many: with eta={self.eta} there are {most} rungs from"
+                f" architectures={self.architectures} to one"
             )
         return self
 
