@@ -20,6 +20,7 @@ class TestBayesOpt(AlgorithmContract):
         return {"initial": 2, "candidates": 20}
 
 
+@pytest.mark.slow
 class TestBayesOptForest(TestBayesOpt):
     test_it_runs_on_every_space_that_it_claims = None
     test_interrupted_and_resumed_it_is_the_same_run = None
@@ -30,10 +31,10 @@ class TestBayesOptForest(TestBayesOpt):
         return {"initial": 2, "candidates": 20, "surrogate": "forest", "acquisition": "thompson"}
 
 
-class TestSuccessiveHalving(AlgorithmContract):
+class TestHyperband(AlgorithmContract):
     @pytest.fixture
     def algorithm(self):
-        return "successive-halving"
+        return "hyperband"
 
     @pytest.fixture
     def trainer_options(self):
@@ -41,19 +42,10 @@ class TestSuccessiveHalving(AlgorithmContract):
 
     @pytest.fixture
     def mutator_options(self):
-        return {"architectures": 2, "eta": 2}
-
-
-class TestHyperband(TestSuccessiveHalving):
-    @pytest.fixture
-    def algorithm(self):
-        return "hyperband"
-
-    @pytest.fixture
-    def mutator_options(self):
         return {"max_resource": 2, "eta": 2}
 
 
+@pytest.mark.slow
 class TestHyperbandBayes(TestHyperband):
     test_it_runs_on_every_space_that_it_claims = None
     test_interrupted_and_resumed_it_is_the_same_run = None
@@ -62,3 +54,14 @@ class TestHyperbandBayes(TestHyperband):
     @pytest.fixture
     def mutator_options(self):
         return {"max_resource": 4, "eta": 2, "sampler": "bayes", "initial": 2, "candidates": 20}
+
+
+@pytest.mark.slow
+class TestSuccessiveHalving(TestHyperband):
+    @pytest.fixture
+    def algorithm(self):
+        return "successive-halving"
+
+    @pytest.fixture
+    def mutator_options(self):
+        return {"architectures": 2, "eta": 2}
