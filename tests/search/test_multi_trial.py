@@ -578,7 +578,7 @@ def test_what_an_evaluator_needs_can_depend_on_its_options(registry, search):
         for unused, images in ((("data", "validation"), -1), (("validation",), 0), ((), 19)):
             data = Forbidden() if "data" in unused else toy_images()
             options = {"unused": unused}
-            result = search(trials=1, data=data, evaluator="counting", evaluator_options=options)
+            result = search(trials=1, space="chain", data=data, evaluator="counting", evaluator_options=options)
             assert [trial["score"] for trial in result.trials] == [images]
     finally:
         registry.unregister("counting")
