@@ -29,5 +29,5 @@ class HalvingTrainer(MultiTrialTrainer):
             rungs = ", ".join(f"{rung.size} at {rung.fidelity:.4g}" for rung in first)
             raise ConfigError(
                 f"trainer.max_trials={config.max_trials} ends the search before any architecture is evaluated with full"
-                f" effort: the first bracket ({rungs}) takes {needed} trials"
+                f" effort: the first bracket ({rungs}) takes {needed} trials; set trainer.max_trials={needed} or more"
             )

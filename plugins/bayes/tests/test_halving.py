@@ -125,7 +125,7 @@ def test_too_few_trials_for_one_with_full_effort_are_refused(search, tmp_path):
         search("successive-halving", 14, mutator=EIGHT, out=tmp_path / "run")
     assert str(caught.value) == (
         "trainer.max_trials=14 ends the search before any architecture is evaluated with full effort: the first bracket"
-        " (8 at 0.125, 4 at 0.25, 2 at 0.5, 1 at 1) takes 15 trials"
+        " (8 at 0.125, 4 at 0.25, 2 at 0.5, 1 at 1) takes 15 trials; set trainer.max_trials=15 or more"
     )
     assert not (tmp_path / "run").exists()
 
