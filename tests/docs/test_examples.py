@@ -149,7 +149,7 @@ CASES = {
     "reinforce": ("reinforce", {}),
     "table_lookup": ("random", {}),
     "synflow": ("random", {"evaluator": "synflow", "evaluator_options": None}),
-    "successive_halving": ("successive-halving", {}),
+    "successive_halving": ("halving", {}),
     "hill_climbing": ("stochastic-hill-climbing", {}),
 }
 ON_THE_TABLE = ("regularized_evolution", "reinforce", "table_lookup")
@@ -268,7 +268,7 @@ def test_synflow_grows_with_the_width(registry):
 
 @pytest.mark.usefixtures("without_report")
 def test_successive_halving_has_rungs(train, tmp_path):
-    trials = train("successive-halving", tmp_path / "run", evaluator_options={**TRAINING, "epochs": 4}).trials
+    trials = train("halving", tmp_path / "run", evaluator_options={**TRAINING, "epochs": 4}).trials
     assert [trial.get("fidelity", 1) for trial in trials] == [0.25] * 6 + [0.5] * 3 + [1]
     for rung, following in ((trials[:6], trials[6:9]), (trials[6:9], trials[9:])):
         best = sorted(rung, key=lambda trial: (-trial["score"], trial["trial"]))[: len(following)]
