@@ -43,6 +43,8 @@ SMALL = (("darts", {"cells": 3, "channels": 2}),)
 
 
 TABLE = "nasbench201"
+ALGORITHMS = ("regularized-evolution", "local-search", "large-scale-evolution", "nsga2")
+"""Algorithms that are measured on the table where they are installed; each has a preset for it."""
 
 
 class Nothing(Evaluator):
@@ -110,11 +112,15 @@ def allocated(way: Callable[[nasreg.Architecture], nn.Module], architecture: nas
 def rates(trials: int) -> None:
     """Measure the trials per second of an evaluator that computes nothing, and of one that looks results up."""
     nasreg.register(EvaluatorSpec(name="nothing", summary="computes nothing", factory=Nothing))
-    cases = [("evaluator that computes nothing", "darts", "nothing", "random", {})]
+    cases: list[tuple[str, str, str, dict[str, Any]]] = [("evaluator that computes nothing", "darts", "random", {})]
+    for title, space in (("NAS-Bench-201", TABLE), ("NAS-Bench-Graph", "nasbenchgraph")):
+        if space in nasreg.list_spaces():
+            cases.append((f"table of {title}, random", space, "random", {}))
     if TABLE in nasreg.list_spaces():
-        cases += [(f"table, {name}", TABLE, TABLE, name, options) for name, options in table_algorithms()]
+        cases += [(f"table of NAS-Bench-201, {name}", TABLE, name, options) for name, options in table_algorithms()]
     with tempfile.TemporaryDirectory() as folder:
-        for number, (title, space, evaluator, algorithm, mutator) in enumerate(cases):
+        for number, (title, space, algorithm, mutator) in enumerate(cases):
+            evaluator = "nothing" if space == "darts" else space
             for place, out in (("in memory", None), ("with records on disk", Path(folder) / str(number))):
                 print_rate(f"{title}, {place}", trial_rate(space, evaluator, algorithm, mutator, trials, out))
     if TABLE in nasreg.list_spaces():
@@ -127,9 +133,9 @@ def print_rate(title: str, rate: float) -> None:
 
 
 def table_algorithms() -> list[tuple[str, dict[str, Any]]]:
-    """Return the installed algorithms with a preset for the table, with the options of their mutators in it."""
-    algorithms = [nasreg.get_algorithm(name) for name in nasreg.list_algorithms()]
-    return [(each.name, each.presets[TABLE].mutator) for each in algorithms if TABLE in each.presets]
+    """Return those of ``ALGORITHMS`` that are installed, with the options of their mutators for the table."""
+    algorithms = [nasreg.get_algorithm(name) for name in ALGORITHMS if name in nasreg.list_algorithms()]
+    return [(each.name, each.presets[TABLE].mutator) for each in algorithms]
 
 
 def peers(trials: int) -> None:
@@ -156,7 +162,7 @@ def peers(trials: int) -> None:
     began = time.perf_counter()
     for _ in range(trials - 1):
         evaluate()
-    print_rate("table, syne-tune's regularized evolution, in memory", (trials - 1) / (time.perf_counter() - began))
+    print_rate("table of NAS-Bench-201, syne-tune's REA, in memory", (trials - 1) / (time.perf_counter() - began))
 
 
 def trial_rate(

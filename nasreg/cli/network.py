@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nasreg.registry import Registry
 
 
-class FormatName(str, Enum):
+class FormatName(StrEnum):
     """Formats of exported networks."""
 
     pt2 = "pt2"
@@ -50,6 +50,8 @@ def _resolve(
     registry = default_registry()
     chosen = resolve_space_and_dataset(registry, space=space, dataset=dataset, settings=settings or [])
     found = find_architecture(source, space=chosen.space, registry=registry) if source is not None else None
+    if found is not None:
+        found.space.check_network()
     shape = input_spec(
         found.run if found else None,
         dataset=chosen.dataset,
