@@ -1,10 +1,14 @@
-"""Writes docs/reference.md and docs/schemas from the code: ``python docs/make_reference.py``. A test compares them."""
+"""Writes docs/reference.md, docs/schemas and README's table from the code: ``python docs/make_reference.py``.
+
+A test compares them. Results in the table are those that ``benchmarks/algorithms.py`` recorded.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from nasreg import errors, events, hookspecs
 from nasreg.cli import build_app
 from nasreg.registry import CORE, Registry
 from nasreg.specs.algorithm import Kind
+from nasreg.specs.formatting import format_duration
 from nasreg.specs.schema import SCHEMAS, json_schema
 
 DOCS = Path(__file__).parent
@@ -27,6 +32,39 @@ def files() -> dict[str, str]:
     for name in SCHEMAS:
         made[f"schemas/{name}.json"] = json.dumps(json_schema(name), indent=2) + "\n"
     return made
+
+
+ALGORITHMS = re.compile(r"(<!-- algorithms: begin -->\n).*?(<!-- algorithms: end -->)", re.DOTALL)
+
+
+def readme() -> str:
+    """Return README.md with the table of the algorithms."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    return ALGORITHMS.sub(lambda found: f"{found[1]}{_algorithms()}{found[2]}", text)
+
+
+def _algorithms() -> str:
+    """Return the table: each algorithm, its paper, package, and what its command found."""
+    registry, records = Registry(), json.loads((DOCS / "algorithms.json").read_text(encoding="utf-8"))
+    rows = ["| algorithm | paper | family | package | result | CPU time | command |", "|---|---|---|---|---|---|---|"]
+    for name in registry.names("algorithm"):
+        described = registry.describe(name, "algorithm")["algorithm"]
+        if described["distribution"] not in OURS:
+            continue
+        address = re.search(r"https://arxiv.org/abs/(\S+)", described["paper"] or "")
+        paper = f"[{address[1]}]({address[0]})" if address else ""
+        cells = [f"`{name}`", paper, described["family"], f"`{described['distribution']}`"]
+        rows.append(f"| {' | '.join([*cells, *_result(records[name])])} |")
+    return "\n".join(rows) + "\n"
+
+
+def _result(record: dict[str, Any]) -> tuple[str, str, str]:
+    measured = f"{record['mean']:.2%} ± {record['standard_error']:.2%}"
+    return (
+        f"{record['metric']} {measured} ({record['seeds']} seeds)",
+        format_duration(record["cpu_seconds"]),
+        f"`{record['command']}`",
+    )
 
 
 def _is_event(value: Any) -> bool:
@@ -122,3 +160,5 @@ if __name__ == "__main__":
     for name, text in files().items():
         (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(text, encoding="utf-8")
+    table = readme()
+    (DOCS.parent / "README.md").write_text(table, encoding="utf-8")

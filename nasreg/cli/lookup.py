@@ -11,6 +11,7 @@ from nasreg.cli import options
 from nasreg.cli.output import Output
 
 if TYPE_CHECKING:
+    from nasreg.registry import Registry
     from nasreg.specs.algorithm import Kind
 
 
@@ -78,7 +79,7 @@ def list_(
     def text() -> None:
         for title, entries in groups.items():
             if entries or not (pattern or family):
-                output.table(title, list(entries.items()) or [("(none)", "")])
+                output.table(title, [_row(registry, title, *each) for each in entries.items()] or [("(none)", "")])
 
     output.result(lambda: groups, text, list(dict.fromkeys(name for names in groups.values() for name in names)))
     if not any(groups.values()) and (pattern or family):
@@ -86,6 +87,14 @@ def list_(
     for record in registry.plugins():
         if record.status == "failed" or record.clashes:
             output.warning(f"{record.origin} has a problem; see: nasreg plugins")
+
+
+def _row(registry: Registry, title: str, name: str, summary: str) -> tuple[str, ...]:
+    """Return the row of an entry: of an algorithm also its family and its package."""
+    if title != "algorithms":
+        return name, summary
+    package = registry.qualified("algorithm", name).rpartition("/")[0]
+    return name, registry.algorithm(name).family, package, summary
 
 
 def _wanted(kind: str | None, pattern: str | None, family: FamilyName | None) -> tuple[list[str], str | None]:

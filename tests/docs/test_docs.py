@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import forked
+from nasreg.cli import main
 from nasreg.registry import default_registry
 from nasreg.specs import json_schema
 from plugin_venv import ROOT, PluginVenv, build
@@ -56,6 +57,18 @@ def _make_reference():
 def test_the_reference_is_up_to_date(path):
     """Every command, option, hook, event and error is in it; python docs/make_reference.py writes it."""
     assert (ROOT / "docs" / path).read_text(encoding="utf-8") == _make_reference().files()[path]
+
+
+def test_the_table_of_algorithms_is_up_to_date():
+    """Python docs/make_reference.py writes it; benchmarks/algorithms.py measures what is in it."""
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == _make_reference().readme()
+
+
+def test_the_commands_in_the_table_of_algorithms_exist(capsys):
+    records = json.loads((ROOT / "docs/algorithms.json").read_text(encoding="utf-8"))
+    for record in records.values():
+        assert main([*shlex.split(record["command"])[1:], "--dry-run"]) == 0
+    capsys.readouterr()
 
 
 def test_every_option_has_a_description():
