@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasreg.specs.architecture import Architecture
@@ -48,7 +49,7 @@ class Policy(nn.Module, ABC):
         self.space = space
         self.n_options = tuple(len(step.options) for step in space.steps)
         self.open_steps = tuple(number for number, options in enumerate(self.n_options) if options > 1)
-        # paths are architectures, so that there are as many only where every path is allowed
+        # each allowed path is one architecture, so that there are as many only where every path is allowed
         self.independent = math.prod(self.n_options) == space.size()
 
     @abstractmethod
@@ -129,32 +130,48 @@ class SequentialPolicy(Policy):
 
     def forward(self, indices: Tensor) -> Rollouts:
         """Evaluate decisions ``(B, D)``."""
-        return self._run(len(indices), indices, None)
+        state = self.start(len(indices))
+        logits = []
+        for place in range(len(self.open_steps)):
+            logits.append(self.logits(place, state))
+            state = self.take(place, indices[:, place], state)
+        if not logits:
+            return self._nothing(len(indices))
+        width = max(each.shape[-1] for each in logits)
+        padded = torch.stack([F.pad(each, (0, width - each.shape[-1])) for each in logits], 1)
+        logs, entropies = log_softmax(padded, self._allowed_at_all(indices, width))
+        return Rollouts(indices, logs.gather(-1, indices[..., None])[..., 0], entropies)
 
     def sample(self, uniforms: Tensor) -> Rollouts:
         """Draw architectures; see ``Policy.sample``."""
-        return self._run(len(uniforms), None, uniforms)
-
-    def _run(self, n: int, given: Tensor | None, uniforms: Tensor | None) -> Rollouts:
-        state = self.start(n)
-        taken: list[Tensor] = []
+        state = self.start(len(uniforms))
+        taken = torch.empty(len(uniforms), len(self.open_steps), dtype=torch.int64)
         log_probs: list[Tensor] = []
         entropies: list[Tensor] = []
         for place in range(len(self.open_steps)):
-            before = torch.stack(taken, 1) if taken else torch.empty(n, 0, dtype=torch.int64)
-            logs, entropy = log_softmax(self.logits(place, state), self.allowed(place, before))
-            if given is not None:
-                index = given[:, place]
-            else:
-                index = invert(logs.detach(), cast("Tensor", uniforms)[:, place])
-            taken.append(index)
+            logs, entropy = log_softmax(self.logits(place, state), self.allowed(place, taken[:, :place]))
+            taken[:, place] = index = invert(logs, uniforms[:, place])
             log_probs.append(logs.gather(-1, index[:, None])[:, 0])
             entropies.append(entropy)
             state = self.take(place, index, state)
-        if not taken:
-            nothing = torch.zeros(n, 0)
-            return Rollouts(nothing.long(), nothing, nothing)
-        return Rollouts(torch.stack(taken, 1), torch.stack(log_probs, 1), torch.stack(entropies, 1))
+        if not log_probs:
+            return self._nothing(len(uniforms))
+        return Rollouts(taken, torch.stack(log_probs, 1), torch.stack(entropies, 1))
+
+    def _allowed_at_all(self, indices: Tensor, width: int) -> Tensor | None:
+        """Return which options are allowed at all open steps, ``(B, D, width)``; None where all are."""
+        counts = [self.n_options[number] for number in self.open_steps]
+        if self.independent and min(counts) == width:
+            return None
+        mask = (torch.arange(width) < torch.tensor(counts)[:, None]).repeat(len(indices), 1, 1)
+        for place, count in enumerate(counts):
+            if (allowed := self.allowed(place, indices[:, :place])) is not None:
+                mask[:, place, :count] = allowed
+        return mask
+
+    def _nothing(self, n: int) -> Rollouts:
+        nothing = torch.zeros(n, 0)
+        return Rollouts(nothing.long(), nothing, nothing)
 
 
 class TabularPolicy(SequentialPolicy):
@@ -190,14 +207,23 @@ class TabularPolicy(SequentialPolicy):
         del place, indices
         return state
 
-    def _run(self, n: int, given: Tensor | None, uniforms: Tensor | None) -> Rollouts:
+    def forward(self, indices: Tensor) -> Rollouts:
+        """Evaluate decisions ``(B, D)``."""
         if not self.independent:
-            return super()._run(n, given, uniforms)
-        # all steps at once
+            return super().forward(indices)
+        return self._rollouts(indices, *log_softmax(self.theta, self._used))
+
+    def sample(self, uniforms: Tensor) -> Rollouts:
+        """Draw architectures; see ``Policy.sample``."""
+        if not self.independent:
+            return super().sample(uniforms)
         logs, entropies = log_softmax(self.theta, self._used)
-        index = invert(logs.detach(), cast("Tensor", uniforms)) if given is None else given
-        chosen = logs.expand(n, -1, -1).gather(-1, index[..., None])[..., 0]
-        return Rollouts(index, chosen, entropies.expand(n, -1))
+        return self._rollouts(invert(logs, uniforms), logs, entropies)
+
+    @staticmethod
+    def _rollouts(indices: Tensor, logs: Tensor, entropies: Tensor) -> Rollouts:
+        chosen = logs.expand(len(indices), -1, -1).gather(-1, indices[..., None])[..., 0]
+        return Rollouts(indices, chosen, entropies.expand(len(indices), -1))
 
 
 class RecurrentPolicy(SequentialPolicy):
@@ -276,6 +302,7 @@ def log_softmax(logits: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, 
     return logs, -(logs.exp() * logs.masked_fill(~allowed, 0.0)).sum(-1)
 
 
+@torch.no_grad()
 def invert(logs: Tensor, uniforms: Tensor) -> Tensor:
     """Return the options that uniform numbers draw: how many cumulative probabilities are not above the number.
 
@@ -286,7 +313,6 @@ def invert(logs: Tensor, uniforms: Tensor) -> Tensor:
         uniforms: Numbers in [0, 1), ``(...)`` with any dimensions in front.
     """
     cumulative = logs.double().exp().cumsum(-1)
-    index = (uniforms[..., None] >= cumulative).sum(-1)
-    options = torch.arange(logs.shape[-1])
-    last = torch.where(logs > -math.inf, options, 0).amax(-1)
-    return torch.minimum(index, last)
+    cumulative[cumulative >= cumulative[..., -1:]] = math.inf  # from the last possible option on
+    bounds = cumulative.expand(*uniforms.shape, -1).contiguous()
+    return torch.searchsorted(bounds, uniforms[..., None].contiguous(), right=True)[..., 0]

@@ -80,7 +80,6 @@ class PolicyGradient(ABC):
         policy: Policy,
         optimizer: torch.optim.Optimizer,
         baseline: MovingBaseline,
-        *,
         entropy_weight: float = 0.0,
     ) -> None:
         self.policy = policy
@@ -142,12 +141,12 @@ class Ppo(PolicyGradient):
         policy: Policy,
         optimizer: torch.optim.Optimizer,
         baseline: MovingBaseline,
-        *,
         entropy_weight: float = 0.0,
+        *,
         clip: float = 0.2,
         epochs: int = 4,
     ) -> None:
-        super().__init__(policy, optimizer, baseline, entropy_weight=entropy_weight)
+        super().__init__(policy, optimizer, baseline, entropy_weight)
         self.clip = clip
         self.epochs = epochs
 

@@ -1,1 +1,99 @@
-"""x."""
+"""The hooks of the plugin: algorithms as data that names its code by string. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nasreg.hookspecs import hookimpl
+from nasreg.specs import PRIMITIVES, AlgorithmSpec, MutatorSpec, PluginInfo, Preset
+
+NASNET = (
+    "Zoph, Vasudevan, Shlens, Le: Learning Transferable Architectures for Scalable Image Recognition,"
+    " https://arxiv.org/abs/1707.07012"
+)
+REINFORCE = "Zoph, Le: Neural Architecture Search with Reinforcement Learning, https://arxiv.org/abs/1611.01578"
+
+DEMO_TRIALS = {"epochs": 3, "batch_size": 64, "lr": 0.1}
+DEMO_SPACES = {
+    "nasnet": {"cells": 2, "channels": 4, "nodes": 3},
+    "darts": {"cells": 3, "channels": 4, "nodes": 3},
+    "chain": {"blocks": 3, "channels": 8},
+}
+
+
+@hookimpl
+def nasreg_plugin() -> PluginInfo:
+    """Return the version of the contract that the plugin was written for."""
+    return PluginInfo(api=2)
+
+
+@hookimpl
+def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
+    """Return the algorithms."""
+    return [
+        AlgorithmSpec(
+            name="nasnet",
+            summary="a recurrent controller that draws architectures and learns from their scores by PPO",
+            paper=NASNET,
+            family="multi-trial",
+            primitives=PRIMITIVES,
+            mutator=MutatorSpec(
+                factory="nasreg_nasnet.mutator:ControllerMutator", config="nasreg_nasnet.config:NasnetConfig"
+            ),
+            presets={
+                "paper": Preset(
+                    summary="20,000 children of 20 epochs on CIFAR-10 (the paper: 2,000 GPU-days)",
+                    trainer={"max_trials": 20_000},
+                    evaluator={"epochs": 20},
+                    spaces={"nasnet": {"cells": 6, "channels": 32}},
+                ),
+                "nasbench201": Preset(
+                    summary="500 architectures of a table, rewards in percent, and a learning rate for so few updates",
+                    mutator={"lr": 0.01, "reward_scale": 100},
+                    trainer={"max_trials": 500},
+                ),
+                "demo": Preset(
+                    summary="a real search of 12 small trials that ends within two minutes on two CPU cores",
+                    mutator={"children": 4, "lr": 0.01},
+                    trainer={"max_trials": 12},
+                    evaluator=DEMO_TRIALS,
+                    spaces=DEMO_SPACES,
+                ),
+            },
+            default_preset="demo",
+            default_space="nasnet",
+        ),
+        AlgorithmSpec(
+            name="reinforce",
+            summary="a policy that draws architectures and learns from each score by REINFORCE",
+            paper=REINFORCE,
+            family="multi-trial",
+            primitives=PRIMITIVES,
+            mutator=MutatorSpec(
+                factory="nasreg_nasnet.mutator:ControllerMutator", config="nasreg_nasnet.config:ReinforceConfig"
+            ),
+            presets={
+                "paper": Preset(
+                    summary="12,800 children of 50 epochs on CIFAR-10 and a recurrent controller (arXiv 1611.01578:"
+                    " 800 GPUs for 28 days)",
+                    mutator={"policy": "recurrent", "hidden": 35, "init_range": 0.08, "lr": 6e-4},
+                    trainer={"max_trials": 12_800},
+                    evaluator={"epochs": 50},
+                ),
+                "nasbench201": Preset(
+                    summary="500 architectures of a table, as NATS-Bench: no recurrence, rewards in percent, lr 0.01",
+                    mutator={"reward_scale": 100},
+                    trainer={"max_trials": 500},
+                ),
+                "demo": Preset(
+                    summary="a real search of 12 small trials that ends within two minutes on two CPU cores",
+                    mutator={"lr": 0.1, "reward_scale": 100},
+                    trainer={"max_trials": 12},
+                    evaluator=DEMO_TRIALS,
+                    spaces=DEMO_SPACES,
+                ),
+            },
+            default_preset="demo",
+            default_space="nasnet",
+        ),
+    ]
