@@ -133,7 +133,9 @@ def _published(name: str, registry: Registry) -> ArchitectureRef:
         entry = registry.genotype(name)
     except UnknownNameError as error:
         raise UnknownNameError(f"{error} It is no run directory and no architecture.json either.") from error
-    return _of_genotype(entry.name, entry.genotype, entry.space, registry)
+    notation = registry.space(entry.space).notation
+    of_text = _of_notation if notation is not None and notation.matches(entry.genotype) else _of_genotype
+    return of_text(entry.name, entry.genotype, entry.space, registry)
 
 
 def _of_architecture(title: str, architecture: Architecture, space: str | None, registry: Registry) -> ArchitectureRef:

@@ -13,7 +13,7 @@ OPERATIONS = (
     "skip_connect",
     "conv_1x3_3x1",
     "conv_1x7_7x1",
-    "dil_sep_conv_3x3",
+    "dil_conv_3x3",
     "avg_pool_3x3",
     "max_pool_3x3",
     "max_pool_5x5",
@@ -109,3 +109,72 @@ class ReinforceConfig(ControllerConfig):
         default=True,
         description="start the average at 0 and divide it by the sum of its weights, instead of at the first reward",
     )
+
+
+Operation = Annotated[str, Field(min_length=1)]
+States = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+class SpaceConfig(Config):
+    """Options of the space of NASNet cells."""
+
+    cells: int = Field(default=2, ge=1, le=100, description="normal cells in each of the three stages (N in the paper)")
+    channels: int = Field(
+        default=32, ge=1, le=4096, description="channels C of a node in the first stage; doubled in each stage"
+    )
+    nodes: int = Field(default=5, ge=1, le=16, description="nodes of a cell (B in the paper)")
+    candidates: tuple[Operation, ...] = Field(
+        default=OPERATIONS, min_length=1, description="operations to choose from, in order"
+    )
+    normal_concat: States | None = Field(
+        default=None,
+        description="states that make the output of a normal cell: 0 and 1 are its inputs, then come the nodes; by"
+        " default the nodes that no other node reads",
+    )
+    reduce_concat: States | None = Field(
+        default=None, description="states that make the output of a reduction cell, as normal_concat"
+    )
+    stem: Literal["auto", "cifar", "imagenet"] = Field(
+        default="auto",
+        description="cifar: one 3x3 convolution; imagenet: one of stride 2 and two reduction cells with C/4 and C/2"
+        " channels; auto: imagenet for images of 96 pixels and more",
+    )
+    stem_channels: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="channels of the first convolution; by default 3C, and 32 with the stem imagenet",
+    )
+    skip_reductions: bool = Field(
+        default=False,
+        description="the first cell after a reduction cell reads what that one reads, two cells back, as NASNet-A for"
+        " images of 331 pixels",
+    )
+    phase: Literal["search", "retrain"] = Field(
+        default="search", description="retrain: operations are followed by drop-path, whose rate the training sets"
+    )
+    auxiliary: bool = Field(
+        default=False,
+        description="retrain only: a second classifier after the second stage; the network then gives its logits and"
+        " those of the second one",
+    )
+
+    @field_validator("candidates")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in OPERATIONS:
+                raise ValueError(f"there is no operation {name!r}.{did_you_mean(name, OPERATIONS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SpaceConfig:
+        for name in ("normal_concat", "reduce_concat"):
+            states = getattr(self, name)
+            if states is not None and not (states and max(states) < 2 + self.nodes and len(set(states)) == len(states)):
+                raise ValueError(f"{name} must name different states below {2 + self.nodes}")
+        if self.reduce_concat is not None and min(self.reduce_concat) < 2:
+            raise ValueError("reduce_concat must name nodes, from state 2: the inputs of a reduction cell are larger")
+        if self.auxiliary and self.phase != "retrain":
+            raise ValueError("auxiliary is for phase='retrain' only")
+        return self

@@ -5,13 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nasreg.hookspecs import hookimpl
-from nasreg.specs import PRIMITIVES, AlgorithmSpec, MutatorSpec, PluginInfo, Preset
+from nasreg.specs import (
+    PRIMITIVES,
+    AlgorithmSpec,
+    GenotypeEntry,
+    MutatorSpec,
+    Notation,
+    PluginInfo,
+    Preset,
+    RecipeEntry,
+    SpaceEntry,
+)
 
 NASNET = (
     "Zoph, Vasudevan, Shlens, Le: Learning Transferable Architectures for Scalable Image Recognition,"
     " https://arxiv.org/abs/1707.07012"
 )
 REINFORCE = "Zoph, Le: Neural Architecture Search with Reinforcement Learning, https://arxiv.org/abs/1611.01578"
+
+NASNET_A = (
+    "NASNet("
+    "normal=[('sep_conv_5x5', 1), ('sep_conv_3x3', 0), ('sep_conv_5x5', 0), ('sep_conv_3x3', 0), ('avg_pool_3x3', 1),"
+    " ('skip_connect', 0), ('avg_pool_3x3', 0), ('avg_pool_3x3', 0), ('sep_conv_3x3', 1), ('skip_connect', 1)],"
+    " normal_concat=[2, 3, 4, 5, 6],"
+    " reduce=[('sep_conv_5x5', 1), ('sep_conv_7x7', 0), ('max_pool_3x3', 1), ('sep_conv_7x7', 0), ('avg_pool_3x3', 1),"
+    " ('sep_conv_5x5', 0), ('skip_connect', 3), ('avg_pool_3x3', 2), ('sep_conv_3x3', 2), ('max_pool_3x3', 1)],"
+    " reduce_concat=[4, 5, 6])"
+)
+
+PUBLISHED_CONCAT = {"normal_concat": [0, 2, 3, 4, 5, 6], "reduce_concat": [3, 4, 5, 6]}
+"""What the program of the paper's authors concatenates in the cells of NASNet-A."""
 
 DEMO_TRIALS = {"epochs": 3, "batch_size": 64, "lr": 0.1}
 DEMO_SPACES = {
@@ -95,5 +118,56 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             },
             default_preset="demo",
             default_space="nasnet",
+        ),
+    ]
+
+
+@hookimpl
+def nasreg_spaces() -> Iterable[SpaceEntry]:
+    """Return the space."""
+    return [
+        SpaceEntry(
+            name="nasnet",
+            summary="normal and reduction cells of five nodes, each adding two of 13 operations on any earlier states",
+            paper=NASNET,
+            factory="nasreg_nasnet.space:build",
+            config="nasreg_nasnet.config:SpaceConfig",
+            capabilities={"depth": "cells", "auxiliary": "auxiliary"},
+            retrain={"phase": "retrain"},
+            notation=Notation(
+                prefix="NASNet(",
+                example=NASNET_A,
+                formatter="nasreg_nasnet.notation:format_text",
+                parser="nasreg_nasnet.notation:parse_text",
+            ),
+        )
+    ]
+
+
+@hookimpl
+def nasreg_genotypes() -> Iterable[GenotypeEntry]:
+    """Return the published cells."""
+    return [
+        GenotypeEntry(
+            name="NASNet_A",
+            summary="NASNet-A, found on CIFAR-10; the recipes nasnet-cifar and nasnet-large build the published networks",
+            paper=NASNET,
+            space="nasnet",
+            genotype=NASNET_A,
+        )
+    ]
+
+
+@hookimpl
+def nasreg_recipes() -> Iterable[RecipeEntry]:
+    """Return the recipes."""
+    return [
+        RecipeEntry(
+            name="nasnet-cifar",
+            summary="NASNet-A (6 @ 768) on CIFAR-10: 600 epochs, drop-path, an auxiliary head, cutout",
+            paper=NASNET,
+            trainer={"epochs": 600, "batch_size": 32, "lr": 0.025, "drop_path": 0.4, "auxiliary_weight": 0.4},
+            spaces={"nasnet": {"cells": 6, "channels": 32, **PUBLISHED_CONCAT}},
+            dataset={"cutout": 16},
         ),
     ]
