@@ -117,7 +117,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 ),
             },
             default_preset="demo",
-            default_space="nasnet",
+            default_space="darts",
         ),
     ]
 

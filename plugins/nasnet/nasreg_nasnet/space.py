@@ -14,7 +14,7 @@ add everywhere). The authors' program (tensorflow/models, slim) concatenates som
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +35,6 @@ SMALLEST_SIDE = {"cifar": 5, "imagenet": 65}
 """Images with a shorter side below this many pixels end with maps of one pixel."""
 
 STAGES = 3
-
-T = TypeVar("T")
 
 
 class Source(NamedTuple):
@@ -137,22 +135,21 @@ class Network(nn.Module):
     def __init__(self, info: DataInfo, config: SpaceConfig, stem: str) -> None:
         super().__init__()
         self.memory_format: torch.memory_format | None = None
-        self.skip_reductions = config.skip_reductions
         imagenet = stem == "imagenet"
         width = config.stem_channels or (32 if imagenet else 3 * config.channels)
         self.stem = nn.Sequential(
             nn.Conv2d(info.channels, width, 3, 1 + imagenet, 0 if imagenet else 1, bias=False), nn.BatchNorm2d(width)
         )
         self.cells = nn.ModuleList()
-        self.reductions: list[bool] = []
+        self.skipped: list[bool] = []
         before = last = Source(width, 0)
 
-        def add(channels: int, *, reduction: bool, raw: bool = False) -> None:
+        def add(channels: int, *, reduction: bool, raw: bool = False, skipped: bool = False) -> None:
             nonlocal before, last
             cell = NasnetCell(config, before, last, channels, reduction=reduction, raw=raw)
             self.cells.append(cell)
-            self.reductions.append(reduction)
-            before, last = self._next(before, last, cell.output, reduction)
+            self.skipped.append(skipped)
+            before, last = before if skipped else last, cell.output
 
         if imagenet:
             add(max(1, config.channels // 4), reduction=True, raw=True)
@@ -160,17 +157,13 @@ class Network(nn.Module):
         for stage in range(STAGES):
             channels = config.channels * 2**stage
             if stage:
-                add(channels, reduction=True)
+                add(channels, reduction=True, skipped=config.skip_reductions)
             for _ in range(config.cells):
                 add(channels, reduction=False)
             if stage == 1:
                 self.auxiliary_at = len(self.cells) - 1
                 self.auxiliary_head = self._auxiliary_head(info, last, imagenet) if config.auxiliary else None
         self.classifier = last.layer(nn.Linear(last.channels, info.n_classes))
-
-    def _next(self, before: T, last: T, new: T, reduction: bool) -> tuple[T, T]:
-        """Return what the cell after the one with output ``new`` reads."""
-        return (before if reduction and self.skip_reductions else last), new
 
     def _auxiliary_head(self, info: DataInfo, source: Source, imagenet: bool) -> nn.Sequential:
         sides = [(side - 1) // 2 if imagenet else side for side in (info.height, info.width)]
@@ -186,8 +179,8 @@ class Network(nn.Module):
             x = x.contiguous(memory_format=self.memory_format)
         s0 = s1 = self.stem(x)
         auxiliary: Tensor | None = None
-        for number, (cell, reduction) in enumerate(zip(self.cells, self.reductions, strict=True)):
-            s0, s1 = self._next(s0, s1, cell(s0, s1), reduction)
+        for number, (cell, skipped) in enumerate(zip(self.cells, self.skipped, strict=True)):
+            s0, s1 = s0 if skipped else s1, cell(s0, s1)
             if number == self.auxiliary_at and self.auxiliary_head is not None:
                 auxiliary = self.auxiliary_head(s1)
         logits = self.classifier(F.relu(s1).mean((2, 3)))
