@@ -6,7 +6,7 @@ FILE holds inputs, weights and results of a program, in one of these forms, whic
 - one training step of the network to retrain of DARTS_V2 (``.npz``);
 - what P-DARTS drops after each stage, and what it derives (``.json``);
 - parameters and multiply-accumulates of networks to retrain (``.json``);
-- what a module of the folder ``golden`` reads, such as the files of NAS-Bench-201.
+- what a module of the folder ``golden`` reads, such as the files of NAS-Bench-201 and of zero-cost scores.
 
 The README beside each file in the folders ``golden`` of the tests says what is in it. Sizes are read off the weights:
 channels, cells, nodes, classes, images and batches may be any. nasreg computes the same in float64, and each quantity
@@ -46,6 +46,7 @@ from golden_files import (
     program_name_of_kept,
     read,
     read_genotype,
+    relative_error,
 )
 from nasreg.errors import NasregError, UsageError
 
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 FINITE_DIFFERENCE_TOLERANCE = 1e-3
 """The program's central difference is noisy at the kinks of ReLU and max-pooling."""
-FLOOR = 1e-3
-"""Numbers below this part of the largest of their array are compared with that part: they are rounded as it is."""
 
 
 def main() -> None:
@@ -94,7 +93,7 @@ def checks(path: Path) -> Iterator[Check]:
     try:
         for reader in readers():
             if reader.recognises(content):
-                yield from reader.checks(content)
+                yield from reader.checks(content, path)
                 return
         if isinstance(content, Arrays):
             if any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):
@@ -117,21 +116,6 @@ def readers() -> Iterator[Any]:
     """Yield the modules of the folder ``golden``, one for each program whose files have formats of their own."""
     for module in pkgutil.iter_modules(golden.__path__):
         yield importlib.import_module(f"golden.{module.name}")
-
-
-def _error(ours: Tensor | float, theirs: Tensor, scale: float | None = None) -> float:
-    """Return the largest relative error.
-
-    Args:
-        ours: What nasreg computed.
-        theirs: What is in the file.
-        scale: How large the numbers are that it was added up from, where it may be much smaller itself.
-    """
-    import torch
-
-    difference = (torch.as_tensor(ours).detach() - theirs).abs()
-    least = FLOOR * (float(theirs.abs().max()) if scale is None else scale)
-    return float(torch.where(difference == 0, 0.0, difference / theirs.abs().clamp(min=least)).max())
 
 
 # One search step of DARTS
@@ -208,7 +192,7 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
     import torch
 
     def check(name: str, ours: Tensor, tolerance: float = TOLERANCE, scale: float | None = None) -> Check:
-        return Check(name, _error(ours, step.results[name], scale), tolerance)
+        return Check(name, relative_error(ours, step.results[name], scale), tolerance)
 
     train, valid = step.train, step.valid
     trainer = _trainer(step, options)
@@ -315,10 +299,10 @@ def _retrain_step(arrays: Arrays) -> Iterator[Check]:
     evaluated = network.eval()(x)
     found |= {"train_loss": loss, "eval_logits_after_one_forward": evaluated[0] if auxiliary else evaluated}
     for name, value in found.items():
-        yield Check(name, _error(value, theirs[name]), TOLERANCE)
+        yield Check(name, relative_error(value, theirs[name]), TOLERANCE)
     largest = float(max(norms.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
-        yield Check(f"grad_norm/{name}", _error(gradient.norm(), norms[name], largest), TOLERANCE)
+        yield Check(f"grad_norm/{name}", relative_error(gradient.norm(), norms[name], largest), TOLERANCE)
 
 
 # What P-DARTS drops and derives

@@ -41,6 +41,26 @@ class Check(NamedTuple):
         return self.error <= self.tolerance
 
 
+FLOOR = 1e-3
+"""Numbers below this part of the largest of their array are compared with that part: they are rounded as it is."""
+
+
+def relative_error(ours: Any, theirs: Tensor, scale: float | None = None, floor: float = FLOOR) -> float:
+    """Return the largest relative error.
+
+    Args:
+        ours: What nasreg computed.
+        theirs: What is in the file.
+        scale: How large the numbers are that it was added up from, where it may be much smaller itself.
+        floor: Part of the scale, or of the largest number, that smaller numbers are compared with.
+    """
+    import torch
+
+    difference = (torch.as_tensor(ours, dtype=theirs.dtype).detach() - theirs).abs()
+    least = floor * (float(theirs.abs().max()) if scale is None else scale)
+    return float(torch.where(difference == 0, 0.0, difference / theirs.abs().clamp(min=least)).max())
+
+
 def differing(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
     """Return the number of places in which two sequences differ."""
     return sum(a != b for a, b in zip_longest(ours, theirs))
@@ -129,11 +149,13 @@ def read(path: Path) -> Any:
         raise FileError(f"it cannot be read as .npz or JSON: {reason}") from error
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What is in a JSON file: of exactly these types, and finite."""
+
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class Stage(_Strict):
+class Stage(Strict):
     """What a stage of P-DARTS ends with, edge by edge, and what stays."""
 
     alpha_normal: list[list[float]]
@@ -144,14 +166,14 @@ class Stage(_Strict):
     kept_reduce: Annotated[list[list[str]], Field(min_length=1)]
 
 
-class Genotype(_Strict):
+class Genotype(Strict):
     """Operation and source of each edge that is kept."""
 
     normal: list[Edge]
     reduce: list[Edge]
 
 
-class Case(_Strict):
+class Case(Strict):
     """One run of P-DARTS."""
 
     stages: Annotated[list[Stage], Field(min_length=1)]
@@ -160,13 +182,13 @@ class Case(_Strict):
     skips_unrestricted: int | None = None
 
 
-class Dropping(_Strict):
+class Dropping(Strict):
     """Several runs."""
 
     cases: Annotated[list[Case], Field(min_length=1)]
 
 
-class Counts(_Strict):
+class Counts(Strict):
     """What a network costs."""
 
     params_total: Annotated[int, Field(ge=1)]

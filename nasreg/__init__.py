@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nasreg.specs.version import __version__
 
 if TYPE_CHECKING:
+    from nasreg.engine.checks.check import check
+    from nasreg.engine.checks.findings import CheckReport, Finding
     from nasreg.engine.evaluate import Evaluation, evaluate
     from nasreg.engine.retrain import RetrainResult, retrain
     from nasreg.engine.runs import resume
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
     from nasreg.specs import AlgorithmSpec, Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
 
 _HOMES = {
+    "nasreg.engine.checks.check": ("check",),
+    "nasreg.engine.checks.findings": (
+        "CheckReport",
+        "Finding",
+    ),
     "nasreg.engine.evaluate": (
         "Evaluation",
         "evaluate",
@@ -103,7 +110,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "AlgorithmSpec",
     "Architecture",
+    "CheckReport",
     "Evaluation",
+    "Finding",
     "NasregError",
     "Registry",
     "RetrainResult",
@@ -114,6 +123,7 @@ __all__ = [
     "__version__",
     "build_network",
     "candidate_costs",
+    "check",
     "describe",
     "evaluate",
     "export_network",

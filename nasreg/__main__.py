@@ -5,6 +5,7 @@ garbage would take a sixth of that time, so the garbage collector is off in look
 """
 
 import gc
+import os
 import sys
 
 LOOK_UPS = ("list", "describe", "plugins")
@@ -16,6 +17,7 @@ def command() -> int:
     Returns:
         The exit code.
     """
+    _open_closed_streams()
     gc.disable()  # also while modules are imported, which no command does without
     from nasreg.cli import main
 
@@ -25,6 +27,13 @@ def command() -> int:
     if "torch" not in sys.modules:
         gc.freeze()  # Python collects once more when it exits, but not what is frozen
     return code
+
+
+def _open_closed_streams() -> None:
+    """Open what the caller has closed, as ``nasreg ... >&-`` does: the next file opened would be taken for it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # open as long as the process
 
 
 if __name__ == "__main__":

@@ -67,6 +67,18 @@ class CheckpointError(NasregError):
     """No checkpoint of the run can be read."""
 
 
+class StorageError(NasregError):
+    """A file cannot be written, such as on a full disk.
+
+    Attributes:
+        errno: Number of the error of the operating system.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
 class PluginError(NasregError):
     """A plugin failed to load or broke the plugin contract."""
 

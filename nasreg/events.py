@@ -46,6 +46,8 @@ class RunStarted(Event):
     run_dir: Path | None
     model: TrainedModel = "network"
     """The kind of model that is trained."""
+    auxiliary_parameters: int = 0
+    """Number of the parameters that belong to an auxiliary head, which the trained network does not keep."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class SearchStarted(Event):
     run_dir: Path | None
     best: Trial | None = None
     """The best of those trials."""
+    uses_data: bool = True
+    """Whether a data set is loaded: an evaluator may need none."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,20 @@ class CheckpointSaved(Event):
     path: Path
     epoch: int
     step: int
+
+
+@dataclass(frozen=True)
+class NetworkMeasured(Event):
+    """Sent after a one-shot search: what the network found reaches with the weights of the supernet, untrained."""
+
+    metric: MetricSpec
+    """The metric, named ``{split}_{metric}``."""
+    supernet: float
+    """Its value for the supernet."""
+    inherited: float
+    """Its value for the network with the supernet's weights."""
+    recalibrated: float | None
+    """The same after its BatchNorm statistics were renewed on the train split; None if it has none."""
 
 
 @dataclass(frozen=True)

@@ -120,5 +120,5 @@ def _flat(value: float | Sequence[Sequence[float]]) -> list[float]:
 
 def _error(ours: Sequence[Any], theirs: Sequence[float]) -> float:
     """Return the largest error, relative to the largest number or to 1 where that is smaller."""
-    scale = max(1.0, max(map(abs, theirs)))
+    scale = max(1.0, *map(abs, theirs))
     return max(abs(one - other) for one, other in zip(ours, theirs, strict=True)) / scale

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from nasreg import __version__
-from nasreg.cli import author, lookup, network, resume, retrain, run, show
+from nasreg.cli import author, check, lookup, network, resume, retrain, run, show
 from nasreg.cli.command import Command
 from nasreg.cli.output import Output
-from nasreg.errors import NasregError, NasregWarning
+from nasreg.errors import NasregError, NasregWarning, StorageError
 
 INTERRUPTED = 130
 
@@ -28,7 +28,7 @@ _TyperError: Any = next(base for base in typer.BadParameter.__mro__ if base.__na
 _COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.rstrip("_").replace("_", "-"): command
     for command in (
-        *(run.run, resume.resume, show.show),
+        *(run.run, check.check, resume.resume, show.show),
         *(retrain.retrain, retrain.evaluate, network.profile, network.export),
         *(lookup.list_, lookup.describe, lookup.plugins),
         author.new_plugin,
@@ -85,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Output.flush()
             return 0
         except OSError as error:
+            if error.filename is None:  # perhaps somebody else could not print
+                try:
+                    Output.flush()
+                except StorageError as unwritten:
+                    return _fail(str(unwritten), unwritten.exit_code, debug)
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}", 2 if error.filename else 1, debug)
         except SystemExit as error:

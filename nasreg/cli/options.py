@@ -42,6 +42,22 @@ Image = Annotated[
     typer.Option(metavar="CxHxW", help="Shape of the images instead. Default: 3x32x32", show_default=False),
 ]
 Classes = Annotated[int | None, typer.Option(help="Number of classes instead. Default: 10", show_default=False)]
+Evaluator = Annotated[
+    str | None,
+    typer.Option(
+        help="What scores the proposals of a multi-trial algorithm; see: nasreg list evaluators. Default: the"
+        " algorithm's own",
+        show_default=False,
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Named set of options; see: nasreg describe ALGORITHM. Default: the one that the data set names, else"
+        " the algorithm's own",
+        show_default=False,
+    ),
+]
 Config = Annotated[
     Path | None, typer.Option(help="YAML file in the form of a run.yaml, whole or in part", show_default=False)
 ]

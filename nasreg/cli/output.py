@@ -1,23 +1,30 @@
 """The one object that prints: text for people, JSON for programs, bare values for scripts.
 
 Results go to stdout, and so does the progress of a run, unless stdout holds JSON; warnings, hints and errors go to
-stderr. When the reader of a pipe goes away, as in ``nasreg run darts | head``, the command continues without output.
+stderr. When the reader of a pipe goes away, as in ``nasreg run darts | head``, or the terminal is closed, the command
+continues without output. Where a result cannot be written, as on a full disk, it fails; a run is not ended by that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
-import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from nasreg.errors import StorageError
+from nasreg.specs.finite import finite
 
 if TYPE_CHECKING:
     from nasreg.events import Callback, Event
+
+_UNREAD = (errno.EPIPE, errno.EIO)
+"""A pipe whose reader is gone, and a terminal that is closed."""
 
 
 class Output:
@@ -31,6 +38,7 @@ class Output:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self._running = False
 
     def result(self, data: Callable[[], Any], text: Callable[[], None], brief: Sequence[object] = ()) -> None:
         """Print a result, in one of three forms.
@@ -41,7 +49,7 @@ class Output:
             brief: Its bare values for ``--quiet``, one to a line: a run directory, files, names.
         """
         if self.as_json:
-            _write(sys.stdout, json.dumps(_finite(data()), indent=2, allow_nan=False))
+            _write(sys.stdout, json.dumps(finite(data()), indent=2, allow_nan=False))
         elif self.quiet:
             for value in brief:
                 _write(sys.stdout, str(value))
@@ -51,7 +59,10 @@ class Output:
     def line(self, text: str = "") -> None:
         """Print a line of text for people."""
         if not (self.as_json or self.quiet):
-            _write(sys.stdout, text)
+            if self._running:
+                _LastingStream(sys.stdout).write(text + "\n")
+            else:
+                _write(sys.stdout, text)
 
     def table(self, title: str, rows: Sequence[tuple[str, ...]]) -> None:
         """Print rows under a title, the columns aligned; coloured and folded on a terminal, plain in a pipe."""
@@ -69,30 +80,28 @@ class Output:
     def hint(self, text: str) -> None:
         """Print what to do next, to stderr."""
         if not self.quiet:
-            _write(sys.stderr, text)
+            _complain(text)
 
     @staticmethod
     def warning(message: str) -> None:
         """Print a warning, to stderr."""
-        _write(sys.stderr, f"nasreg: warning: {' '.join(message.split())}")
+        _complain(f"nasreg: warning: {' '.join(message.split())}")
 
     @staticmethod
     def error(message: str) -> None:
         """Print an error, to stderr."""
-        _write(sys.stderr, f"nasreg: error: {' '.join(message.split())}")
+        _complain(f"nasreg: error: {' '.join(message.split())}")
 
     @staticmethod
     def traceback() -> None:
         """Print the traceback of the error that is being handled, to stderr."""
-        _write(sys.stderr, traceback.format_exc().rstrip())
+        _complain(traceback.format_exc().rstrip())
 
     @staticmethod
     def flush() -> None:
         """Write what others, such as typer with a page of help, have left in the buffer of stdout."""
-        try:
+        with _reporting(sys.stdout):
             sys.stdout.flush()
-        except BrokenPipeError:
-            _discard(sys.stdout)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[list[Callback]]:
@@ -103,9 +112,35 @@ class Output:
         from nasreg.runs.progress import progress_for
 
         stream = sys.stderr if self.as_json else sys.stdout
-        lasting = stream if stream.isatty() else cast("TextIO", _LastingStream(stream))
-        with progress_for(lasting, warn=self.warning) as callback:
-            yield [callback]
+        with progress_for(cast("TextIO", _LastingStream(stream)), warn=self.warning) as callback:
+            self._running = True
+            try:
+                yield [callback]
+            finally:
+                self._running = False
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Return a context whose value shows on a terminal how far several pieces of work are.
+
+        It is called with the name of one, and how much of how much is done.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda name, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def count(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bars.add_task(f"reading the {name} set", total=total)
+                bars.update(tasks[name], completed=done)
+
+            yield count
 
     def _warn(self, event: Event) -> None:
         from nasreg.events import Notice
@@ -115,7 +150,7 @@ class Output:
 
 
 class _LastingStream(io.TextIOBase):
-    """A pipe or file that outlasts its reader.
+    """A terminal, pipe or file that a run survives: once it cannot be written, it is written no more.
 
     Args:
         stream: Where to write.
@@ -124,9 +159,25 @@ class _LastingStream(io.TextIOBase):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # read-only here
+        """The encoding of the stream, by which rich chooses its characters."""
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the number of the file, by which rich finds the size of a terminal."""
+        return self._stream.fileno()
+
     def write(self, text: str) -> int:
         """Write text at once."""
-        _write(self._stream, text, end="")
+        try:
+            _write(self._stream, text, end="")
+        except StorageError as error:
+            Output.warning(f"{error}: the run continues without this output")
         return len(text)
 
 
@@ -137,25 +188,36 @@ def _discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def _write(stream: TextIO, text: str, end: str = "\n") -> None:
+@contextlib.contextmanager
+def _reporting(stream: TextIO) -> Iterator[None]:
+    """Return a context for writing to a stream, which is written no more after an error.
+
+    Raises:
+        StorageError: It cannot be written, and not because nobody reads it any more.
+    """
     try:
+        yield
+    except OSError as error:
+        _discard(stream)
+        if error.errno not in _UNREAD:
+            name = "stderr" if stream is sys.stderr else "stdout"
+            raise StorageError(f"cannot write to {name}: {error.strerror or error}", error.errno) from error
+
+
+def _write(stream: TextIO, text: str, end: str = "\n") -> None:
+    with _reporting(stream):
         try:
             stream.write(text + end)
         except UnicodeEncodeError:  # such as an umlaut in a path, where the locale is plain ASCII
             encoding = stream.encoding or "utf-8"
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
         stream.flush()
-    except BrokenPipeError:
-        _discard(stream)
 
 
-def _finite(value: Any) -> Any:
-    """Return data with null for each number that is not finite, which JSON cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _complain(text: str) -> None:
+    """Write to stderr; there is nowhere to say that this is impossible."""
+    with contextlib.suppress(StorageError):
+        _write(sys.stderr, text)
 
 
 def _rich_table(title: str, rows: Sequence[tuple[str, ...]]) -> None:

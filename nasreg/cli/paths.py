@@ -62,6 +62,7 @@ def shell_command(name: str, path: Path, *more: str) -> str:
 def short(path: Path) -> str:
     """Return a path relative to the current directory if it is below it."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        text = str(path.relative_to(Path.cwd()))
     except ValueError:
-        return str(path)
+        text = str(path)
+    return f"./{text}" if text.startswith("-") else text  # else it would be an option of the next command

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 from nasreg.cli.output import Output
 from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
-from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
+from nasreg.specs.formatting import format_bytes, format_count, format_duration, option_text, plural
 
 if TYPE_CHECKING:
     from nasreg.networks.costs import SpaceProfile
     from nasreg.networks.profile import MeanCost, NetworkProfile
 
 _PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
+
+
+def _requirements(described: dict[str, Any]) -> list[str]:
+    """Return what an algorithm requires of a space: kinds of choices and capabilities."""
+    choices = (f"a choice of the kind {kind}" for kind in described.get("requires_choices", ()))
+    return [*choices, *described.get("requires", ())]
 
 
 def description(output: Output, kind: str, described: dict[str, Any]) -> None:
@@ -26,7 +32,7 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
             ("paper", described.get("paper")),
             ("family", described.get("family")),
             ("handles", ", ".join(described.get("primitives", ()))),
-            ("requires", ", ".join(described.get("requires", ()))),
+            ("requires", ", ".join(_requirements(described))),
             ("splits", ", ".join(described.get("splits", ()))),
             ("provides", ", ".join(described.get("capabilities", ()))),
             ("needs", ", ".join(described.get("needs", ()))),
@@ -61,27 +67,20 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
 def _settings(path: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, dict) and value:
         return [row for key, inner in value.items() for row in _settings(f"{path}.{key}", inner)]
-    return [(path, _value(value))]
+    return [(path, option_text(value))]
 
 
 def _options(output: Output, section: str, options: list[dict[str, Any]]) -> None:
     rows = [
         (
             f"{section}.{option['name']}",
-            "required" if option["required"] else _value(option["default"]),
+            "required" if option["required"] else option_text(option["default"]),
             ", ".join([option["type"], *option["constraints"]]),
             option["description"],
         )
         for option in options
     ]
     output.table(f"options of the {section}", rows or [("(none)", "", "", "")])
-
-
-def _value(value: Any) -> str:
-    """Write a value as ``--set`` takes it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else str(value)
 
 
 def plugins(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command, short
+from nasreg.cli.start import FirstLines
 from nasreg.cli.trials import print_trials
-from nasreg.events import Callback, Event, RunStarted, SearchStarted
+from nasreg.events import Callback
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.trial_summary import count_trials
@@ -29,24 +30,20 @@ def report_spec(output: Output, run: ResolvedRun) -> None:
     output.result(lambda: run.spec.model_dump(mode="json"), lambda: output.line(text), [text])
 
 
-def preset_note(output: Output, run: ResolvedRun, others: str) -> list[Callback]:
-    """Return what says, in the first line of a run, that its preset or recipe is the one that the data set names.
+def first_lines(output: Output, run: ResolvedRun, others: str) -> Callback:
+    """Return what says the preset or recipe of a run where nobody named it, and how long the run will take.
 
     Args:
         output: Prints it.
         run: The run.
-        others: How to choose another one.
+        others: How to choose another preset or recipe.
     """
-    chosen, title = run.preset_of_dataset, run.spec.dataset.title
-    kind = "preset" if isinstance(run.spec, RunSpec) else "recipe"
-    told: list[Event] = []
-
-    def note(event: Event) -> None:
-        if isinstance(event, RunStarted | SearchStarted) and not told:
-            told.append(event)
-            output.line(f"{kind} {chosen}, which data set {title} names; others: {others}")
-
-    return [note] if chosen else []
+    spec = run.spec
+    kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
+    named = f"{kind} {chosen}, which data set {spec.dataset.title} names; others: {others}"
+    if not run.preset_of_dataset:
+        named = f"{kind} {chosen}, the default; others: {others}; all options: --dry-run"
+    return FirstLines(output, named if run.preset_is_default else None)
 
 
 def report_search(output: Output, result: SearchResult) -> None:
@@ -67,7 +64,7 @@ def report_search(output: Output, result: SearchResult) -> None:
             "last_epoch": {
                 name: value
                 for name, value in (result.history[-1] if result.history else {}).items()
-                if isinstance(value, int | float)
+                if isinstance(value, int | float) or name == "model"  # whose metrics they are
             },
         }
 
@@ -82,6 +79,8 @@ def report_search(output: Output, result: SearchResult) -> None:
         if result.facts:
             output.table("result", [(fact.title, fact.text) for fact in result.facts])
             output.line()
+        if result.history and result.history[-1].get("model") == "supernet":
+            output.line("the metrics of the epochs are those of the supernet; retrain the architecture for its own")
         for file in written:
             if file.exists():
                 output.line(f"wrote {short(file)}")

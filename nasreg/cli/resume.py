@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nasreg.engine.retrain import RetrainResult
     from nasreg.engine.runs import RepeatedResult
     from nasreg.engine.search_result import SearchResult
+    from nasreg.events import Callback
 
 
 def resume(
@@ -46,6 +47,7 @@ def resume(
     It continues from its last checkpoint and ends as if it had not been interrupted.
     """
     from nasreg.cli.results import report_retrain, report_search
+    from nasreg.cli.start import FirstLines
     from nasreg.engine import runs
     from nasreg.engine.search_result import SearchResult
     from nasreg.errors import UsageError
@@ -53,15 +55,14 @@ def resume(
 
     output = Output(as_json=as_json, quiet=quiet)
     result: SearchResult | RetrainResult | RepeatedResult
-    with output.progress() as callbacks:
+    with output.progress() as progress:
+        callbacks: list[Callback] = [FirstLines(output, None), *progress]
         if (run_dir / files.REPEATS).is_file():
-            if set_ or device or workers:
-                raise UsageError(
-                    "a repeated retraining is resumed with its own options: leave out --set, --device and --workers"
-                )
-            result = runs.resume_repeats(run_dir, callbacks=callbacks)
+            if workers:
+                raise UsageError("a retraining has no trials: --workers is for multi-trial algorithms")
+            result = runs.resume_repeats(run_dir, settings=set_ or [], device=device, callbacks=callbacks)
         else:
-            boards = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
+            boards: list[Callback] = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
             result = runs.resume(
                 run_dir, settings=set_ or [], device=device, workers=workers, callbacks=[*callbacks, *boards]
             )

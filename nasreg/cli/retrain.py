@@ -45,7 +45,7 @@ def retrain(
     quiet: options.Quiet = False,
 ) -> None:
     """Train the network of an architecture from scratch, and measure it on the test set."""
-    from nasreg.cli.results import preset_note, report_retrain, report_spec
+    from nasreg.cli.results import first_lines, report_retrain, report_spec
     from nasreg.engine.retrain import resolve_retrain, run_retrain
     from nasreg.errors import UsageError
     from nasreg.registry import default_registry
@@ -70,9 +70,9 @@ def retrain(
         report_spec(output, resolved)
         return
     result: RetrainResult | RepeatedResult
-    note = preset_note(output, resolved, "--recipe, see nasreg list recipes")
+    note = first_lines(output, resolved, "--recipe, see nasreg list recipes")
     with run_directory(out, f"retrain-{resolved.spec.dataset.title}") as directory, output.progress() as progress:
-        callbacks = [*note, *progress]
+        callbacks = [note, *progress]
         if numbers is None:
             result = run_retrain(resolved, registry=registry, out=directory, callbacks=callbacks)
         else:
@@ -119,7 +119,6 @@ def evaluate(
     from nasreg.config.layers import settings_layer
     from nasreg.engine.evaluate import evaluate as measure
     from nasreg.specs.metrics import metric_spec
-    from nasreg.tasks import get_task
 
     output = Output(as_json=as_json, quiet=quiet)
     given = settings_layer(set_ or [], ["dataset"]).values.get("dataset", {})
@@ -129,8 +128,7 @@ def evaluate(
         rows = [(metric_spec(name).title, metric_spec(name).format(value)) for name, value in found.metrics.items()]
         output.table(f"{short(weights)} on {found.samples:,} test samples", rows)
 
-    objective = get_task("classification").objective.name
-    output.result(lambda: {**found.metrics, "samples": found.samples}, text, [found.metrics[objective]])
+    output.result(lambda: {**found.metrics, "samples": found.samples}, text, [found.metrics[found.objective]])
 
 
 def _numbers(text: str) -> list[int]:

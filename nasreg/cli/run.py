@@ -24,22 +24,8 @@ def run(
     ],
     space: options.Space = None,
     dataset: options.Dataset = None,
-    evaluator: Annotated[
-        str | None,
-        typer.Option(
-            help="What scores the proposals of a multi-trial algorithm; see: nasreg list evaluators. Default: the"
-            " algorithm's own",
-            show_default=False,
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Named set of options; see: nasreg describe ALGORITHM. Default: the one that the data set names, else"
-            " the algorithm's own",
-            show_default=False,
-        ),
-    ] = None,
+    evaluator: options.Evaluator = None,
+    preset: options.Preset = None,
     config: options.Config = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -59,7 +45,7 @@ def run(
     quiet: options.Quiet = False,
 ) -> None:
     """Search for an architecture."""
-    from nasreg.cli.results import preset_note, report_search, report_spec
+    from nasreg.cli.results import first_lines, report_search, report_spec
     from nasreg.config.resolve import RunRequest, resolve
     from nasreg.registry import default_registry
     from nasreg.specs.references import parse_reference
@@ -88,10 +74,12 @@ def run(
     from nasreg.engine.search import run_search
 
     title = parse_reference(algorithm).title
-    note = preset_note(output, resolved, f"--preset, see nasreg describe {title}")
-    with run_directory(out, f"{title}-{resolved.spec.dataset.title}") as directory, output.progress() as progress:
+    note = first_lines(output, resolved, f"--preset, see nasreg describe {title}")
+    uses_data = resolved.evaluator is None or "data" in resolved.evaluator.needs
+    subject = resolved.spec.dataset if uses_data else resolved.spec.space
+    with run_directory(out, f"{title}-{subject.title}") as directory, output.progress() as progress:
         boards = tensorboard_callbacks(directory) if tensorboard else []
-        callbacks = [*note, *progress, *boards]
+        callbacks = [note, *progress, *boards]
         result = run_search(resolved, registry=registry, out=directory, callbacks=callbacks)
     report_search(output, result)
 

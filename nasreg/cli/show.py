@@ -28,7 +28,10 @@ def show(
     network: Annotated[
         bool, typer.Option("--network", help="Show the whole network instead: its blocks, their shapes and parameters")
     ] = False,
-    set_: Annotated[list[str] | None, options.settings("With --network: set one option of the space")] = None,
+    set_: Annotated[
+        list[str] | None,
+        options.settings("With --network, or of an architecture.json in no run: set one option of the space"),
+    ] = None,
     as_json: options.Json = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the names of the files that are written.")
@@ -44,21 +47,22 @@ def show(
     if network:
         _show_network(output, source, space, out, set_ or [])
         return
-    if set_:
-        raise UsageError("--set is for --network only")
     from nasreg.report import draw_cells, write_report
     from nasreg.runs import files
+    from nasreg.runs.directory import RunDirectory, run_of_file
 
     path = Path(source)
     # The functions of os.path, since those of Path raise for a name that is too long.
     is_run = os.path.isdir(path)
-    in_run = is_run or (os.path.isfile(path) and (path.parent / files.RUN).is_file())
-    if in_run and space is not None:
+    run = RunDirectory(path) if is_run else run_of_file(path) if os.path.isfile(path) else None
+    if run is not None and space is not None:
         raise UsageError(f"--space is for an architecture in no run, but {source} is in one")
+    if set_ and (run is not None or path.suffix != ".json"):
+        raise UsageError("--set is for --network only, and for an architecture.json in no run")
     written: list[Path] = []
     if is_run and not (path / files.ARCHITECTURE).exists():
         output.line(f"wrote {short(write_report(path))}")  # of a run that has not ended, whose architecture is refused
-    shown = _of_run(path) if in_run else _by_itself(source, space)
+    shown = _by_itself(source, space, set_ or []) if run is None else _of_run(run, path, with_strengths=out is not None)
     if out:
         written.append(draw_cells(shown.space, shown.architecture, out, strengths=shown.strengths))
     if is_run:
@@ -110,33 +114,32 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
     output.result(data, text, names)
 
 
-def _of_run(path: Path) -> _Shown:
+def _of_run(directory: RunDirectory, path: Path, *, with_strengths: bool) -> _Shown:
     """Return the architecture of a run, or of a file in it."""
     from nasreg.config.notation import recorded_entry
     from nasreg.runs import files
     from nasreg.runs.callbacks import read_metrics
-    from nasreg.runs.directory import RunDirectory
-    from nasreg.specs import Architecture
+    from nasreg.runs.directory import architecture_in_run
 
-    directory = RunDirectory(path if path.is_dir() else path.parent)
-    is_json = path.is_file() and path.suffix == ".json"
-    architecture = Architecture.load(path) if is_json else directory.architecture
+    architecture = architecture_in_run(directory, path)
     space = directory.space
     space.validate(architecture)
     metrics = directory.path / files.METRICS
-    records = read_metrics(metrics) if metrics.exists() else []
+    records = read_metrics(metrics) if with_strengths and metrics.exists() else []
     strengths = [record.get("strengths") for record in records if record.get("event") == "epoch"]
     entry = recorded_entry(directory.spec.space.name)
     return _Shown(space, architecture, strengths[-1] if strengths else None, directory, entry)
 
 
-def _by_itself(source: str, space: str | None) -> _Shown:
+def _by_itself(source: str, space: str | None, settings: list[str]) -> _Shown:
     """Return an architecture that is in no run; its space has to be built for that."""
+    from nasreg.config.layers import settings_layer
     from nasreg.networks.build import plan_network
     from nasreg.networks.references import EXAMPLE_INFO, find_architecture
 
+    given = settings_layer(settings, ["space"]).values.get("space", {})
     found = find_architecture(source, space=space)
-    plan = plan_network(found, EXAMPLE_INFO)
+    plan = plan_network(found, EXAMPLE_INFO, given)
     return _Shown(plan.space, plan.architecture, entry=found.space.entry)
 
 

@@ -115,6 +115,8 @@ def settings_layer(
         keys = path.strip().split(".")
         if not equals or not all(keys):
             raise ConfigError(f"--set {setting!r} is invalid: expected KEY=VALUE, such as trainer.epochs=50")
+        if not text.strip():
+            raise ConfigError(f"--set {setting} has no value: give one, such as null, or leave it out")
         value = read_yaml(text, f"the value of --set {path}")
         options = _options(tuple(keys), value)
         for key in reversed(keys[1:]):

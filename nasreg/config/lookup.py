@@ -46,6 +46,15 @@ def find_space(registry: Registry, text: str, import_path: str | None = None) ->
             return space_from_entry(registry.space(text), parse_reference(registry.qualified("space", text)))
 
 
+def space_source(registry: Registry, space: str | nn.Module | Callable[..., nn.Module]) -> SpaceSource:
+    """Return the source of a space in any form: a reference, a class or function, or a model.
+
+    Raises:
+        NasregError: As ``find_space`` and ``space_from_object``.
+    """
+    return find_space(registry, space) if isinstance(space, str) else space_from_object(space)
+
+
 def space_from_entry(entry: SpaceEntry, reference: Ref) -> SpaceSource:
     """Return the source of a registered space.
 
@@ -145,7 +154,13 @@ def dataset_from_object(data: Any) -> DatasetSource:
 
 
 def _object_advice(what: str, reference: ObjectRef) -> str:
-    return (
+    again = (
         f"this run was started from Python with a {what} given as an object ({reference.label}): resume it with"
         " nasreg.search(..., out=..., resume=True) or nasreg.retrain(..., out=..., resume=True) and the same arguments"
+    )
+    if what != "model":
+        return again
+    return (
+        f"{again}; to use its result, name a class or function that builds the model: --space package.module:NAME, from"
+        " Python space=..."
     )

@@ -47,7 +47,8 @@ class ArchitectureOrigin(NamedTuple):
 
     title: str
     """Where it comes from."""
-    architecture: Architecture
+    architecture: Architecture | Callable[[Mapping[str, Any]], Architecture]
+    """It, or what returns it for the options of the space, on which the architecture of a genotype depends."""
     options: Mapping[str, Any]
     """Options of the space that it was searched with."""
     dataset: Mapping[str, Any] = {}
@@ -105,6 +106,27 @@ class ResolvedRun:
     """The preset or recipe, if nobody but the data set named it."""
     evaluator: EvaluatorSpec | None = None
     """The evaluator of a multi-trial search; None otherwise."""
+    evaluator_config: Config | None = None
+    """Its options."""
+    preset_is_default: bool = False
+    """Whether nobody named the preset or recipe: it is that of the data set, else the default."""
+
+
+def chosen_algorithm(registry: Registry, given: str | None, config: Mapping[str, Any] | str | Path | None) -> str:
+    """Return the algorithm of a search: the one given, else that of a configuration, else the default one.
+
+    Args:
+        registry: Where the default is looked up.
+        given: Its name, if there is one.
+        config: A YAML file, or its content.
+
+    Raises:
+        ConfigError: The configuration cannot be read.
+    """
+    if given is not None:
+        return given
+    named = config_layer(config, tuple(RunSpec.model_fields)).values.get("algorithm")
+    return registry.default_algorithm if named is None else str(named)
 
 
 def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
@@ -147,7 +169,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     for section, config in classes.items():
         values, sources = merge(layers, section, chosen.get(section, bool))
         configs[section] = parse(config, values, section, sources)
-    splits = {*form.splits, *(evaluator.splits if evaluator is not None else ())}
+    splits = {*form.splits, *(evaluator.splits_with(configs["evaluator"]) if evaluator is not None else ())}
     dataset_config = cast("DatasetConfig", configs["dataset"]).with_splits(splits, form.title)
     configs["dataset"] = dataset_config
 
@@ -158,6 +180,10 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     for section, options in configs.items():
         dumped = options.model_dump(mode="json")
         resolved[section] = {"name": named[section], **dumped} if section in named else dumped
+    if request.origin is not None and not isinstance(request.origin.architecture, Architecture):
+        found = request.origin.architecture(configs["space"].model_dump())
+        resolved["architecture"] = found.model_dump(mode="json")
+        _check_fixed(layers, {"architecture": resolved["architecture"]}, form)
     top, sources = top_level(layers, ("format", "seed", "device", "task", "workers", "executor"))
     if evaluator is not None:
         top.setdefault("executor", "serial" if top.get("workers", 1) == 1 else "processes")
@@ -165,7 +191,18 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")
-    return ResolvedRun(spec, space, dataset, dataset_config, configs["trainer"], mutator, own, evaluator)
+    return ResolvedRun(
+        spec,
+        space,
+        dataset,
+        dataset_config,
+        configs["trainer"],
+        mutator,
+        own,
+        evaluator,
+        configs.get("evaluator"),
+        asked is None,
+    )
 
 
 def load_resolved(
@@ -194,10 +231,11 @@ def load_resolved(
     trainer: type[Config] = RetrainConfig
     mutator: Config | None = None
     evaluator: EvaluatorSpec | None = None
+    evaluator_config: Config | None = None
     if isinstance(spec, RunSpec):
         if spec.evaluator is not None:
             evaluator = registry.evaluator(spec.evaluator.name)
-            parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
+            evaluator_config = parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
         algorithm = registry.algorithm(spec.algorithm)
         trainer = algorithm.trainer.load_config()
         mutator = parse(algorithm.mutator.load_config(), spec.mutator, "mutator")
@@ -209,6 +247,7 @@ def load_resolved(
         parse(trainer, spec.trainer, "trainer"),
         mutator,
         evaluator=evaluator,
+        evaluator_config=evaluator_config,
     )
 
 
@@ -266,6 +305,9 @@ def _search_form(registry: Registry, request: RunRequest) -> _Form:
 
 
 def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
+    fixed: dict[str, Any] = {"source": origin.title}
+    if isinstance(origin.architecture, Architecture):
+        fixed["architecture"] = origin.architecture.model_dump(mode="json")
     return _Form(
         spec=RetrainSpec,
         title="a retraining",
@@ -278,7 +320,7 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         splits=(),
         default_evaluator=None,
         names_evaluator=False,
-        fixed={"source": origin.title, "architecture": origin.architecture.model_dump(mode="json")},
+        fixed=fixed,
         weakest=[
             make_layer(
                 origin.title, {"space": origin.options, "dataset": origin.dataset}, tuple(RetrainSpec.model_fields)
@@ -318,13 +360,17 @@ def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]
         make_layer("the arguments", {**sections, **plain}, form.known),
         settings_layer(request.settings, form.known, suggest),
     ]
+    _check_fixed(layers, form.fixed, form)
+    return layers
+
+
+def _check_fixed(layers: Sequence[Layer], fixed: Mapping[str, Any], form: _Form) -> None:
     for layer in layers:
-        for key, value in form.fixed.items():
+        for key, value in fixed.items():
             other = layer.values.get(key, value)
             if key in ("algorithm", "architecture") and other != value and not _is_short_for(other, value):
                 what = f"{key} {other!r}" if isinstance(other, str) else f"another {key}"
                 raise ConfigError(f"{layer.source} is for {what}, not for {form.title}")
-    return layers
 
 
 def _is_short_for(name: Any, qualified: Any) -> bool:

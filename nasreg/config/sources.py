@@ -56,13 +56,17 @@ class SpaceSource:
 
         Raises:
             ConfigError: An option does not exist or has an invalid value.
-            SpaceError: The space cannot be built, or the result is no module.
+            SpaceError: The space cannot be built, or the result is no module that can be searched.
         """
         from torch import nn
+
+        from nasreg.nn.models import check_model
 
         module = self.factory(info, parse(self.config, options, "space"))
         if not isinstance(module, nn.Module):
             raise SpaceError(f"space {self.reference.text!r} returned a {type(module).__name__}, not an nn.Module")
+        if self.entry is None:
+            check_model(module)
         return module
 
     @property

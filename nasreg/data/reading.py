@@ -8,8 +8,10 @@ of its colours, are made while reading: they depend on the seed of the sample al
 from __future__ import annotations
 
 import hashlib
+import pickle
 import random
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as TF
 
+from nasreg.data.loader_processes import begin_loader_process, starting_loader_processes
 from nasreg.data.samples import InvalidSampleError, describe_shape, path_of, to_label, to_pair, to_tensor
-from nasreg.errors import SampleError, one_line
+from nasreg.errors import DataError, SampleError, one_line
 
 SIZE_HINT = "bring all to one size with --set dataset.image_size=32 (or another)"
 
@@ -243,7 +246,7 @@ class BatchReader:
                 yield images.held[chosen.to(images.held.device)], images.labels[chosen].to(self._device)
             return
         self._plan.batches = plan
-        self._iterator = iter(self._loader) if self._loader is not None else None
+        self._iterator = started(self._loader) if self._loader is not None else None
         while (loaded := self._next()) is not None:
             batch, labels, indices, failures = loaded
             if failures or batch is None:
@@ -303,4 +306,22 @@ def sample_loader(reader: SampleReader, plan: BatchPlan, workers: int, device: t
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # or it would draw from the user's
+        worker_init_fn=begin_loader_process,
     )
+
+
+def started(loader: DataLoader[Any]) -> Iterator[Loaded]:
+    """Return the iterator of a loader, whose processes are started unless they run already.
+
+    Raises:
+        DataError: The data set cannot be sent to them.
+    """
+    try:
+        with starting_loader_processes(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got pickle error")  # the error below says it in one line
+            return iter(loader)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"the data set cannot be sent to loader processes ({one_line(error)}): define its class and functions at"
+            " the top level of a module, or set dataset.workers=0"
+        ) from error

@@ -23,6 +23,7 @@ from nasreg.data.reading import (
     SampleRequest,
     collate,
     sample_loader,
+    started,
 )
 from nasreg.data.samples import WithGaps, describe_shape, known_labels
 from nasreg.errors import DataError
@@ -221,7 +222,7 @@ class _Scan:
             [SampleRequest(index, index) for index in indices[start : start + BATCH]]
             for start in range(0, len(indices), BATCH)
         ]
-        for loaded in sample_loader(self.reader, BatchPlan(plan), self._options.workers, torch.device("cpu")):
+        for loaded in started(sample_loader(self.reader, BatchPlan(plan), self._options.workers, torch.device("cpu"))):
             self._collect(loaded.failures)
             yield loaded
 

@@ -64,7 +64,8 @@ class DataSplit:
         """Yield batches.
 
         Args:
-            batch_size: Images in a batch; the last of a pass may have fewer.
+            batch_size: Images in a batch; the last of a pass may have fewer, or one more, so that none is a single
+                image, which a BatchNorm without running statistics refuses.
             epoch: Which epoch: each has an order of its own.
             start: Number of batches of this epoch to leave out.
             steps: Number of batches; where a pass has fewer, another pass in another order follows. By default to the
@@ -75,9 +76,12 @@ class DataSplit:
             SampleError: An image cannot be used.
         """
         if not train:
+            # A single last image joins the batch before.
+            end = len(self) - (batch_size > 1 and len(self) > 1)
+            starts = range(0, end, batch_size)
             plan = (
-                [SampleRequest(i, i) for i in self._indices[at : at + batch_size]]
-                for at in range(0, len(self), batch_size)
+                [SampleRequest(i, i) for i in self._indices[at : at + batch_size if at + batch_size < end else None]]
+                for at in starts
             )
             for images, labels in self._read(plan):
                 yield self._normalized(images), labels

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, find_dataset
 from nasreg.config.sources import DatasetSource
@@ -17,7 +20,9 @@ from nasreg.networks.weights import NetworkManifest, load_network, read_manifest
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
+from nasreg.specs.formatting import option_text
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device
@@ -34,25 +39,29 @@ class Evaluation:
     metrics: Mapping[str, float]
     """By name, such as ``accuracy``."""
     samples: int
+    objective: str = "accuracy"
+    """Name of the metric that counts for the task."""
 
 
+@checked_arguments("space")
 def evaluate(
     weights: str | Path,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     batch_size: int = 128,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     registry: Registry | None = None,
 ) -> Evaluation:
     """Measure a trained network on the test set of a data set.
 
     Args:
         weights: A weight file of a retraining, or its run directory, of which the last epoch counts.
-        data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; or a
-            ``DatasetBundle``. By default the one that the network was trained on.
-        space: Reference to the space, if the network is of your own code; see ``load_network``.
+        data: Name of a data set or ``folder:PATH``; a torch ``Dataset``, which is the test set itself; a tuple
+            ``(train, test)`` of those; or a ``DatasetBundle``. By default the one that the network was trained on.
+        space: Reference to the space, or the class, function or model itself, if the network is of your own code; see
+            ``load_network``.
         dataset_options: Options of the data set.
         batch_size: Samples in a batch.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -64,6 +73,8 @@ def evaluate(
         DataError: The images or classes differ from those of the network, or there is no test set.
         NasregError: As ``retrain``.
     """
+    if batch_size < 1:
+        raise UsageError(f"evaluate: batch_size={batch_size} is invalid: expected 1 or more")
     registry, path = registry or default_registry(), Path(weights)
     if path.is_dir():
         if not (path / files.LAST_WEIGHTS).exists():
@@ -72,7 +83,7 @@ def evaluate(
         path = path / files.LAST_WEIGHTS
     manifest = read_manifest(path)
     network = load_network(path, space=space, registry=registry)
-    place = resolve_device(device)
+    place = resolve_device(str(device))
     source, config = _test_data(manifest, data, dataset_options or {}, registry)
     if manifest.dataset is not None:
         options = manifest.dataset.options
@@ -82,7 +93,8 @@ def evaluate(
     images = read_test(bundle, config, place)
     info = manifest.data.info
     if images.shape[0] != info.channels:
-        hint = "; set dataset.grayscale" if "grayscale" in source.config.model_fields else ""
+        convertible = {1, 3} == {images.shape[0], info.channels} and "grayscale" in source.config.model_fields
+        hint = f"; set dataset.grayscale={option_text(info.channels == 1)}" if convertible else ""
         raise DataError(
             f"the test set has images with {images.shape[0]} channels, but the network takes {info.channels}{hint}"
         )
@@ -100,19 +112,19 @@ def evaluate(
     mean, std = manifest.data.mean, manifest.data.std
     moments = None if mean is None or std is None else (list(mean), list(std))
     split = DataSplit("test", images, images.usable, config, 0, moments)
-    task = get_task("classification")
+    task = get_task(manifest.task)
     try:
         metrics = measure(network.to(place), split, task, batch_size, detailed=True)
     finally:
         split.close()
-    return Evaluation(metrics, len(split))
+    return Evaluation(metrics, len(split), task.objective.name)
 
 
 def _test_data(
     manifest: NetworkManifest, data: Any, options: Mapping[str, Any], registry: Registry
 ) -> tuple[DatasetSource, DatasetConfig]:
     if data is not None and not isinstance(data, str):
-        bundle = data if isinstance(data, DatasetBundle) else from_torch(data, data)
+        bundle = data if isinstance(data, DatasetBundle | tuple) else from_torch(data, data)
         source = dataset_from_object(bundle)
         return source, parse(source.config, options, "dataset")
     given: Mapping[str, Any] = {}

@@ -26,7 +26,7 @@ from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec
 from nasreg.specs.algorithm import EvaluatorSpec
-from nasreg.specs.base import parse
+from nasreg.specs.base import Config, parse
 from nasreg.specs.trial import Proposal
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device
@@ -54,6 +54,16 @@ class EvaluationPlan:
         """Build the network of an architecture, in the form in which the space is retrained."""
         return network_of_search(self.space_source, info, self.spec.space.options, architecture)
 
+    def evaluator_config(self) -> Config:
+        """Return the options of the evaluator.
+
+        Raises:
+            PluginError: Their class cannot be loaded.
+        """
+        selection = self.spec.evaluator
+        options = selection.options if selection is not None else {}
+        return parse(self.evaluator.component.load_config(), options, "evaluator")
+
     def make_evaluator(
         self, device: torch.device, data: RunData | None, emit: Callable[[Event], None] = lambda event: None
     ) -> Evaluator:
@@ -63,8 +73,6 @@ class EvaluationPlan:
             PluginError: Its code cannot be loaded, or is no evaluator.
             ConfigError: It cannot work with these options.
         """
-        selection = self.spec.evaluator
-        options = selection.options if selection is not None else {}
         info = EXAMPLE_INFO if data is None else data.info
         context = EvaluatorContext(
             spec=self.spec,
@@ -77,16 +85,15 @@ class EvaluationPlan:
             directory=None if self.directory is None else RunDirectory(self.directory),
             emit=emit,
         )
-        component = self.evaluator.component
-        found = component.load_factory()(context, parse(component.load_config(), options, "evaluator"))
+        found = self.evaluator.component.load_factory()(context, self.evaluator_config())
         if not isinstance(found, Evaluator):
             kind = type(found).__name__
             raise PluginError(f"evaluator {self.evaluator.name!r} is a {kind}, not a nasreg.evaluators.Evaluator")
         return found
 
     def load_data(self, device: torch.device) -> RunData | None:
-        """Load the data if the evaluator needs them."""
-        if "data" not in self.evaluator.needs:
+        """Load the data if the evaluator needs them with these options."""
+        if "data" not in self.evaluator.needs_with(self.evaluator_config()):
             return None
         from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
 

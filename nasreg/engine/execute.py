@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 
 from nasreg.config.resolve import ResolvedRun
 from nasreg.engine.resume import check_resumable
-from nasreg.errors import InterruptedRunError, SampleError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
 from nasreg.networks.profile import profile_network
 from nasreg.networks.references import EXAMPLE_INFO
@@ -30,10 +30,12 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import JsonLines, read_metrics, record
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
+from nasreg.runs.writing import storage_error
 from nasreg.specs import DataInfo
 from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.device import resolve_device
+from nasreg.trainers.interrupt import ending_in_order
 
 if TYPE_CHECKING:
     from nasreg.data import RunData
@@ -57,6 +59,7 @@ class Job(ABC):
     Attributes:
         trainer: Does the training.
         notices: Notices for the user, sent before the training.
+        structure: Digests of the parts of a user's own model, which are compared when the run is resumed.
     """
 
     needs_test_set: ClassVar[bool]
@@ -71,6 +74,7 @@ class Job(ABC):
         self.data = data
         self.directory = directory
         self.notices: list[str] = []
+        self.structure: dict[str, str] = {}
 
     @classmethod  # noqa: B027  # nothing to check is a good default
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -119,6 +123,10 @@ class Job(ABC):
     def end(self, directory: RunDirectory) -> None:  # noqa: B027
         """Write the result."""
 
+    def measure_result(self) -> dict[str, Any]:
+        """Measure what is worth knowing of a finished run, report it, and return it for its status."""
+        return {}
+
     def close(self) -> None:  # noqa: B027
         """Free what the run holds, however it ended."""
 
@@ -126,6 +134,7 @@ class Job(ABC):
 J = TypeVar("J", bound=Job)
 
 
+@ending_in_order()
 def execute(
     run: ResolvedRun,
     job_class: type[J],
@@ -154,14 +163,15 @@ def execute(
     Raises:
         NasregError: As ``Trainer.fit``, or the run is invalid or cannot be resumed.
     """
+    if resume and out is None:
+        raise UsageError("resume: there is nothing to resume without out, the run directory")
     # Everything that can be wrong with a request is found before anything is written.
     device = resolve_device(run.spec.device)
     spec = run.spec.model_copy(update={"device": str(device)})
     run = replace(run, spec=spec)
     directory = None if out is None else RunDirectory(out)
-    changes = None
     if directory is not None and resume:
-        changes = check_resumable(directory, run)
+        check_resumable(directory, run)
     elif directory is not None:
         directory.check_free()
     job_class.check(run, registry)
@@ -179,23 +189,34 @@ def execute(
     if directory is None:
         records: list[dict[str, Any]] = []
         _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
+        _measure_result(job)
         return job, records
-    with directory.lock():
-        if changes is None:
-            directory.create(spec, job.trainer.context.space, described)
-            job.begin(directory)
-        else:
-            changes.apply(directory, job.trainer.context.space, described)
+    with directory.lock() as notice:
+        job.notices += [notice] if notice else []
+        if resume:
+            changes = check_resumable(directory, run)  # again: another process may have resumed it since then
+            changes.apply(directory, job.trainer.context.space, described, job.structure)
             job.notices += changes.notices
+        else:
+            directory.create(spec, job.trainer.context.space, described, partial(_begin, job, directory))
         with _recording(job, directory, registry, callbacks) as output:
             _fit(job, output)
             job.end(directory)
         directory.set_status("done", error=None, metrics=job.trainer.final_metrics)
+        measured = _measure_result(job)
+        if measured:
+            directory.set_status("done", **measured)
         if job_class.measures_cost(run):
             _measure_cost(job, directory, job.step_samples)
         _report(job.trainer, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
+
+
+def _begin(job: Job, directory: RunDirectory) -> None:
+    if job.structure:
+        directory.write_json(files.STRUCTURE, job.structure)
+    job.begin(directory)
 
 
 def _fit(job: Job, output: RunOutput) -> None:
@@ -220,7 +241,7 @@ def _recording(
     environment = _environment(job.run, registry)
     resumed = (directory.path / files.ENVIRONMENT).exists()
     if resumed:
-        before = directory.read_json(files.ENVIRONMENT)
+        before = directory.read_object(files.ENVIRONMENT)
         job.notices += _changed_environment(before, environment)
     else:
         directory.write_json(files.ENVIRONMENT, environment)
@@ -231,8 +252,10 @@ def _recording(
             yield RunOutput(directory, metrics, recorded)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) == INTERRUPTED
-            directory.set_status("interrupted" if stopped else "failed", error=str(error) or type(error).__name__)
+            directory.set_final_status("interrupted" if stopped else "failed", str(error) or type(error).__name__)
             _record_unreadable(directory, error)
+            if unwritten := _unwritten(directory, error):
+                raise StorageError(f"{unwritten}; then resume with: {directory.command('resume')}") from error
             if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
                 _report(job.trainer, directory)
             raise
@@ -243,6 +266,15 @@ def _record_unreadable(directory: RunDirectory, error: BaseException) -> None:
     if isinstance(error, SampleError):
         failure = {name: getattr(error, name) for name in ("part", "index", "label", "total", "path")}
         directory.set_status(directory.status["state"], unreadable=[*directory.unreadable, failure])
+
+
+def _unwritten(directory: RunDirectory, error: BaseException) -> StorageError | None:
+    """Return the error that says which file of the run could not be written, if that is what ended it."""
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, OSError) and error.filename and Path(str(error.filename)).is_relative_to(directory.path):
+        return storage_error(Path(str(error.filename)), error)
+    return None
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -261,6 +293,15 @@ def _record_memory(directory: RunDirectory, event: Event) -> None:
     if isinstance(event, MemoryMeasured):
         status = directory.status
         directory.set_status(status["state"], peak_bytes=max(event.peak_bytes, status.get("peak_bytes", 0)))
+
+
+def _measure_result(job: Job) -> dict[str, Any]:
+    """Measure the result; a failure is reported and does not lose it."""
+    try:
+        return job.measure_result()
+    except Exception as error:  # noqa: BLE001  # it may be the module of a user; the result is complete without
+        job.trainer.emit(Notice(f"the network found could not be measured ({one_line(error)})"))
+        return {}
 
 
 def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:
@@ -302,6 +343,11 @@ def draw(trainer: Trainer, directory: RunDirectory, drawing: Callable[[], object
         trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
 
 
+def _libraries() -> list[ModuleType]:
+    """Return torch, and torchvision where the run uses it: it takes longer to import than many a search of a table."""
+    return [torch, *([sys.modules["torchvision"]] if "torchvision" in sys.modules else [])]
+
+
 def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
     """Return the environment of a run: versions, machine, threads, command, the user's own code."""
     plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
@@ -309,7 +355,7 @@ def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "nasreg": __version__,
-            **{name: metadata.version(name) for name in ("torch", "torchvision")},
+            **{module.__name__: str(module.__version__) for module in _libraries()},  # not all have metadata
             **plugins,
         },
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},

@@ -77,6 +77,7 @@ class MultiTrialJob(SearchJob):
             extreme_costs=self._extreme_costs,
             initial=tuple(self._initial(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
+            uses_data=data is not None,
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
 
@@ -97,8 +98,8 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def needs_data(cls, run: ResolvedRun) -> bool:
-        """Return whether the evaluator needs the data."""
-        return "data" in _evaluator(run).needs
+        """Return whether the evaluator needs the data with these options."""
+        return run.evaluator_config is not None and "data" in _evaluator(run).needs_with(run.evaluator_config)
 
     @classmethod
     def measures_cost(cls, run: ResolvedRun) -> bool:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nasreg.config.layers import settings_layer
 from nasreg.config.resolve import ResolvedRun, load_resolved
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.identity import changed_data
-from nasreg.errors import ConfigError, RunDirectoryError
+from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
-from nasreg.specs import SearchSpaceSpec
-from nasreg.specs.base import Config, parse
+from nasreg.specs import Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
+from nasreg.specs.base import Config, ResumeKind, parse
 from nasreg.specs.space import AnyChoiceSpec
 
 _SECTIONS = ("trainer", "mutator", "evaluator", "dataset", "space")
@@ -38,14 +39,17 @@ class Changes:
     """Option -> its value before and now."""
     notices: tuple[str, ...] = ()
 
-    def apply(self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any]) -> None:
+    def apply(
+        self, directory: RunDirectory, space: SearchSpaceSpec, data: Mapping[str, Any], structure: Mapping[str, str]
+    ) -> None:
         """Check space and data of the run, which is locked, and record the changes in its directory.
 
         Raises:
             RunDirectoryError: The space or the data differ.
         """
         _check_space(directory, space)
-        reason = changed_data(directory.read_json(files.DATA), data)
+        _check_structure(directory, structure)
+        reason = changed_data(directory.read_object(files.DATA, "fingerprint"), data)
         if reason is not None:
             raise RunDirectoryError(
                 f"the data set {self.run.spec.dataset.title!r} has changed since {directory.path} was started{reason}:"
@@ -55,7 +59,7 @@ class Changes:
             status = directory.status
             history = [*status.get("changes", []), {name: list(pair) for name, pair in self.values.items()}]
             directory.set_status(status["state"], changes=history)
-            directory.write_text(files.RUN, self.run.spec.to_yaml())
+            directory.write_spec(self.run.spec)
 
 
 def resumed_run(
@@ -83,19 +87,33 @@ def resumed_run(
         ConfigError: An option does not exist or has an invalid value.
         NasregError: As ``load_resolved``.
     """
-    spec = directory.spec
-    run = load_resolved(registry, spec, space=space, dataset=dataset, import_path=directory.import_path)
+    run = load_resolved(registry, directory.spec, space=space, dataset=dataset, import_path=directory.import_path)
+    return changed_run(registry, run, settings, device, workers, path=directory.path, import_path=directory.import_path)
+
+
+def changed_run(
+    registry: Registry,
+    run: ResolvedRun,
+    settings: Sequence[str],
+    device: str | None,
+    workers: int | None = None,
+    *,
+    path: Path,
+    import_path: str | None = None,
+) -> ResolvedRun:
+    """Return a run with changed options; takes and raises as ``resumed_run``."""
+    spec = run.spec
     layer = settings_layer(settings, tuple(type(spec).model_fields))
     update: dict[str, Any] = {} if device is None else {"device": device}
     if workers is not None:
         if run.evaluator is None:
-            raise ConfigError(f"{directory.path} has no trials: --workers is for multi-trial algorithms")
+            raise ConfigError(f"{path} has no trials: --workers is for multi-trial algorithms")
         update |= {"workers": workers, "executor": "serial" if workers == 1 else "processes"}
     for key, value in layer.values.items():
         if key in _SECTIONS:
             before = spec.model_dump(mode="json")[key]
             if before is None:
-                raise ConfigError(f"{directory.path} has no trials: an evaluator is for multi-trial algorithms")
+                raise ConfigError(f"{path} has no trials: an evaluator is for multi-trial algorithms")
             config = _configs(run)[key]
             options = {name: old for name, old in before.items() if not (key in _NAMED and name == "name")}
             parsed = parse(config, {**options, **value}, key, dict.fromkeys(value, layer.source))
@@ -106,7 +124,24 @@ def resumed_run(
     if not update:
         return run
     changed = parse(type(spec), {**spec.model_dump(mode="json"), **update}, "", dict.fromkeys(update, layer.source))
-    return load_resolved(registry, changed, space=run.space, dataset=run.dataset, import_path=directory.import_path)
+    return load_resolved(registry, changed, space=run.space, dataset=run.dataset, import_path=import_path)
+
+
+def check_execution_only(before: RunSpec | RetrainSpec, run: ResolvedRun, path: Path) -> None:
+    """Check that only options differ that say how runs are executed.
+
+    Args:
+        before: The spec that the runs in a directory were started with.
+        run: The run with changed options.
+        path: The directory, for the error.
+
+    Raises:
+        RunDirectoryError: Another option differs.
+    """
+    values = _differences(before.model_dump(mode="json"), run.spec.model_dump(mode="json"))
+    refused = [name for name in values if _kind(run, name) != "execution"]
+    if refused:
+        raise RunDirectoryError(_refusal(path, [_change_text(name, *values[name]) for name in refused]))
 
 
 def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
@@ -116,16 +151,14 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         RunDirectoryError: The directory is no run, the run has finished and nothing extends it, or an option that
             decides the result differs.
     """
-    before, now = directory.spec.model_dump(mode="json"), run.spec.model_dump(mode="json")
+    before, now = directory.written_options, run.spec.model_dump(mode="json")
     values = _differences(before, now)
     refused, extended, rounded = [], [], []
     for name, (old, new) in values.items():
         section, _, option = name.partition(".")
         config = _configs(run).get(section)
-        kind = (
-            "execution" if name in _EXECUTION else config.resume_kind(option.partition(".")[0]) if config else "result"
-        )
-        text = f"{name}={_text(new)} (was {_text(old)})"
+        kind = _kind(run, name)
+        text = _change_text(name, old, new)
         if kind == "result" or (kind == "extends" and not _is_larger(new, old)):
             refused.append(text)
         elif kind == "extends":
@@ -133,22 +166,60 @@ def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
         elif name in _EXECUTION or (config and config.changes_bits(option)):
             rounded.append(text)
     if refused:
-        raise RunDirectoryError(
-            f"{directory.path} was started with other options, which decide its result: {', '.join(refused)}."
-            " Resume it with the same ones, or start a new run"
-        )
+        edited = _differences(before, directory.spec.model_dump(mode="json"))
+        why = f" {directory.path / files.RUN} was edited: undo that." if edited else ""
+        raise RunDirectoryError(_refusal(directory.path, refused, why))
+    notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
     if directory.status["state"] == "done" and not extended:
+        if problem := architecture_damage(directory):
+            return Changes(run, values, (*notices, f"{problem}: its result is written again"))
         result = directory.path / files.ARCHITECTURE
-        more = [f"{section}.{name}" for section, config in _configs(run).items() for name in _extending(config)]
+        more = [
+            f"{section}.{name}"
+            for section, config in _configs(run).items()
+            for name in _extending(config)
+            if now[section].get(name) is not None  # what has no limit cannot be extended
+        ]
         hint = f"; a larger {' or '.join(more)} extends it" if more else ""
         raise RunDirectoryError(f"{directory.path} has finished: its result is {result}{hint}")
-    notices = [f"resumed with {', '.join(rounded)}: the result may differ by rounding"] if rounded else []
     return Changes(run, values, tuple(notices))
 
 
 def _is_larger(new: Any, old: Any) -> bool:
     """Return whether a limit is larger than it was; None is no limit."""
     return old is not None and (new is None or new > old)
+
+
+def _kind(run: ResolvedRun, name: str) -> ResumeKind:
+    """Return the kind of an option, by its name as a user writes it."""
+    if name in _EXECUTION:
+        return "execution"
+    section, _, option = name.partition(".")
+    config = _configs(run).get(section)
+    return config.resume_kind(option.partition(".")[0]) if config else "result"
+
+
+def _refusal(path: Path, changes: Sequence[str], why: str = "") -> str:
+    return (
+        f"{path} was started with other options, which decide its result: {', '.join(changes)}.{why} Resume it with"
+        " the same ones, or start a new run"
+    )
+
+
+def _change_text(name: str, old: Any, new: Any) -> str:
+    return f"{name}={_text(new)} (was {_text(old)})"
+
+
+def architecture_damage(directory: RunDirectory) -> str | None:
+    """Return what is wrong with the file of the architecture of a run, or None."""
+    path = directory.path / files.ARCHITECTURE
+    if not path.exists():
+        return f"{path} is missing"
+    try:
+        directory.space.validate(Architecture.load(path))
+    except ArchitectureError:
+        return f"{path} is damaged"
+    return None
 
 
 def _configs(run: ResolvedRun) -> dict[str, type[Config]]:
@@ -193,6 +264,20 @@ def _check_space(directory: RunDirectory, space: SearchSpaceSpec) -> None:
         f"the search space has other choices or candidates than when {directory.path} was started ({what}):"
         " restore its code, or start a new run"
     )
+
+
+def _check_structure(directory: RunDirectory, structure: Mapping[str, str]) -> None:
+    """Compare the candidates with those of the run, which may have another code under the same names."""
+    if not structure or not (directory.path / files.STRUCTURE).exists():
+        return
+    before = directory.read_json(files.STRUCTURE)
+    differing = [name for name in dict.fromkeys([*before, *structure]) if before.get(name) != structure.get(name)]
+    if differing:
+        candidates = [name for name in differing if name.startswith("candidate")] or differing
+        raise RunDirectoryError(
+            f"the code of the search space has changed since {directory.path} was started"
+            f" ({', '.join(candidates[:3])}): restore it, or start a new run"
+        )
 
 
 def _identity(choice: AnyChoiceSpec | None) -> object:

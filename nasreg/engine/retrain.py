@@ -5,12 +5,13 @@ The command line calls the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object
@@ -18,10 +19,13 @@ from nasreg.config.notation import architecture_text
 from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, resolve
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
+from nasreg.engine.resume import architecture_damage
 from nasreg.engine.search_result import SearchResult
+from nasreg.errors import UsageError
 from nasreg.events import Callback
 from nasreg.networks.build import build_network, plan_network
-from nasreg.networks.inputs import input_of
+from nasreg.networks.dry_run import check_network
+from nasreg.networks.inputs import input_of, input_spec
 from nasreg.networks.references import EXAMPLE_INFO, ArchitectureRef, find_architecture
 from nasreg.networks.weights import network_manifest, save_network
 from nasreg.registry import Registry, default_registry
@@ -29,6 +33,7 @@ from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, RetrainSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.references import ObjectRef, RegisteredRef
 from nasreg.tasks import get_task
 from nasreg.trainers.config import RetrainConfig
@@ -53,11 +58,12 @@ class RetrainResult:
     """The run directory, if one was asked for; it has the weights of the best and of the last epoch."""
 
 
+@checked_arguments("space")
 def retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     recipe: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
@@ -65,7 +71,7 @@ def retrain(
     space_options: Mapping[str, Any] | None = None,
     dataset_options: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -79,7 +85,8 @@ def retrain(
         data: Name of a data set or ``folder:PATH``, a tuple ``(train, test)`` or ``(train, validation, test)`` of torch
             ``Dataset``s, or a ``nasreg.data.DatasetBundle`` with a test set. By default that of the run, else
             ``digits``.
-        space: Reference to the space of an architecture that is not in a run.
+        space: Reference to the space of an architecture that is not in a run, or the class, function or model itself.
+            Also for a run whose space was a Python object.
         recipe: Name of a recipe; by default the one that the data set names, else ``cifar``.
         config: A YAML file in the form of a retraining's ``run.yaml``, whole or in part, or its content.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"``.
@@ -110,7 +117,7 @@ def retrain(
         settings=settings,
         options=options,
         seed=seed,
-        device=device,
+        device=None if device is None else str(device),
     )
     return run_retrain(run, registry=registry, out=out, resume=resume, callbacks=callbacks)
 
@@ -120,7 +127,7 @@ def resolve_retrain(
     source: str | Path | Architecture | SearchResult,
     data: Any = None,
     *,
-    space: str | None = None,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
     recipe: str | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
@@ -130,6 +137,8 @@ def resolve_retrain(
 ) -> ResolvedRun:
     """Resolve the arguments of ``retrain``."""
     if isinstance(source, SearchResult):
+        if space is not None:
+            raise UsageError("space: the result of a search has its space: leave it out")
         found = ArchitectureRef("the search", source.source, source.options, source.architecture, None)
     else:
         found = find_architecture(source, space=space, registry=registry)
@@ -142,9 +151,12 @@ def resolve_retrain(
                 held_out = {"name": selection.name, **{name: selection.options[name] for name in names}}
             folder = isinstance(selection.reference, RegisteredRef) and selection.reference.name == "folder"
             data = f"folder:{selection.options['path']}" if folder else selection.name
-    architecture = found.architecture or plan_network(found, EXAMPLE_INFO, registry=registry).architecture
+
+    def decide(values: Mapping[str, Any]) -> Architecture:
+        return plan_network(found, EXAMPLE_INFO, values, registry=registry).architecture
+
     request = RunRequest(
-        origin=ArchitectureOrigin(found.title, architecture, found.options, held_out),
+        origin=ArchitectureOrigin(found.title, found.architecture or decide, found.options, held_out),
         space=found.space,
         dataset=data if data is None or isinstance(data, str) else dataset_from_object(data),
         preset=recipe,
@@ -154,7 +166,23 @@ def resolve_retrain(
         seed=seed,
         device=device,
     )
-    return resolve(registry, request)
+    run = resolve(registry, request)
+    _check_fits(found, run)
+    return run
+
+
+def _check_fits(found: ArchitectureRef, run: ResolvedRun) -> None:
+    """Check an architecture in the space with the options of its retraining, which may differ from those of its search.
+
+    A user's own space may be written for the images of its run alone; without a run it is checked with the data.
+
+    Raises:
+        ArchitectureError: It needs other options; the message says which.
+    """
+    info = EXAMPLE_INFO if found.space.entry is not None else input_spec(found.run).info if found.run else None
+    options = run.spec.space.options
+    if info is not None and any(options.get(name, old) != old for name, old in found.options.items()):
+        plan_network(found, info, options)
 
 
 def run_retrain(
@@ -200,7 +228,11 @@ class RetrainJob(Job):
         auxiliary = run.space.capabilities.get("auxiliary")
         wanted = config.auxiliary_weight > 0
         self.plan = plan_network(self.ref, self.info, {auxiliary: True} if auxiliary and wanted else {})
-        if wanted and auxiliary is None:
+        own_heads = 0
+        if run.space.entry is None:
+            with torch.random.fork_rng():
+                own_heads = check_network(self.plan.build(), self.info, get_task(spec.task), images.device)
+        if wanted and auxiliary is None and not own_heads:
             self.notices.append(
                 f"space {run.space.reference.title!r} has no auxiliary head: trainer.auxiliary_weight has no effect"
             )
@@ -208,7 +240,7 @@ class RetrainJob(Job):
 
         def save(name: str, network: nn.Module, metrics: Mapping[str, float]) -> None:
             if directory is not None:
-                known = {"dataset": spec.dataset, "metrics": dict(metrics)}
+                known = {"dataset": spec.dataset, "task": spec.task, "metrics": dict(metrics)}
                 save_network(directory.path / name, network, manifest.model_copy(update=known))
 
         context = RetrainContext(
@@ -240,7 +272,13 @@ class RetrainJob(Job):
         return self._network
 
     def begin(self, directory: RunDirectory) -> None:
-        """Write the architecture, as JSON, as a genotype and as a picture."""
+        """Write the architecture, which is known from the start."""
+        self.end(directory)
+
+    def end(self, directory: RunDirectory) -> None:
+        """Write the architecture, as JSON, as a genotype and as a picture, again where a resumed run has lost it."""
+        if architecture_damage(directory) is None:
+            return
         plan = self.plan
         genotype = architecture_text(plan.space, plan.architecture, self.run.space.entry)
         if genotype:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from nasreg.config.resolve import ResolvedRun, load_resolved
-from nasreg.engine.resume import resumed_run
+from nasreg.engine.resume import changed_run, check_execution_only, resumed_run
 from nasreg.engine.retrain import RetrainResult, run_retrain
 from nasreg.engine.search import run_search
 from nasreg.engine.search_result import SearchResult
@@ -18,15 +20,17 @@ from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import RetrainSpec, RunSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.tasks import get_task
 
 
+@checked_arguments()
 def resume(
     run_dir: str | Path,
     *,
     settings: Sequence[str] = (),
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     registry: Registry | None = None,
@@ -50,9 +54,9 @@ def resume(
     registry = registry or default_registry()
     directory = RunDirectory(run_dir)
     try:
-        run = resumed_run(registry, directory, settings, device, workers)
+        run = resumed_run(registry, directory, settings, None if device is None else str(device), workers)
     except UnknownNameError as error:
-        versions = directory.read_json(files.ENVIRONMENT).get("versions", {})
+        versions = directory.read_object(files.ENVIRONMENT).get("versions", {})
         before = ", ".join(f"{name} {version}" for name, version in versions.items())
         raise UnknownNameError(f"{error} The run was made with: {before}.") from error
     execute = run_retrain if isinstance(run.spec, RetrainSpec) else run_search
@@ -110,29 +114,42 @@ def repeat(
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     registry, folder = registry or default_registry(), Path(out).absolute()
-    specs = [_with_seed(run.spec, seed) for seed in seeds]
+    specs = {seed: _with_seed(run.spec, seed) for seed in seeds}
     directory = RunDirectory(folder)
     request = {"seeds": list(seeds), "run": run.spec.model_copy(update={"seed": 0}).model_dump(mode="json")}
     if not (folder / files.REPEATS).exists():
         directory.check_free()
-        folder.mkdir(parents=True, exist_ok=True)
-        directory.write_json(files.REPEATS, request)
-    elif directory.read_json(files.REPEATS) != request:
-        raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+    with directory.lock():
+        if not (folder / files.REPEATS).exists():
+            directory.check_still_free()
+            directory.write_json(files.REPEATS, request)
+        elif directory.read_json(files.REPEATS) != request:
+            raise RunDirectoryError(f"{folder} repeats a retraining with other options: choose another with --out")
+        return _repeat(run, specs, directory, registry, callbacks, on_result)
+
+
+def _repeat(
+    run: ResolvedRun,
+    specs: Mapping[int, RunSpec | RetrainSpec],
+    directory: RunDirectory,
+    registry: Registry,
+    callbacks: Sequence[Callback],
+    on_result: Callable[[int, RetrainResult], None] | None,
+) -> RepeatedResult:
+    """Execute what is missing of a repeated retraining, whose directory is locked."""
+    folder = directory.path
     metric, scores = f"test_{get_task(run.spec.task).objective.name}", []
-    for seed, spec in zip(seeds, specs, strict=True):
+    for seed, spec in specs.items():
         place = folder / files.seed_directory(seed)
         begun = (place / files.RUN).exists()
         if not begun or RunDirectory(place).status["state"] != "done":
             one = replace(run, spec=spec)
-            if begun:
-                one = resumed_run(registry, RunDirectory(place), space=run.space, dataset=run.dataset)
             result = run_retrain(one, registry=registry, out=place, resume=begun, callbacks=callbacks)
             if on_result:
                 on_result(seed, result)
         scores.append(float(RunDirectory(place).status["metrics"][metric]))
-    repeated = RepeatedResult(tuple(seeds), tuple(scores), metric, folder)
-    summary = {"seeds": list(seeds), metric: scores, "mean": repeated.mean, "std": repeated.std}
+    repeated = RepeatedResult(tuple(specs), tuple(scores), metric, folder)
+    summary = {"seeds": list(specs), metric: scores, "mean": repeated.mean, "std": repeated.std}
     directory.write_json(files.SUMMARY, summary)
     return repeated
 
@@ -144,12 +161,32 @@ def _with_seed(spec: RunSpec | RetrainSpec, seed: int) -> RunSpec | RetrainSpec:
 def resume_repeats(
     out: str | Path,
     *,
+    settings: Sequence[str] = (),
+    device: str | None = None,
     registry: Registry | None = None,
     callbacks: Sequence[Callback] = (),
     on_result: Callable[[int, RetrainResult], None] | None = None,
 ) -> RepeatedResult:
-    """Resume what ``repeat`` began; takes and raises as it does."""
-    registry = registry or default_registry()
-    found = RunDirectory(out).read_json(files.REPEATS)
-    run = load_resolved(registry, RetrainSpec.model_validate(found["run"]))
+    """Resume what ``repeat`` began.
+
+    Args:
+        out: Directory of the runs.
+        settings: ``"KEY=VALUE"`` of options that only say how runs are executed, such as ``"trainer.accumulate=2"``;
+            they hold for the rest of them.
+        device: Another device.
+        registry: Where names are looked up.
+        callbacks: Called with each event of each run.
+        on_result: Called with each seed and its result.
+
+    Raises:
+        RunDirectoryError: An option that decides the result would change.
+        NasregError: As ``repeat``.
+    """
+    registry, directory = registry or default_registry(), RunDirectory(out)
+    found = directory.read_object(files.REPEATS, "run", "seeds")
+    before = RetrainSpec.model_validate(found["run"])
+    run = changed_run(registry, load_resolved(registry, before), settings, device, path=directory.path)
+    check_execution_only(before, run, directory.path)
+    with directory.lock():
+        directory.write_json(files.REPEATS, {**found, "run": run.spec.model_dump(mode="json")})
     return repeat(run, found["seeds"], out, registry=registry, callbacks=callbacks, on_result=on_result)

@@ -10,10 +10,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, space_from_object
-from nasreg.config.resolve import ResolvedRun, RunRequest, resolve
+from nasreg.config.resolve import ResolvedRun, RunRequest, chosen_algorithm, resolve
 from nasreg.engine.execute import execute
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, SearchJob
@@ -21,11 +22,13 @@ from nasreg.engine.search_result import SearchResult
 from nasreg.errors import UsageError
 from nasreg.events import Callback
 from nasreg.registry import Registry, default_registry
+from nasreg.specs.arguments import checked_arguments
 
 SpaceLike = str | nn.Module | Callable[..., nn.Module]
 """A search space: a reference, a class or function that builds the model, or the model."""
 
 
+@checked_arguments("space")
 def search(
     space: SpaceLike | None = None,
     data: Any = "digits",
@@ -41,7 +44,7 @@ def search(
     config: Mapping[str, Any] | str | Path | None = None,
     settings: Sequence[str] = (),
     seed: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     workers: int | None = None,
     executor: str | Executor | None = None,
     out: str | Path | None = None,
@@ -59,7 +62,7 @@ def search(
             algorithm's default space where None.
         data: Name of a data set, ``"folder:PATH"``, a torch ``Dataset`` of (image ``(C, H, W)``, label), a tuple
             ``(train, test)`` or ``(train, validation, test)`` of those, or a ``nasreg.data.DatasetBundle``.
-        algorithm: Name of an algorithm; ``Registry.default_algorithm`` where None.
+        algorithm: Name of an algorithm; that of ``config``, else ``Registry.default_algorithm`` where None.
         preset: Named set of options to start from.
         mutator: Options of the mutator.
         trainer: Options of the trainer, such as ``{"epochs": 50}``.
@@ -87,12 +90,13 @@ def search(
         PluginError: The plugin's code could not be loaded.
     """
     registry = registry or default_registry()
-    request = RunRequest(
-        algorithm=registry.default_algorithm if algorithm is None else algorithm,
-        space=space if space is None or isinstance(space, str) else space_from_object(space),
-        dataset=data if isinstance(data, str) else dataset_from_object(data),
+    request = search_request(
+        registry,
+        space,
+        data,
+        algorithm,
+        config,
         preset=preset,
-        config=config,
         settings=settings,
         evaluator=evaluator,
         options={
@@ -103,13 +107,43 @@ def search(
             "dataset": dataset_options,
         },
         seed=seed,
-        device=device,
+        device=None if device is None else str(device),
         workers=workers,
         executor=executor if isinstance(executor, str) else None,
     )
     pool = executor if isinstance(executor, Executor) else None
     resolved = resolve(registry, request)
     return run_search(resolved, registry=registry, out=out, resume=resume, callbacks=callbacks, executor=pool)
+
+
+def search_request(
+    registry: Registry,
+    space: SpaceLike | None,
+    data: Any,
+    algorithm: str | None,
+    config: Mapping[str, Any] | str | Path | None,
+    **more: Any,
+) -> RunRequest:
+    """Return the request of a search.
+
+    Args:
+        registry: Where names are looked up.
+        space: As in ``search``.
+        data: As in ``search``.
+        algorithm: As in ``search``.
+        config: As in ``search``.
+        **more: Other attributes of the request.
+
+    Raises:
+        UsageError: Space or data are none of what is accepted.
+    """
+    return RunRequest(
+        algorithm=chosen_algorithm(registry, algorithm, config),
+        config=config,
+        space=space if space is None or isinstance(space, str) else space_from_object(space),
+        dataset=data if isinstance(data, str) else dataset_from_object(data),
+        **more,
+    )
 
 
 def run_search(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from nasreg.config.notation import architecture_text
@@ -12,14 +14,18 @@ from nasreg.config.resolve import ResolvedRun
 from nasreg.data.config import TEST_FRACTION_HINT
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
+from nasreg.errors import ConfigError, SpaceError
 from nasreg.networks.build import network_of_search
+from nasreg.networks.dry_run import check_supernet
 from nasreg.networks.references import describe_space
+from nasreg.networks.structure import model_structure
 from nasreg.registry import Registry
 from nasreg.runs import files
 from nasreg.runs.callbacks import of_kind
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import AlgorithmSpec, Architecture, Fact, MetricSpec, RunSpec, SearchSpaceSpec
 from nasreg.specs.base import resolve as resolve_reference
+from nasreg.specs.formatting import plural
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
@@ -48,11 +54,26 @@ class SearchJob(Job):
                 f"data set {run.spec.dataset.title!r} has no test set, so that the network found cannot be measured"
                 f" after its retraining: {TEST_FRACTION_HINT}"
             )
+        if run.space.entry is None and directory is not None:
+            self.structure = model_structure(run.space, self.spec.space.options, self.info)
+        if run.space.entry is None and data is not None:  # registered spaces are tested where they are written
+            self.notices += self._check_model(data.device)
+
+    def _check_model(self, device: torch.device) -> Sequence[str]:
+        """Check the model of a user's own space, and return notices about it."""
+        options, task, weighted = self.spec.space.options, get_task(self.spec.task), self.run.evaluator is None
+        return check_supernet(self.run.space, options, self.info, task, device, weighted=weighted)
 
     @staticmethod
     def _check_space(run: ResolvedRun, registry: Registry, algorithm: AlgorithmSpec, space: SearchSpaceSpec) -> None:
         installed = [registry.space(name) for name in registry.spaces()]
-        algorithm.check_space(run.space.reference.title, space, run.space.entry, installed)
+        title = run.space.reference.title
+        algorithm.check_space(title, space, run.space.entry, installed)
+        if space.size() == 1:
+            raise SpaceError(
+                f"search space {title!r} has a single architecture, so that there is nothing to search: give a choice"
+                " more candidates"
+            )
 
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -86,7 +107,8 @@ class SearchJob(Job):
 
             strengths = self.trainer.mutator.strengths()
             path = directory.path / files.CELLS
-            draw_cells(self.space, architecture, path, strengths=strengths, title=self.spec.headline)
+            title = self.spec.headline_of(uses_data=self.data is not None)
+            draw_cells(self.space, architecture, path, strengths=strengths, title=title)
 
         draw(self.trainer, directory, drawing)
 
@@ -148,6 +170,12 @@ class OneShotJob(SearchJob):
             **self._diagnostics(),
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, run.trainer_config)
+        epochs = range(self.trainer.epochs)
+        if "arch" in self.algorithm.splits and not any(map(self.trainer.needs_arch_batch, epochs)):
+            raise ConfigError(
+                f"algorithm {self.algorithm.name!r} would learn the architecture in none of its"
+                f" {plural(len(epochs), 'epoch')}, with these options: raise trainer.epochs, or shorten its warm-up"
+            )
 
     def _diagnostics(self) -> dict[str, Any]:
         """Return the argument of the context with the figures that the space has of its architectures."""
@@ -160,6 +188,19 @@ class OneShotJob(SearchJob):
         known = self.run.space.capabilities
         changed = {known[name]: value for name, value in capabilities.items()}
         return self.run.space.build(self.info, {**self.spec.space.options, **changed})
+
+    def measure_result(self) -> dict[str, Any]:
+        """Measure what the network found reaches with the weights of the supernet."""
+        found = self.trainer.measure_network()
+        if found is None:
+            return {}
+        self.trainer.emit(found)
+        values = {"supernet": found.supernet, "inherited": found.inherited, "recalibrated": found.recalibrated}
+        return {"network": {"metric": found.metric.name, **values}}
+
+    def result(self, records: Sequence[Mapping[str, Any]]) -> SearchResult:
+        """Return the result, which can recalibrate the network that it takes out of the supernet."""
+        return replace(super().result(records), _recalibrate=self.trainer.recalibrate)
 
     @property
     def step_samples(self) -> int:

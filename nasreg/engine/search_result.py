@@ -44,29 +44,40 @@ class SearchResult:
     options: Mapping[str, Any] = field(repr=False)
     """Options of the space in the search."""
     _build: Callable[[], nn.Module] = field(repr=False)
+    _recalibrate: Callable[[nn.Module], None] | None = field(default=None, repr=False)
+    """Renews the BatchNorm statistics of a network by a pass over the train split."""
 
     @property
     def genotype(self) -> str | None:
         """The architecture as it is published: in the notation of its space, or as a genotype in a space of cells."""
         return architecture_text(self.space, self.architecture, self.source.entry)
 
-    def model(self, *, keep_weights: bool = False) -> nn.Module:
+    def model(self, *, keep_weights: bool = False, recalibrate: bool = False) -> nn.Module:
         """Return the network of the architecture, as a plain module without any class of nasreg.
 
         Args:
             keep_weights: Take the weights from the supernet. Otherwise the network is built anew, a registered space in
                 the form in which its paper retrains it. A model that was given as an object is copied with the weights
                 it had before the search.
+            recalibrate: Renew the running statistics of BatchNorm by a pass over the train split of the search. Those
+                of the supernet belong to the mixture of all candidates, with which the network is far worse than its
+                weights are. The same for other data: ``nasreg.nn.recalibrate_batch_norm``.
 
         Raises:
-            UsageError: There are no weights to keep: a multi-trial algorithm has no supernet.
+            UsageError: There are no weights to keep: a multi-trial algorithm has no supernet. Or statistics of new
+                weights are to be renewed.
         """
         if not keep_weights:
+            if recalibrate:
+                raise UsageError("recalibrate=True is for the weights of the supernet: give keep_weights=True, too")
             return self._build()
         if self.supernet is None:
             raise UsageError("a multi-trial search has no supernet whose weights could be kept: use model()")
         # At the end the supernet may have fewer candidates than the space.
-        return freeze(self.supernet, extract_space(self.supernet).architecture(self.architecture.decisions))
+        network = freeze(self.supernet, extract_space(self.supernet).architecture(self.architecture.decisions))
+        if recalibrate and self._recalibrate is not None:
+            self._recalibrate(network)
+        return network
 
     def _repr_html_(self) -> str:
         """Return the HTML that Jupyter shows."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nasreg.evaluators.random_baseline import BestOfRandom, expected_best_of_random
     from nasreg.evaluators.table import Table, TableEvaluator
     from nasreg.evaluators.training import TrainingEvaluator
+    from nasreg.runs.cache import cached_file
 
 _HOME = {
     "NUMPY_SCALARS": "nasreg.evaluators.plain_pickle",
@@ -25,6 +26,7 @@ _HOME = {
     "Table": "nasreg.evaluators.table",
     "TableEvaluator": "nasreg.evaluators.table",
     "TrainingEvaluator": "nasreg.evaluators.training",
+    "cached_file": "nasreg.runs.cache",
     "expected_best_of_random": "nasreg.evaluators.random_baseline",
     "load_plain_pickle": "nasreg.evaluators.plain_pickle",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "TableEvaluator",
     "TrainingEvaluator",
     "TrainingEvaluatorConfig",
+    "cached_file",
     "expected_best_of_random",
     "load_plain_pickle",
 ]

@@ -8,7 +8,7 @@ import traceback
 
 import torch
 
-from nasreg.errors import InterruptedRunError, SampleError, one_line
+from nasreg.errors import InterruptedRunError, SampleError, StorageError, one_line
 from nasreg.evaluators.base import Evaluator
 from nasreg.executors.base import Outcome
 from nasreg.mutators.seeding import seed_torch
@@ -21,6 +21,7 @@ def evaluate_proposal(evaluator: Evaluator, proposal: Proposal) -> Outcome:
     Raises:
         InterruptedRunError: A signal interrupted the evaluation.
         SampleError: An image cannot be read: no other trial could be evaluated.
+        StorageError: A file of the run cannot be written, which says nothing about the proposal.
     """
     began = time.perf_counter()
     device = evaluator.context.device
@@ -29,7 +30,7 @@ def evaluate_proposal(evaluator: Evaluator, proposal: Proposal) -> Outcome:
         with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
             seed_torch(evaluator.seed(proposal))
             score = evaluator.evaluate(proposal)
-    except (InterruptedRunError, SampleError):
+    except (InterruptedRunError, SampleError, StorageError):
         raise
     except Exception as error:  # noqa: BLE001  # it may come from the model or the evaluator of a user
         return Outcome(None, one_line(error), traceback.format_exc(), time.perf_counter() - began)

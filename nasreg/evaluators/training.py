@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,14 @@ from nasreg.events import EpochEnded, Event, MemoryMeasured, Notice, RunEnded, S
 from nasreg.nn.parameters import parameter_count
 from nasreg.runs import files
 from nasreg.runs.callbacks import JsonLines
-from nasreg.runs.directory import RunDirectory, atomic_write
+from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
+from nasreg.runs.writing import atomic_write
 from nasreg.specs.base import parse
 from nasreg.specs.metrics import MetricSpec, metric_spec
 from nasreg.specs.trial import PARAMETERS, Proposal, Score
 from nasreg.trainers.context import DataContext
-from nasreg.trainers.functional import learning_rate
+from nasreg.trainers.functional import learning_rate, trainable_parameters
 from nasreg.trainers.loop import EpochTrainer, StepResult
 
 if TYPE_CHECKING:
@@ -86,6 +87,21 @@ class TrainingEvaluator(Evaluator):
             TrainingError: Out of memory, or a loss that is not finite.
             InterruptedRunError: A signal; a checkpoint was written.
         """
+        trainer = self.make_trainer(proposal)
+        with self._output(proposal) as output:
+            trainer.fit(output)
+            if trainer.config.keep_weights or trainer.config.inherit_weights:
+                self._save(proposal.id, trainer.model, output.directory)
+        metrics = dict(trainer.final_metrics)
+        value = metrics.pop(self.objective.name)
+        return self.score(value, **metrics, parameters=parameter_count(trainer.model))
+
+    def make_trainer(self, proposal: Proposal) -> TrialTrainer:
+        """Return the trainer of the network of a proposal, which is not built yet.
+
+        Raises:
+            ConfigError: The proposal has options that do not exist.
+        """
         context = self.context
         config = parse(type(self.config), {**self.config.model_dump(), **proposal.options}, "evaluator")
         config = config.model_copy(update={"epochs": max(1, round(config.epochs * proposal.fidelity))})
@@ -98,14 +114,7 @@ class TrainingEvaluator(Evaluator):
             proposal=proposal,
             build=lambda: self.build(proposal),
         )
-        trainer = TrialTrainer(trial_context, config)
-        with self._output(proposal) as output:
-            trainer.fit(output)
-            if config.keep_weights or config.inherit_weights:
-                self._save(proposal.id, trainer.model, output.directory)
-        metrics = dict(trainer.final_metrics)
-        value = metrics.pop(self.objective.name)
-        return self.score(value, **metrics, parameters=parameter_count(trainer.model))
+        return TrialTrainer(trial_context, config)
 
     @contextlib.contextmanager
     def _output(self, proposal: Proposal) -> Any:
@@ -182,6 +191,7 @@ class TrialContext(DataContext):
 class TrialTrainer(EpochTrainer):
     """Trains the network of one proposal."""
 
+    section: ClassVar[str] = "evaluator"
     context: TrialContext
     config: TrainingEvaluatorConfig
 
@@ -193,7 +203,7 @@ class TrialTrainer(EpochTrainer):
     def setup(self) -> None:
         """Build the network and the optimiser."""
         self.model = self.context.build().to(self.context.device)
-        config, parameters = self.config, self.model.parameters()
+        config, parameters = self.config, trainable_parameters(self.model).values()
         optimizer: torch.optim.Optimizer
         if config.optimizer == "sgd":
             optimizer = torch.optim.SGD(

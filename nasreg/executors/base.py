@@ -21,7 +21,10 @@ class Outcome:
 
 
 Evaluate = Callable[[Proposal], Outcome]
-"""Evaluates a proposal; what goes wrong in it is an outcome, too. It raises only if the search is interrupted."""
+"""Evaluates a proposal; what goes wrong in it is an outcome, too.
+
+It raises only if the search is interrupted, or if files cannot be written.
+"""
 
 
 class TrialExecutor(ABC):
@@ -49,6 +52,7 @@ class TrialExecutor(ABC):
 
         Raises:
             InterruptedRunError: An evaluation was interrupted by a signal.
+            StorageError: A file of the run cannot be written.
         """
 
     def interrupt(self) -> list[tuple[Proposal, Outcome]]:

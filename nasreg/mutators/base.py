@@ -83,11 +83,15 @@ class OneShotMutator(nn.Module, Mutator):
     Args:
         space: The search space.
         config: Options of the mutator.
+
+    Attributes:
+        asked: Keys of the choices that it has answered for a model that it is attached to.
     """
 
     def __init__(self, space: SearchSpaceSpec, config: Config) -> None:
         nn.Module.__init__(self)
         Mutator.__init__(self, space, config)
+        self.asked: set[str] = set()
 
     @property
     def rng(self) -> random.Random:
@@ -124,9 +128,13 @@ class OneShotMutator(nn.Module, Mutator):
             raise IncompatibleError("the model has another search space than the one the mutator was made for")
         self.detach(model)
         for key, _, choice, _ in named_choices(model):
-            choice.bind(partial(self.answer, self.space[key]))
+            choice.bind(partial(self._answer, self.space[key]))
         hook = _Resample(self)
         hook.handle = model.register_forward_pre_hook(hook)
+
+    def _answer(self, choice: AnyChoiceSpec) -> Answer:
+        self.asked.add(choice.key)
+        return self.answer(choice)
 
     def detach(self, model: nn.Module) -> None:
         """Leave the choices of ``model`` undecided again."""

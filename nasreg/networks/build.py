@@ -6,6 +6,7 @@ where nasreg is not installed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 from torch import nn
 
 from nasreg.config.sources import SpaceSource
+from nasreg.errors import ArchitectureError, NasregError
 from nasreg.networks.references import ArchitectureRef, describe_space, find_architecture
 from nasreg.nn import deferred_candidates, extract_space, freeze
 from nasreg.registry import Registry
 from nasreg.specs import Architecture, DataInfo, SearchSpaceSpec
+from nasreg.specs.arguments import checked_arguments
+from nasreg.specs.formatting import option_text
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,39 @@ def plan_network(
     found = source if isinstance(source, ArchitectureRef) else find_architecture(source, registry=registry)
     values = {**found.options, **found.space.retrain_options, **(options or {})}
     space = describe_space(found.space, values, info)
-    architecture = found.resolve(space)
+    try:
+        architecture = found.resolve(space)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{error}{_remedy(found, values, info)}") from error
     return NetworkPlan(space, architecture, lambda: network_of(found.space, info, values, architecture.decisions))
 
 
+def _remedy(found: ArchitectureRef, values: Mapping[str, Any], info: DataInfo) -> str:
+    """Return which options of the search an architecture needs that these options, such as a recipe's, replace."""
+    needed = {
+        name: old
+        for name, old in found.options.items()
+        if values.get(name, old) != old and name not in found.space.retrain_options
+    }
+
+    def fits(options: Mapping[str, Any]) -> bool:
+        try:
+            found.resolve(describe_space(found.space, {**values, **options}, info))
+        except NasregError:
+            return False
+        return True
+
+    if not needed or not fits(needed):
+        return ""
+    for name in list(needed):
+        without = {each: old for each, old in needed.items() if each != name}
+        needed = without if fits(without) else needed
+    settings = [shlex.quote(f"space.{name}={option_text(old)}") for name, old in needed.items()]
+    options = " ".join(f"--set {setting}" for setting in settings)
+    return f"; it was searched with other options, so give {options}"
+
+
+@checked_arguments()
 def build_network(
     source: str | Path | Architecture | ArchitectureRef,
     info: DataInfo,

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
+from nasreg.config.sources import SpaceSource
 from nasreg.networks.build import network_of
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import CANDIDATE_SECONDS, check_least, computing, count_macs, measure_latency, measuring
@@ -19,6 +20,7 @@ from nasreg.networks.references import describe_space
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import Architecture, Config, DataInfo, Spec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
 from nasreg.specs.trial import COSTS, LATENCY, PARAMETERS
 from nasreg.trainers.config import Budget
@@ -99,6 +101,7 @@ def network_costs(
     return found
 
 
+@checked_arguments("space")
 def profile_space(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,
@@ -138,13 +141,42 @@ def profile_space(
         TrainingError: Out of memory.
         UnknownNameError: There is no such space.
     """
+    budgets = {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}
+    source = space_source(registry or default_registry(), space)
+    return profile_source(source, info, options, budgets, samples=samples, seed=seed, device=device)
+
+
+def profile_source(
+    source: SpaceSource,
+    info: DataInfo,
+    options: Mapping[str, Any] | None,
+    max_costs: Mapping[str, float | str | None],
+    *,
+    retrained: bool = True,
+    samples: int = 100,
+    seed: int = 0,
+    device: str = "cpu",
+) -> SpaceProfile:
+    """Measure what the architectures of a space cost; see ``profile_space``.
+
+    Args:
+        source: The space.
+        info: Shape of the images and the classes.
+        options: Options of the space.
+        max_costs: Budgets by name, such as ``max_parameters``.
+        retrained: Whether to measure networks in the form in which the space is retrained, as the trials of a search
+            are, or as a part of its supernet.
+        samples: Number of random architectures to measure where there is a budget of theirs.
+        seed: Seed of the random architectures.
+        device: Where the latency is measured.
+
+    Raises:
+        NasregError: As ``profile_space``.
+    """
     check_least("samples", samples, 1)
-    budgets = parse(
-        _Budgets, {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}, ""
-    )
+    budgets = parse(_Budgets, max_costs, "")
     place = resolve_device(device)
-    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
-    values = {**(options or {}), **source.retrain_options}
+    values = {**(options or {}), **(source.retrain_options if retrained else {})}
     spec = describe_space(source, values, info)
 
     def measured(architecture: Architecture, names: Collection[str], where: torch.device) -> dict[str, float]:

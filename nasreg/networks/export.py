@@ -5,7 +5,6 @@ A file is written only if, loaded back, it reproduces torch's output for several
 
 from __future__ import annotations
 
-import copy
 import io
 import os
 import re
@@ -21,9 +20,12 @@ from torch import Tensor, nn
 from nasreg.errors import ConfigError, ExportError, NasregError, did_you_mean
 from nasreg.networks.references import ArchitectureRef
 from nasreg.networks.weights import NetworkManifest, set_weights
+from nasreg.nn.copying import copy_module
+from nasreg.nn.mixture import tensors_in
 from nasreg.registry import Registry
-from nasreg.runs.directory import atomic_write
+from nasreg.runs.writing import atomic_write
 from nasreg.specs import DataInfo, Spec
+from nasreg.specs.arguments import checked_arguments
 
 Format = Literal["pt2", "onnx", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -48,6 +50,7 @@ class _Written(NamedTuple):
     """Computes the output of the file: images to logits."""
 
 
+@checked_arguments()
 def export_network(
     network: nn.Module,
     example: Tensor,
@@ -78,7 +81,7 @@ def export_network(
     """
     path = Path(path)
     chosen = check_path(path, format)
-    network = copy.deepcopy(network).cpu().eval()
+    network = copy_module(network).cpu().eval()
     example = example.detach().cpu()
     more = torch.cat([example, example[:1]])
     traced = example if len(example) > 1 else more  # torch takes a size of 1 for a constant
@@ -214,7 +217,7 @@ def _compare(network: nn.Module, run: Callable[[Tensor], Any], batches: Sequence
     absolute = largest = 0.0
     with torch.no_grad():
         for batch in batches:
-            ours, theirs = _tensors(network(batch)), _tensors(run(batch))
+            ours, theirs = list(tensors_in(network(batch))), list(tensors_in(run(batch)))
             for expected, found in zip(ours, theirs, strict=True):
                 if not expected.isfinite().all():
                     raise ExportError("the network gives values that are not finite: there is nothing to compare with")
@@ -231,8 +234,3 @@ def _compare(network: nn.Module, run: Callable[[Tensor], Any], batches: Sequence
 
 def _largest(values: Tensor) -> float:
     return float(values.abs().max())
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """Return the tensors that a network gives, one, a pair or a list, in their order."""
-    return [output] if isinstance(output, Tensor) else [tensor for part in output for tensor in _tensors(part)]

@@ -8,7 +8,6 @@ that a layer reads together are decided together.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from torch import nn
 
 from nasreg.config.sources import SpaceSource
 from nasreg.nn import Choice, Repeat, ValueChoice, named_choices
+from nasreg.nn.copying import copy_module
 from nasreg.nn.elastic import ElasticLayer
 from nasreg.specs import (
     NONE,
@@ -77,7 +77,7 @@ def extreme_architectures(
     with torch.random.fork_rng(), torch.device(device):
         model = source.build(info, {**options, **source.retrain_options})
     if not source.builds_anew:
-        model = copy.deepcopy(model)
+        model = copy_module(model)
     return Extremes(
         _architecture(model, space, "smallest"),
         _architecture(model, space, "middle"),

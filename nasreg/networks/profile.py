@@ -5,7 +5,6 @@ Measured with the modules themselves, on images of the right shape. The modules 
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import time
@@ -20,12 +19,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.errors import ConfigError, NasregError, SpaceError, TrainingError, one_line
 from nasreg.nn import Answer, CandidateSite, Choice, candidate_sites, extract_space, named_choices
+from nasreg.nn.copying import copy_module
 from nasreg.nn.parameters import parameter_count
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, Spec, ValueChoiceSpec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.trainers.device import is_out_of_memory, resolve_device
 
 NETWORK_SECONDS = 0.2
@@ -77,6 +78,7 @@ class MeanCost(Spec):
     latency_ms: float = Field(description="mean of the median latencies, in milliseconds")
 
 
+@checked_arguments("space")
 def profile_network(
     network: nn.Module,
     info: DataInfo,
@@ -106,7 +108,7 @@ def profile_network(
     check_least("rounds", rounds, 1)
     place = resolve_device(device)
     with measuring(place, batch_size, info):
-        network = copy.deepcopy(network).to(place)
+        network = copy_module(network).to(place)
         one, batch = _images(1, info, place), _images(batch_size, info, place)
         with computing(info.channels, info.height, info.width):
             activations = _activation_bytes(network.train(), batch)
@@ -126,6 +128,7 @@ def profile_network(
         )
 
 
+@checked_arguments("space")
 def candidate_costs(
     space: nn.Module | Callable[..., nn.Module] | str,
     info: DataInfo,
@@ -163,12 +166,12 @@ def candidate_costs(
     check_least("batch_size", batch_size, 1)
     check_least("rounds", rounds, 1)
     place = resolve_device(device)
-    source = find_space(registry or default_registry(), space) if isinstance(space, str) else space_from_object(space)
+    source = space_source(registry or default_registry(), space)
     costs: dict[str, list[CandidateCost]] = {}
     with measuring(place, batch_size, info):
         model = source.build(info, options or {})
         if not source.builds_anew:
-            model = copy.deepcopy(model)
+            model = copy_module(model)
         extract_space(model)  # raises if it has no valid space
         for key, path, name, candidate, call in _calls(model.to(place).eval(), _images(batch_size, info, place)):
             cost = CandidateCost(
@@ -221,7 +224,7 @@ def _calls(model: nn.Module, images: Tensor) -> list[_Call]:
         return hook
 
     for _, _, choice, _ in named_choices(model):
-        choice.bind(partial(_answer, choice, images.device))
+        choice.bind(partial(choice_answer, choice, images.device))
     layers: dict[str, list[tuple[CandidateSite, nn.Module]]] = {}
     for site, candidate in candidate_sites(model):
         if site.edge is None:  # all candidates of a layer have the same input: only one need be computed
@@ -239,7 +242,7 @@ def _calls(model: nn.Module, images: Tensor) -> list[_Call]:
     return found
 
 
-def _answer(choice: Choice, device: torch.device) -> Answer:
+def choice_answer(choice: Choice, device: torch.device) -> Answer:
     """Answer a choice so that every place with candidates is reached."""
     spec = choice.spec("choice", ())
     if isinstance(spec, CellSpec):

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 from pydantic_core import to_jsonable_python
+from torch import nn
 
-from nasreg.config.lookup import find_space
+from nasreg.config.lookup import find_space, space_source
 from nasreg.config.notation import architecture_from_text, noted_spaces
 from nasreg.config.sources import SpaceSource
-from nasreg.errors import ConfigError, RunDirectoryError, UnknownNameError, UsageError
+from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError, UnknownNameError, UsageError
 from nasreg.nn import extract_space
 from nasreg.registry import Registry, default_registry
-from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory
+from nasreg.runs.directory import RunDirectory, architecture_in_run, run_of_file
 from nasreg.specs import (
     Architecture,
     CellSpec,
@@ -28,10 +28,15 @@ from nasreg.specs import (
     parse_genotype,
 )
 from nasreg.specs.algorithm import SpaceEntry
-from nasreg.specs.genotype import genotype_cells
+from nasreg.specs.arguments import checked_arguments
+from nasreg.specs.genotype import LONGEST, genotype_cells, holds_genotype
+from nasreg.specs.references import ObjectRef
 
 EXAMPLE_INFO = DataInfo(channels=3, height=32, width=32, classes=tuple("0123456789"))
 """Shape of the images and number of classes where no data are loaded: those of CIFAR-10."""
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".onnx")
+"""Suffixes of files with weights, which are often given in place of an architecture."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +65,20 @@ class ArchitectureRef:
         return self.architecture
 
 
+@checked_arguments("space")
 def find_architecture(
-    source: str | Path | Architecture, *, space: str | None = None, registry: Registry | None = None
+    source: str | Path | Architecture,
+    *,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
+    registry: Registry | None = None,
 ) -> ArchitectureRef:
     """Find an architecture.
 
     Args:
         source: A run directory, an ``architecture.json``, the name of a published genotype, the text of a genotype or
-            one in the notation of its space, or a file of it (``.txt``), or an ``Architecture``.
-        space: Reference to its space, if the source does not say; by default the registered space that it fits.
+            one in the notation of its space, or a text file with one, such as a log, or an ``Architecture``.
+        space: Reference to its space, or the class, function or model itself, if the source does not say; by default
+            the registered space that it fits.
         registry: Where names are looked up; by default what is installed.
 
     Raises:
@@ -79,21 +89,25 @@ def find_architecture(
         UsageError: It belongs to another space than ``space``.
     """
     registry = registry or default_registry()
+    chosen = None if space is None else space_source(registry, space)
     if isinstance(source, Architecture):
-        return _of_architecture("the architecture", source, space, registry)
-    found = _find(str(source), space, registry)
-    if space is not None and find_space(registry, space).reference != found.space.reference:
+        return _of_architecture("the architecture", source, chosen, registry)
+    found = _find(str(source), chosen, registry)
+    if chosen is not None and chosen.reference != found.space.reference:
         raise UsageError(
-            f"{found.title} is an architecture of the search space {found.space.reference.text!r}, not of {space!r}"
+            f"{found.title} is an architecture of the search space {found.space.reference.text!r}, not of"
+            f" {(space if isinstance(space, str) else chosen.reference.text)!r}"
         )
     return found
 
 
-def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
-    if "Genotype(" in text:
+def _find(text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
+    if holds_genotype(text):
         return _of_genotype("the genotype", text, space, registry)
     if noted_spaces(registry, text):
         return _of_notation(text, text, space, registry)
+    if not text:
+        raise UsageError("the architecture is an empty text: give a run directory, a file or the name of a genotype")
     path = Path(text)
     if not os.path.exists(path):  # Path.exists() raises for a name that is too long
         if path.suffix == ".json":
@@ -101,23 +115,32 @@ def _find(text: str, space: str | None, registry: Registry) -> ArchitectureRef:
         if len(path.parts) > 1 and not _is_published(text, registry):
             raise RunDirectoryError(f"there is no run directory or file {path}")
         return _published(text, registry)
-    if path.is_dir() or (path.is_file() and (path.parent / files.RUN).is_file()):
-        return _of_run(path, registry)
-    if path.suffix == ".txt":
-        content = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix in WEIGHT_SUFFIXES:
+        raise ArchitectureError(
+            f"{path} has the weights of a network, not an architecture: give the run directory of its training"
+        )
+    directory = RunDirectory(path) if path.is_dir() else run_of_file(path)
+    if directory is not None:
+        selection = directory.spec.space
+        if space is not None and isinstance(selection.reference, ObjectRef):
+            source = space  # of a Python object only its label is recorded
+        else:
+            source = find_space(registry, selection.name, directory.import_path)
+        return ArchitectureRef(text, source, selection.options, architecture_in_run(directory, path), None, directory)
+    if path.suffix != ".json":
+        content = _beginning(path)
         of_text = _of_notation if noted_spaces(registry, content) else _of_genotype
         return of_text(text, content, space, registry)
     return _of_architecture(text, Architecture.load(path), space, registry)
 
 
-def _of_run(path: Path, registry: Registry) -> ArchitectureRef:
-    directory = RunDirectory(path if path.is_dir() else path.parent)
-    # genotype.txt in a run says the same as its architecture.json
-    whole = path.is_dir() or path.suffix != ".json"
-    architecture = directory.architecture if whole else Architecture.load(path)
-    selection = directory.spec.space
-    source = find_space(registry, selection.name, directory.import_path)
-    return ArchitectureRef(str(path), source, selection.options, architecture, None, directory)
+def _beginning(path: Path) -> str:
+    """Return a text file as far as a genotype is read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST + 1)
+    except OSError as error:
+        raise ArchitectureError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _is_published(name: str, registry: Registry) -> bool:
@@ -133,13 +156,15 @@ def _published(name: str, registry: Registry) -> ArchitectureRef:
         entry = registry.genotype(name)
     except UnknownNameError as error:
         raise UnknownNameError(f"{error} It is no run directory and no architecture.json either.") from error
-    notation = registry.space(entry.space).notation
-    of_text = _of_notation if notation is not None and notation.matches(entry.genotype) else _of_genotype
-    return of_text(entry.name, entry.genotype, entry.space, registry)
+    source = find_space(registry, entry.space)
+    of_text = _of_notation if _notes(source, entry.genotype) else _of_genotype
+    return of_text(entry.name, entry.genotype, source, registry)
 
 
-def _of_architecture(title: str, architecture: Architecture, space: str | None, registry: Registry) -> ArchitectureRef:
-    source = find_space(registry, space) if space else _fitting(title, registry, _validates(architecture))
+def _of_architecture(
+    title: str, architecture: Architecture, space: SpaceSource | None, registry: Registry
+) -> ArchitectureRef:
+    source = space or _fitting(title, registry, _validates(architecture))
     return ArchitectureRef(title, source, {}, architecture, None)
 
 
@@ -147,29 +172,35 @@ def _validates(architecture: Architecture) -> Callable[[SearchSpaceSpec], bool]:
     return lambda space: space.fingerprint == architecture.fingerprint
 
 
-def _of_notation(title: str, text: str, space: str | None, registry: Registry) -> ArchitectureRef:
-    names = noted_spaces(registry, text) if space is None else [space]
-    if len(names) > 1:
-        raise ConfigError(
-            f"{title} may be in the notation of several search spaces: name one with --space (from Python space=...):"
-            f" {', '.join(names)}"
-        )
-    source = find_space(registry, names[0])
-    if source.entry is None or source.entry.notation is None or not source.entry.notation.matches(text):
-        raise ConfigError(f"{title} is not in a notation of the search space {source.reference.text!r}")
-    found = ArchitectureRef(title, source, {}, None, text.strip())
-    found.resolve(_default_space(source))  # a malformed text is refused at once
+def _of_notation(title: str, text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
+    if space is None:
+        names = noted_spaces(registry, text)
+        if len(names) > 1:
+            raise ConfigError(
+                f"{title} may be in the notation of several search spaces: name one with --space (from Python"
+                f" space=...): {', '.join(names)}"
+            )
+        space = find_space(registry, names[0])
+    if not _notes(space, text):
+        raise ConfigError(f"{title} is not in a notation of the search space {space.reference.text!r}")
+    found = ArchitectureRef(title, space, {}, None, text.strip())
+    found.resolve(_default_space(space))  # a malformed text is refused at once
     return found
 
 
-def _of_genotype(title: str, text: str, space: str | None, registry: Registry) -> ArchitectureRef:
+def _notes(space: SpaceSource, text: str) -> bool:
+    """Return whether a text is meant to be in the notation of a space."""
+    return space.entry is not None and space.entry.notation is not None and space.entry.notation.matches(text)
+
+
+def _of_genotype(title: str, text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
     cells = parse_genotype(text, title)
 
     def fits(spec: SearchSpaceSpec) -> bool:
         known = {cell.key for cell in genotype_cells(spec)}
         return len(known) == len(spec.choices) and set(cells) <= known
 
-    source = find_space(registry, space) if space else _fitting(title, registry, fits)
+    source = space or _fitting(title, registry, fits)
     options: dict[str, Any] = {}
     nodes_option = source.capabilities.get("nodes")
     if nodes_option is not None:

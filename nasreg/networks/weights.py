@@ -6,7 +6,8 @@ The manifest that rebuilds it is in the header of the file, or in a JSON file be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,20 +17,26 @@ from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from nasreg.config.lookup import find_space
+from nasreg.config.lookup import find_space, space_source
+from nasreg.config.sources import SpaceSource
 from nasreg.errors import ConfigError, WeightsError
 from nasreg.networks.build import build_network
 from nasreg.networks.inputs import InputSpec
 from nasreg.networks.references import ArchitectureRef
+from nasreg.nn.parameters import AUXILIARY_HEAD
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
-from nasreg.runs.directory import RunDirectory, atomic_write
+from nasreg.runs.directory import RunDirectory
+from nasreg.runs.writing import atomic_write
 from nasreg.specs import Architecture, Selection, Spec
+from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
-from nasreg.specs.references import CodeRef, parse_reference
+from nasreg.specs.references import CodeRef, ObjectRef, parse_reference
 
 _HEADER = "nasreg"
-_AUXILIARY = "auxiliary_head."
+_WRAPPERS = {"module.": "DataParallel or DistributedDataParallel", "_orig_mod.": "torch.compile"}
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+"""Suffixes of files that torch.save writes."""
 _MAX_NAMED = 3
 """How many of the tensors that differ an error names."""
 
@@ -44,6 +51,7 @@ class NetworkManifest(Spec):
     genotype: str | None = Field(default=None, description="the genotype from which it follows")
     data: InputSpec = Field(description="shape of the images, classes, and the normalisation of the images")
     dataset: Selection | None = Field(default=None, description="data set that it was trained on")
+    task: str = Field(default="classification", description="name of the task that it was trained for")
     metrics: dict[str, float] = Field(default_factory=dict, description="metrics after its last epoch")
     weights: str | None = Field(
         default=None, pattern=r"^[^/\\]+\.safetensors$", description="name of the file beside this one with the weights"
@@ -55,17 +63,20 @@ class NetworkManifest(Spec):
             raise ValueError("expected either an architecture or a genotype")
         return self
 
-    def build(self, registry: Registry | None = None, import_path: str | None = None) -> nn.Module:
+    def build(
+        self, registry: Registry | None = None, import_path: str | None = None, space: SpaceSource | None = None
+    ) -> nn.Module:
         """Build the network, with new weights.
 
         Args:
             registry: Where names are looked up.
             import_path: Directory to import the user's own space from, if it is not found otherwise.
+            space: The space, if the caller has it.
 
         Raises:
             NasregError: As ``build_network``.
         """
-        space = find_space(registry or default_registry(), self.space, import_path)
+        space = space or find_space(registry or default_registry(), self.space, import_path)
         source = ArchitectureRef("the manifest", space, {}, self.architecture, self.genotype)
         return build_network(source, self.data.info, self.options, registry=registry)
 
@@ -103,7 +114,7 @@ def save_network(path: Path, network: nn.Module, manifest: NetworkManifest) -> N
     tensors = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in network.state_dict().items()
-        if not name.startswith(_AUXILIARY)
+        if not name.startswith(AUXILIARY_HEAD)
     }
     header = {_HEADER: manifest.model_dump_json(exclude={"weights"})}  # one key: the order of several is random
     with atomic_write(path) as file:
@@ -121,6 +132,7 @@ def read_manifest(path: str | Path) -> NetworkManifest:
         WeightsError: The ``.safetensors`` file cannot be read, or has no manifest.
     """
     path = Path(path)
+    _check_suffix(path)
     if path.suffix == ".safetensors":
         try:
             with safetensors.safe_open(str(path), "pt") as file:
@@ -147,13 +159,20 @@ def read_manifest(path: str | Path) -> NetworkManifest:
     return parse(NetworkManifest, values, "", dict.fromkeys(NetworkManifest.model_fields, str(path)))
 
 
-def load_network(path: str | Path, *, space: str | None = None, registry: Registry | None = None) -> nn.Module:
+@checked_arguments("space")
+def load_network(
+    path: str | Path,
+    *,
+    space: str | nn.Module | Callable[..., nn.Module] | None = None,
+    registry: Registry | None = None,
+) -> nn.Module:
     """Rebuild a network with its weights, in eval mode.
 
     Args:
         path: A ``.safetensors`` file of a retraining, or an exported one or the JSON file beside it.
-        space: Reference to the space, if the network is of your own code and the file lies in no run directory: a file
-            alone does not decide which code is run.
+        space: Reference to the space, or the class, function or model itself, if the network is of your own code and
+            the file lies in no run directory, or the space was a Python object: a file alone does not decide which code
+            is run.
         registry: Where names are looked up; by default what is installed.
 
     Raises:
@@ -167,15 +186,18 @@ def load_network(path: str | Path, *, space: str | None = None, registry: Regist
             raise ConfigError(f"{path} does not say where the weights are")
         path = path.parent / manifest.weights
     registry = registry or default_registry()
-    if space not in (None, manifest.space) and find_space(registry, space).reference.text != manifest.space:
-        raise ConfigError(f"{path} is of the search space {manifest.space!r}, not of {space!r}")
+    reference = parse_reference(manifest.space)
+    source = None if space is None else space_source(registry, space)
+    if source is not None and not isinstance(reference, ObjectRef) and source.reference.text != manifest.space:
+        given = space if isinstance(space, str) else source.reference.text
+        raise ConfigError(f"{path} is of the search space {manifest.space!r}, not of {given!r}")
     run = _run_of(path, manifest)
-    if isinstance(parse_reference(manifest.space), CodeRef) and run is None and space is None:
+    if isinstance(reference, CodeRef) and run is None and source is None:
         raise ConfigError(
             f"{path} is of your own search space {manifest.space!r}: if you trust the file, name the space, too"
-            f" (--space {manifest.space}, from Python space={manifest.space!r})"
+            f" (--space {shlex.quote(manifest.space)}, from Python space={manifest.space!r})"
         )
-    network = manifest.build(registry, run.import_path if run else None)
+    network = manifest.build(registry, run.import_path if run else None, source)
     load_weights(network, path)
     return network.eval()
 
@@ -198,6 +220,7 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     Raises:
         WeightsError: The file cannot be read, or is that of another network, which is then left unchanged.
     """
+    _check_suffix(Path(path))
     try:
         tensors = safetensors.torch.load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
@@ -217,6 +240,13 @@ def set_weights(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -
         WeightsError: They are those of another network; this one is left unchanged.
     """
     own = network.state_dict()
+    for prefix, wrapper in _WRAPPERS.items():
+        if tensors and all(name.startswith(prefix) for name in tensors) and not all(n.startswith(prefix) for n in own):
+            raise WeightsError(
+                f"{title} were saved from a network in {wrapper}: each name begins with {prefix!r}. Save those of the"
+                f" network itself (network.{prefix.removesuffix('.')}.state_dict()), or remove the prefix:"
+                f" {{name.removeprefix({prefix!r}): value for name, value in weights.items()}}"
+            )
     differing = {
         "missing": [name for name in own if name not in tensors],
         "unknown": [name for name in tensors if name not in own],
@@ -230,6 +260,15 @@ def set_weights(network: nn.Module, tensors: Mapping[str, Tensor], title: str) -
         parts = [f"{len(names)} are {what}: {_some(names)}" for what, names in differing.items() if names]
         raise WeightsError(f"{title} are of another network, which has {len(own)} tensors: {'; '.join(parts)}")
     network.load_state_dict(dict(tensors), strict=True)
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix in _PICKLES:
+        raise WeightsError(
+            f"{path} is a file of torch.save, which may hold code: nasreg reads safetensors. Convert it once with"
+            f" safetensors.torch.save_file(torch.load({path.name!r}, weights_only=True),"
+            f" {path.with_suffix('.safetensors').name!r})"
+        )
 
 
 def _kind(tensor: Tensor) -> str:

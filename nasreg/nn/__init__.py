@@ -12,6 +12,7 @@ from nasreg.nn.functional import functional_call_tied
 from nasreg.nn.input_choice import InputChoice
 from nasreg.nn.loose_ends import AfterLooseEnds
 from nasreg.nn.parameters import parameter_count
+from nasreg.nn.recalibrate import recalibrate_batch_norm
 from nasreg.nn.repeat import Repeat
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.nn.transforms import TransformHandle, candidate_sites, transform_candidates, transform_edges
@@ -48,6 +49,7 @@ __all__ = [
     "functional_call_tied",
     "named_choices",
     "parameter_count",
+    "recalibrate_batch_norm",
     "set_execution",
     "skip_grad_for",
     "transform_candidates",

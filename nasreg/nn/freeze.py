@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,13 +10,16 @@ from torch import fx, nn
 
 from nasreg.errors import SpaceError
 from nasreg.nn.choices import Choice, Scope
+from nasreg.nn.copying import copy_module
 from nasreg.nn.elastic import ElasticLayer
 from nasreg.nn.extract import NESTED, extract_space, named_choices
 from nasreg.nn.loose_ends import AfterLooseEnds
 from nasreg.nn.value_choice import ValueExpression, constant
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.arguments import checked_arguments
 
 
+@checked_arguments()
 def freeze(model: nn.Module, architecture: Architecture, *, in_place: bool = False) -> nn.Module:
     """Return the network that an architecture describes, with the weights of the model.
 
@@ -37,7 +39,7 @@ def freeze(model: nn.Module, architecture: Architecture, *, in_place: bool = Fal
     """
     extract_space(model).validate(architecture)
     if not in_place:
-        model = copy.deepcopy(model)
+        model = copy_module(model)
     decisions: dict[nn.Module, Any] = {}
     for key, _, choice, _ in named_choices(model):
         decisions[choice] = decision = architecture.decisions[key]

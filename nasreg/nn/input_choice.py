@@ -81,11 +81,19 @@ class InputChoice(Choice):
             if not isinstance(inputs, Mapping) or not set(self.names) <= set(inputs):
                 raise SpaceError(f"{self.label} takes a mapping with {', '.join(self.names)}")
             tensors = {name: inputs[name] for name in self.names}
-        elif isinstance(inputs, Mapping | Tensor) or len(inputs) != len(self.names):
-            raise SpaceError(f"{self.label} takes a list of {len(self.names)} tensors")
+        elif not isinstance(inputs, Sequence) or len(inputs) != len(self.names):
+            got = "" if isinstance(inputs, Sequence | Mapping | Tensor) else f", not a {type(inputs).__name__}"
+            raise SpaceError(f"{self.label} takes a list of {len(self.names)} tensors{got}")
         else:
             tensors = dict(zip(self.names, inputs, strict=True))
+        for name, x in tensors.items():
+            if not isinstance(x, Tensor):
+                raise SpaceError(f"{self.label}: input {name!r} is a {type(x).__name__}, not a tensor")
         if self.reduction != "none":
+            types = {name: x.dtype for name, x in tensors.items()}
+            if len(set(types.values())) > 1:
+                named = " and ".join(f"{name!r} has {str(kind).removeprefix('torch.')}" for name, kind in types.items())
+                raise SpaceError(f"{self.label} cannot {self.reduction} inputs of different types: {named}")
             shapes = {name: _comparable(x.shape, self.reduction) for name, x in tensors.items()}
             (first, expected), *others = shapes.items()
             for name, shape in others:

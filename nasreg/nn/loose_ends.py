@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,7 @@ class AfterLooseEnds(nn.Module):
                 f"AfterLooseEnds: {layer} has {layer.weight.shape[1]} channels, which the"
                 f" {len(self._spec_of(cell).concat)} states of {cell.label} cannot have"
             )
-        self.layer = layer
+        self.layer: nn.Conv2d | nn.Linear = layer
         self._cell = (cell,)  # in a tuple, since it is no part of this layer
 
     @staticmethod
@@ -47,21 +46,22 @@ class AfterLooseEnds(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the layer."""
-        return self.layer(x)  # type: ignore[no-any-return]
+        result: Tensor = self.layer(x)
+        return result
 
     def frozen(self) -> nn.Module:
         """Return the layer without weights for the states that a node reads in the decision of the cell."""
         (cell,) = self._cell
         spec = self._spec_of(cell)
         loose = spec.output_states(cell.answer())  # type: ignore[arg-type]  # freezing gives decisions
-        layer = cast("nn.Conv2d | nn.Linear", self.layer)
-        width = layer.weight.shape[1] // len(spec.concat)
-        kept = [place * width + channel for place, state in enumerate(spec.concat) if state in loose for channel in range(width)]
+        layer = self.layer
+        channels = torch.arange(layer.weight.shape[1], device=layer.weight.device).chunk(len(spec.concat))
+        kept = torch.cat([each for each, state in zip(channels, spec.concat, strict=True) if state in loose])
         if len(kept) == layer.weight.shape[1]:
             return layer
         plain = copy.copy(layer)
         plain._parameters = dict(layer._parameters)
-        weight = layer.weight.detach().index_select(1, torch.tensor(kept, device=layer.weight.device))
+        weight = layer.weight.detach().index_select(1, kept)
         plain.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
         if isinstance(plain, nn.Linear):
             plain.in_features = len(kept)

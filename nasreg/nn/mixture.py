@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -96,6 +96,18 @@ class Mixture:
             )
 
 
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield a tensor, or those in nested lists, tuples and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from tensors_in(each)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from tensors_in(each)
+
+
 def call_candidate(choice: str, part: Part, candidate: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a candidate.
 
@@ -112,7 +124,7 @@ def call_candidate(choice: str, part: Part, candidate: Callable[..., Any], *args
     if torch.compiler.is_compiling():
         return candidate(*args, **kwargs)
     # torch counts the in-place changes of a tensor, except of inference tensors; there is no public counter.
-    inputs = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and not x.is_inference()]
+    inputs = [x for x in tensors_in((*args, *kwargs.values())) if not x.is_inference()]
     versions = [x._version for x in inputs]
     output = candidate(*args, **kwargs)
     if versions != [x._version for x in inputs]:

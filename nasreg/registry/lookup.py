@@ -33,6 +33,7 @@ from nasreg.specs.algorithm import (
     RenamedEntry,
     SpaceEntry,
 )
+from nasreg.specs.base import resolve
 from nasreg.specs.version import __version__
 
 CORE_PLUGIN = "nasreg.engine.builtins"
@@ -364,3 +365,10 @@ def _unresolved(kind: Kind, entry: Entry) -> Iterator[str]:
                     load()
             except PluginError as error:
                 yield f"{TITLES[kind]} {entry.name!r}: {' '.join(str(error).split())}"
+    references = entry.references if isinstance(entry, SpaceEntry) else ()
+    for reference in references:
+        try:
+            with printing_aside():
+                resolve(reference, f"{TITLES[kind]} {entry.name!r}")
+        except PluginError as error:
+            yield " ".join(str(error).split())

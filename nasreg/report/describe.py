@@ -53,7 +53,9 @@ def _decision_text(decision: Decision) -> str:
 
 
 def cell_title(cell: CellSpec) -> str:
-    """Return the title of a cell, such as ``normal cell``."""
+    """Return the title of a cell, such as ``normal cell``; ``cell`` for a key that says no more."""
+    if cell.key == "cell":
+        return "cell"
     kind, usual = ("reduction cell", "reduce") if cell.reduction else ("normal cell", "normal")
     return kind if cell.key == usual else f"{kind} {cell.key}"
 
@@ -63,6 +65,11 @@ def state_name(cell: CellSpec, state: int) -> str:
     if state >= cell.inputs:
         return f"node {state - cell.inputs}"
     return f"c_{{k-{cell.inputs - state}}}" if cell.inputs == 2 else f"input {state}"
+
+
+def output_name(cell: CellSpec) -> str:
+    """Return the name of a cell's output: ``c_{k}`` as in the papers of cells with two inputs."""
+    return "c_{k}" if cell.inputs == 2 else "output"
 
 
 def edge_title(cell: CellSpec, edge: int) -> str:
@@ -82,7 +89,8 @@ def _cell_lines(cell: CellSpec, decision: CellDecision) -> list[str]:
         )
         for node, row in enumerate(terms)
     ]
-    outputs = ", ".join(state_name(cell, state) for state in cell.output_states(decision))
-    lines.append(("c_{k}", f"{cell.join}({outputs})"))
+    outputs = [state_name(cell, state) for state in cell.output_states(decision)]
+    joined = outputs[0] if len(outputs) == 1 else f"{cell.join}({', '.join(outputs)})"
+    lines.append((output_name(cell), joined))
     longest = max(len(name) for name, _ in lines)
     return [f"{name:<{longest}} = {text}".rstrip() for name, text in lines]

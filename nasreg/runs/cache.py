@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from nasreg.errors import ConfigError
-from nasreg.runs.directory import atomic_write
+from nasreg.runs.writing import atomic_write
 
 VARIABLE = "NASREG_CACHE"
 """Environment variable with the folder to use."""

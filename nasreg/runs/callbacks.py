@@ -6,9 +6,8 @@ In the records epochs and steps count from 1, as in everything that a user reads
 from __future__ import annotations
 
 import json
-import math
-import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +25,10 @@ from nasreg.events import (
     StepEnded,
     TrialEnded,
 )
+from nasreg.runs import files
 from nasreg.runs.trials import trial_record
+from nasreg.runs.writing import LineFile
+from nasreg.specs.finite import finite
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -71,15 +73,11 @@ class JsonLines:
         path: The file to append to.
 
     Raises:
-        RunDirectoryError: The file cannot be written.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._file = path.open("ab")
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {path}: {error}") from error
+        self._file = LineFile(path)
 
     def __enter__(self) -> JsonLines:
         return self
@@ -90,25 +88,31 @@ class JsonLines:
         self._file.close()
 
     def __call__(self, event: Event) -> None:
-        """Write a line for an event that is recorded."""
+        """Write a line for an event that is recorded.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
         if isinstance(event, StepEnded):
             self._write(
                 **{"event": "step", "epoch": event.epoch + 1, "step": event.step, "loss": event.loss, **event.metrics}
             )
         elif isinstance(event, EpochEnded):
             self._write(**record(event))
-            self._file.flush()
         elif isinstance(event, StageStarted):
             self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
 
     def _write(self, **values: Any) -> None:
-        self._file.write(json.dumps(_finite(values), allow_nan=False).encode() + b"\n")
+        self._file.append(json.dumps(finite(values), allow_nan=False).encode())
 
     def position(self) -> int:
-        """Flush the file to disk and return its size, which a checkpoint stores."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        """Flush the file to disk and return its size, which a checkpoint stores.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self._file.sync()
+        return self._file.size()
 
     def truncate(self, position: int) -> None:
         """Drop the lines after a position, which a resumed run writes again.
@@ -119,19 +123,11 @@ class JsonLines:
         Raises:
             RunDirectoryError: The file is shorter than that, so it was changed.
         """
-        if self._file.tell() < position:
-            raise RunDirectoryError(f"{self._path} lost lines since the last checkpoint: the run cannot be resumed")
+        if self._file.size() < position:
+            raise RunDirectoryError(
+                f"{self._file.path} lost lines since the last checkpoint: the run cannot be resumed"
+            )
         self._file.truncate(position)
-        self._file.seek(position)
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON cannot represent (infinite or not a number) by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -149,11 +145,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}") from error
+            raise RunDirectoryError(f"{path}, line {number} is not JSON: {error}{_way_out(path)}") from error
         if not isinstance(record, dict):
-            raise RunDirectoryError(f"{path}, line {number} is not an object")
+            raise RunDirectoryError(f"{path}, line {number} is not an object{_way_out(path)}")
         records.append(record)
     return records
+
+
+def _way_out(path: Path) -> str:
+    architecture = shlex.join(["nasreg", "show", str(path.with_name(files.ARCHITECTURE))])
+    return f". Remove that line if the run has ended; the architecture alone is shown by: {architecture}"
 
 
 class TensorBoard:

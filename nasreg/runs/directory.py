@@ -1,22 +1,25 @@
-"""The run directory: atomic writes, the lock, and reading it back; ``nasreg.runs.files`` names its files. No torch."""
+"""The run directory: its lock, its files and reading them back; ``nasreg.runs.files`` names them. Imports no torch."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from nasreg.errors import RunDirectoryError
+from nasreg.errors import ArchitectureError, RunDirectoryError, StorageError
 from nasreg.runs import files
 from nasreg.runs.trials import read_trials
+from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.finite import finite
 from nasreg.specs.metrics import Fact, MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec, load_yaml
@@ -29,28 +32,17 @@ except ImportError:  # Windows: there runs are not locked
     fcntl = None
 
 
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name only when it is complete and on disk; after an error nothing is left.
+_locked: dict[tuple[int, Path], object] = {}
+"""Process and directory of each lock of this process: the operating system's locks do not tell its threads apart."""
 
-    Args:
-        path: The name; its folder exists.
 
-    Raises:
-        OSError: It cannot be written; the error names this file.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:  # a user knows the file by its name, not by that of its first half
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+def run_of_file(path: Path) -> RunDirectory | None:
+    """Return the run that a file belongs to: it lies in the run directory, among the epochs, or in that of a trial."""
+    folder = path.absolute().parent
+    above = {files.ARCHITECTURES: folder.parent}.get(folder.name)
+    above = folder.parent.parent if folder.parent.name == files.TRIAL_DIRECTORIES else above
+    found = next((each for each in (folder, above) if each is not None and (each / files.RUN).is_file()), None)
+    return RunDirectory(found) if found is not None and path.is_file() else None
 
 
 class RunDirectory:
@@ -58,9 +50,14 @@ class RunDirectory:
 
     Args:
         path: The directory.
+
+    Raises:
+        RunDirectoryError: The path is an empty text.
     """
 
     def __init__(self, path: str | Path) -> None:
+        if str(path) == "":
+            raise RunDirectoryError("the run directory is an empty text, which would mean the current directory")
         self.path = Path(path).absolute()
 
     def command(self, command: str, *more: str) -> str:
@@ -74,7 +71,7 @@ class RunDirectory:
             RunDirectoryError: It is not an empty directory, or cannot be made.
         """
         path = self.path
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and self._contents():
             hint = ""
             if (path / files.RUN).exists():
                 done = self.status["state"] == "done"
@@ -84,41 +81,98 @@ class RunDirectory:
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise RunDirectoryError(f"cannot make {path} in {parent}: choose another directory with --out")
 
-    def create(self, spec: RunSpec | RetrainSpec, space: SearchSpaceSpec, data: dict[str, Any]) -> None:
-        """Write the files that a new run starts with, under its lock; ``run.yaml`` comes last and makes it a run.
+    def _contents(self) -> list[Path]:
+        """Return what is in the directory, without the lock: that of a run whose first files could not be written."""
+        return [path for path in self.path.iterdir() if path.name != files.LOCK]
+
+    def check_still_free(self) -> None:
+        """Check again, under the lock, what ``check_free`` checked.
 
         Raises:
-            RunDirectoryError: Another process made a run here since ``check_free``.
+            RunDirectoryError: Another process wrote into it since then.
         """
-        if (self.path / files.RUN).exists():
+        if self._contents():
             raise RunDirectoryError(f"another run was made in {self.path} meanwhile: choose another with --out")
-        self.write_json(files.STATUS, {"state": "running", "resumed": 0})
-        self.write_text(files.SPACE, space.to_json())
-        self.write_json(files.DATA, data)
-        self.write_text(files.RUN, spec.to_yaml())
+
+    def create(
+        self,
+        spec: RunSpec | RetrainSpec,
+        space: SearchSpaceSpec,
+        data: dict[str, Any],
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write the files that a new run starts with, under its lock; ``run.yaml`` comes last and makes it a run.
+
+        Where they cannot be written, nothing is left.
+
+        Args:
+            spec: The run.
+            space: Its search space.
+            data: What is known of its data.
+            begin: Writes more files.
+
+        Raises:
+            RunDirectoryError: Another process wrote into the directory since ``check_free``.
+            StorageError: There is no space.
+        """
+        self.check_still_free()
+        try:
+            self.write_json(files.STATUS, {"state": "running", "resumed": 0})
+            self.write_text(files.SPACE, space.to_json())
+            self.write_json(files.DATA, data)
+            begin()
+            self.write_spec(spec)
+        except BaseException:
+            for path in self._contents():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Lock the run against other processes for the time of a block; the lock of a dead process is released.
+    def lock(self) -> Iterator[str | None]:
+        """Lock the run against other processes and threads for the time of a block.
+
+        The lock of a dead process is released. The value of the context is None, or a notice for the user: that the
+        file system has no locks, so that the run is not protected.
 
         Raises:
             RunDirectoryError: Another process works in it, or the directory cannot be made.
         """
+        key, mine = (os.getpid(), self.path.resolve()), object()
+        if _locked.setdefault(key, mine) is not mine:
+            raise RunDirectoryError(f"run {self.path} is in use by another thread of this process")
+        try:
+            with self._lock_file() as notice:
+                for part in self.path.rglob(".*.part"):  # left by a killed process
+                    part.unlink(missing_ok=True)
+                yield notice
+        finally:
+            del _locked[key]
+
+    @contextlib.contextmanager
+    def _lock_file(self) -> Iterator[str | None]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / files.LOCK).open("w")
         except OSError as error:
-            raise RunDirectoryError(f"cannot write to run directory {self.path}: {error}") from error
+            reason = error.strerror or error
+            raise RunDirectoryError(
+                f"cannot write to run directory {self.path}: {reason}: choose another with --out"
+            ) from error
         with file:
+            notice = None
             if fcntl is not None:
                 try:
                     # Not flock: loader processes would inherit it, and hold it a while after the run was killed.
                     fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError as error:
-                    raise RunDirectoryError(f"run {self.path} is in use by another process") from error
-            for part in self.path.rglob(".*.part"):  # left by a killed process
-                part.unlink()
-            yield
+                    if error.errno in (errno.EACCES, errno.EAGAIN):
+                        raise RunDirectoryError(f"run {self.path} is in use by another process") from error
+                    notice = (
+                        f"the file system of {self.path} has no locks ({error.strerror or error}): make sure that no"
+                        " other process works on this run"
+                    )
+            yield notice
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run atomically."""
@@ -128,8 +182,8 @@ class RunDirectory:
         return self.path / name
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a JSON file of the run atomically."""
-        return self.write_text(name, json.dumps(value, indent=2) + "\n")
+        """Write a JSON file of the run atomically; a number that is not finite is null."""
+        return self.write_text(name, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
     def read_text(self, name: str) -> str:
         """Read a file of the run.
@@ -153,6 +207,18 @@ class RunDirectory:
         except json.JSONDecodeError as error:
             raise RunDirectoryError(f"{self.path / name} is not JSON: {error}") from error
 
+    def read_object(self, name: str, *keys: str) -> dict[str, Any]:
+        """Read a JSON file of the run that holds an object with these keys.
+
+        Raises:
+            RunDirectoryError: It is missing or damaged.
+        """
+        value = self.read_json(name)
+        if not isinstance(value, dict) or not all(key in value for key in keys):
+            what = f"an object with {' and '.join(keys)}" if keys else "an object"
+            raise RunDirectoryError(f"{self.path / name} is damaged: it is not {what}; restore it, or start a new run")
+        return value
+
     def _check_is_run(self) -> None:
         if not self.path.is_dir():
             raise RunDirectoryError(f"there is no run directory {self.path}")
@@ -171,6 +237,22 @@ class RunDirectory:
         text, source = self.read_text(files.RUN), str(self.path / files.RUN)
         model = RetrainSpec if load_yaml(text, source).get("kind") == "retrain" else RunSpec
         return model.from_yaml(text, source)
+
+    def write_spec(self, spec: RunSpec | RetrainSpec) -> None:
+        """Write the resolved spec, and what it is compared with when the run is resumed."""
+        self.write_json(files.OPTIONS, spec.model_dump(mode="json"))
+        self.write_text(files.RUN, spec.to_yaml())
+
+    @property
+    def written_options(self) -> dict[str, Any]:
+        """The resolved spec as nasreg wrote it; a user may have edited ``run.yaml`` since.
+
+        Raises:
+            RunDirectoryError: The directory is missing or no run, or the file is malformed.
+        """
+        if not (self.path / files.OPTIONS).exists():  # a run of an older version
+            return self.spec.model_dump(mode="json")
+        return self.read_object(files.OPTIONS)
 
     @property
     def import_path(self) -> str | None:
@@ -201,7 +283,10 @@ class RunDirectory:
         if not path.exists():
             self._check_is_run()
             raise RunDirectoryError(f"{self.path} has no architecture yet: {self.command('resume')}")
-        return Architecture.load(path)
+        try:
+            return Architecture.load(path)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{error}. Write it again with: {self.command('resume')}") from error
 
     @property
     def trials(self) -> list[dict[str, Any]]:
@@ -263,3 +348,35 @@ class RunDirectory:
     def set_status(self, state: str, **more: Any) -> None:
         """Set the state of the run, running, interrupted, failed or done, and more entries of its status."""
         self.write_json(files.STATUS, {**self.status, "state": state, **more})
+
+    def set_final_status(self, state: str, reason: str) -> None:
+        """Set the state of a run that ends with an error, as well as that is possible: on a full disk, in place.
+
+        What cannot be written is left as it is, so that it does not hide why the run ended.
+        """
+        try:
+            self.set_status(state, error=reason)
+        except StorageError:
+            text = json.dumps({**self.status, "state": state, "error": reason}, indent=2) + "\n"
+            with contextlib.suppress(OSError), (self.path / files.STATUS).open("r+b") as file:
+                file.write(text.encode())
+                file.truncate()
+        except (OSError, RunDirectoryError):  # the directory is gone, or the status in it is damaged
+            return
+
+
+def architecture_in_run(run: RunDirectory, path: Path) -> Architecture:
+    """Return the architecture of a run, or of a file in it; ``genotype.txt`` says the same as ``architecture.json``.
+
+    Args:
+        run: The run.
+        path: The run directory, or a file in it as ``run_of_file`` takes it.
+
+    Raises:
+        ArchitectureError: The file is no architecture.
+        RunDirectoryError: The run has no architecture yet.
+    """
+    is_other = path.is_file() and path.suffix == ".json"
+    return (
+        Architecture.load(path) if is_other and path.absolute() != run.path / files.ARCHITECTURE else run.architecture
+    )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 RUN = "run.yaml"
 """The RunSpec or RetrainSpec, no option left out. It makes a directory a run."""
+OPTIONS = "options.json"
+"""The same as it was written when the run was started or resumed, to tell whether ``run.yaml`` was edited since."""
 ENVIRONMENT = "environment.json"
 """Versions, machine, threads, command, and where the user's own code was imported from."""
 DATA = "data.json"
 """Shape of the images, classes, sizes of the splits, normalisation, fingerprint of the data."""
 SPACE = "space.json"
 """The SearchSpaceSpec."""
+STRUCTURE = "structure.json"
+"""Digests of the candidates of a user's own model, by which an edit of its code is noticed."""
 STATUS = "status.json"
 """running, interrupted, failed or done; how often resumed and with what changes; peak memory."""
 METRICS = "metrics.jsonl"
@@ -24,6 +28,8 @@ TRIAL_WEIGHTS = "weights.pt"
 """In the directory of a trial: the weights of its network, if they are kept."""
 ARCHITECTURES = "architectures"
 """The architecture as of each epoch."""
+TRIAL_DIRECTORIES = "trials"
+"""The directories of the trials that train."""
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 """The two newest complete checkpoints."""
@@ -59,7 +65,7 @@ def epoch_architecture(epoch: int) -> str:
 
 def trial_directory(trial: int) -> str:
     """Return the name of the directory of a trial that trains; ids count from 1."""
-    return f"trials/{trial:06}"
+    return f"{TRIAL_DIRECTORIES}/{trial:06}"
 
 
 def seed_directory(seed: int) -> str:

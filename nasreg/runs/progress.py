@@ -19,6 +19,7 @@ from nasreg.events import (
     EpochEnded,
     Event,
     MemoryMeasured,
+    NetworkMeasured,
     Notice,
     RunEnded,
     RunStarted,
@@ -132,6 +133,8 @@ class _Progress:
                 self._end_trial(event)
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
+            case NetworkMeasured():
+                self.say(_network_line(event))
             case Notice():
                 if self.warn is None:
                     self.say(f"warning: {event.message}", warning=True)
@@ -323,9 +326,10 @@ def _start_lines(event: RunStarted) -> list[str]:
     architectures = f"{format_count(event.space.size())} architectures, " if isinstance(spec, RunSpec) else ""
     kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
     named = f", {kind} {chosen}" if chosen is not None else ""
+    extra = f" ({event.auxiliary_parameters:,} of them in its auxiliary head)" if event.auxiliary_parameters else ""
     lines = [
         f"{spec.title}{named}, device {event.device}",
-        f"{event.model} of {plural(event.parameters, 'parameter')}, {architectures}"
+        f"{event.model} of {plural(event.parameters, 'parameter')}{extra}, {architectures}"
         f"{plural(event.epochs, 'epoch')} of {plural(event.steps, 'step')}",
     ]
     if event.run_dir is not None:
@@ -342,9 +346,11 @@ def _search_lines(event: SearchStarted) -> list[str]:
     named = f", preset {spec.preset}" if spec.preset is not None else ""
     evaluator = f"evaluator {spec.evaluator.title}, " if spec.evaluator is not None else ""
     workers = f", {plural(spec.workers, 'worker')}" if spec.workers > 1 else ""
+    epochs = spec.evaluator.options.get("epochs") if spec.evaluator is not None else None
+    length = f" of {plural(epochs, 'epoch')}" if isinstance(epochs, int) else ""
     lines = [
-        f"{spec.title}{named}, {evaluator}device {event.device}{workers}",
-        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}",
+        f"{spec.title_of(uses_data=event.uses_data)}{named}, {evaluator}device {event.device}{workers}",
+        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}{length}",
     ]
     if event.run_dir is not None:
         lines.append(f"run directory {event.run_dir}")
@@ -390,3 +396,12 @@ def _metric_texts(event: EpochEnded, metrics: Sequence[MetricSpec]) -> list[str]
         value = event.metrics[name if split is None else f"{split}_{name}"]
         splits[split].append(f"{spec.title} {spec.format(value)}")
     return [f"{split} {', '.join(texts)}" if split else ", ".join(texts) for split, texts in splits.items() if texts]
+
+
+def _network_line(event: NetworkMeasured) -> str:
+    text = event.metric.format
+    again = "" if event.recalibrated is None else f", {text(event.recalibrated)} with BatchNorm recalibrated"
+    return (
+        f"{event.metric.title} of the supernet {text(event.supernet)}; of the network found, with the supernet's"
+        f" weights, {text(event.inherited)}{again}"
+    )

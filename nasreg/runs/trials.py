@@ -7,12 +7,15 @@ when the file is opened again. With several workers lines are in the order in wh
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nasreg.errors import RunDirectoryError
+from nasreg.runs.writing import LineFile
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.finite import finite
 from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.trial import Proposal, Score, Trial, best_first_key
 
@@ -24,7 +27,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
     if score is not None:
         record["score"] = score.value
     if metrics := trial.metrics:
-        record["metrics"] = metrics
+        record["metrics"] = finite(metrics)
     if trial.reason is not None:
         record["reason"] = trial.reason
     if proposal.parent is not None:
@@ -50,7 +53,7 @@ def read_record(record: Mapping[str, Any], fingerprint: str, *, higher_is_better
     architecture = Architecture.model_validate({"fingerprint": fingerprint, "decisions": record["architecture"]})
     fidelity, options = record.get("fidelity", 1.0), record.get("options", {})
     proposal = Proposal(record["trial"], architecture, record.get("parent"), fidelity, options)
-    metrics = record.get("metrics", {})
+    metrics = {name: math.nan if value is None else value for name, value in record.get("metrics", {}).items()}
     score = Score(record["score"], metrics, higher_is_better) if "score" in record else None
     costs = {} if score is not None else metrics
     rest = (record.get("reason"), record["seconds"], costs, record["observed"])
@@ -64,28 +67,20 @@ class TrialFile:
         path: The file; it is made if it does not exist.
 
     Raises:
-        RunDirectoryError: It cannot be read or written.
+        StorageError: It cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._file = path.open("ab")
-            self._file.truncate(_whole(path))
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {path}: {error}") from error
+        self._file = LineFile(path)
+        self._file.truncate(_whole(path))
 
     def append(self, trial: Trial) -> None:
         """Write a trial; it is with the operating system when this returns, and survives the death of the process.
 
         Raises:
-            RunDirectoryError: It cannot be written, such as on a full disk.
+            StorageError: It cannot be written, such as on a full disk.
         """
-        try:
-            self._file.write(json.dumps(trial_record(trial), separators=(",", ":")).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {self._path}: {error}") from error
+        self._file.append(json.dumps(trial_record(trial), separators=(",", ":")).encode())
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -86,7 +86,7 @@ class DartsSpaceConfig(Config):
                 raise ValueError(f"there is no operation {name!r}.{did_you_mean(name, DARTS_OPERATIONS)}")
         if not set(value) - {NONE}:
             raise ValueError(f"expected at least one operation beside {NONE}")
-        return value
+        return _different(value)
 
 
 class ChainSpaceConfig(Config):
@@ -103,4 +103,14 @@ class ChainSpaceConfig(Config):
     def _odd(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(size % 2 == 0 for size in value):
             raise ValueError("kernel sizes must be odd, so that the image keeps its size")
-        return value
+        return _different(value)
+
+
+T = TypeVar("T")
+
+
+def _different(value: tuple[T, ...]) -> tuple[T, ...]:
+    twice = next((each for each in value if value.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is given twice: expected different ones")
+    return value

@@ -77,6 +77,19 @@ class DartsCell(nn.Module):
         return out
 
 
+def pool_to_2x2(sides: tuple[int, int]) -> nn.AvgPool2d:
+    """Return what computes ``AdaptiveAvgPool2d(2)``, whose backward pass is not deterministic on CUDA.
+
+    Along a side of n pixels its windows are [0, ceil(n / 2)) and [floor(n / 2), n).
+
+    Args:
+        sides: Height and width of the map.
+    """
+    down, across = ((-(-side // 2), side // 2, 0) if side > 1 else (2, 1, 1) for side in sides)
+    kernel, stride, padding = ((down[i], across[i]) for i in range(3))
+    return nn.AvgPool2d(kernel, stride, padding, count_include_pad=False)
+
+
 def auxiliary_head(channels: int, sides: tuple[int, int], classes: int, *, imagenet: bool) -> nn.Sequential:
     """Return a second classifier on a feature map in the middle of the network, as the authors' program has it.
 
@@ -95,7 +108,7 @@ def auxiliary_head(channels: int, sides: tuple[int, int], classes: int, *, image
         pools.append(nn.AvgPool2d(5, stride, padding=0, count_include_pad=False))
         sides = ((sides[0] - 5) // stride + 1, (sides[1] - 5) // stride + 1)
     if sides != (2, 2):
-        pools.append(nn.AdaptiveAvgPool2d(2))
+        pools.append(pool_to_2x2(sides))
     return nn.Sequential(
         nn.ReLU(),
         *pools,

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
         AlgorithmSpec,
         Component,
         DatasetEntry,
+        EvaluatorConfig,
         EvaluatorSpec,
         GenotypeEntry,
         MutatorSpec,
+        Need,
         Preset,
         RecipeEntry,
         RenamedEntry,
         SpaceEntry,
+        Split,
         TrainerSpec,
     )
     from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
         ValueChoiceSpec,
     )
-    from nasreg.specs.trial import Proposal, Score, Trial
+    from nasreg.specs.trial import LATENCY, MACS, PARAMETERS, SIMULATED_SECONDS, Proposal, Score, Trial
 
 _HOMES = {
     "algorithm": (
@@ -54,13 +57,16 @@ _HOMES = {
         "AlgorithmSpec",
         "Component",
         "DatasetEntry",
+        "EvaluatorConfig",
         "EvaluatorSpec",
         "GenotypeEntry",
         "MutatorSpec",
+        "Need",
         "Preset",
         "RecipeEntry",
         "RenamedEntry",
         "SpaceEntry",
+        "Split",
         "TrainerSpec",
     ),
     "architecture": ("Architecture", "CellDecision", "Decision", "Edge", "InputDecision"),
@@ -86,15 +92,19 @@ _HOMES = {
         "SearchSpaceSpec",
         "ValueChoiceSpec",
     ),
-    "trial": ("Proposal", "Score", "Trial"),
+    "trial": ("LATENCY", "MACS", "PARAMETERS", "SIMULATED_SECONDS", "Proposal", "Score", "Trial"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LATENCY",
+    "MACS",
     "NONE",
     "OLDEST_PLUGIN_API",
+    "PARAMETERS",
     "PLUGIN_API",
     "PRIMITIVES",
+    "SIMULATED_SECONDS",
     "SKIP",
     "AlgorithmSpec",
     "AnyChoiceSpec",
@@ -108,6 +118,7 @@ __all__ = [
     "DatasetEntry",
     "Decision",
     "Edge",
+    "EvaluatorConfig",
     "EvaluatorSpec",
     "Fact",
     "GenotypeEntry",
@@ -116,6 +127,7 @@ __all__ = [
     "LayerChoiceSpec",
     "MetricSpec",
     "MutatorSpec",
+    "Need",
     "Notation",
     "PluginInfo",
     "Preset",
@@ -130,6 +142,7 @@ __all__ = [
     "Selection",
     "SpaceEntry",
     "Spec",
+    "Split",
     "Step",
     "TrainerSpec",
     "Trial",

@@ -129,6 +129,9 @@ class AlgorithmSpec(_Entry):
     requires: frozenset[Capability] = Field(
         default=frozenset(), description="capabilities that a space must have; see SpaceEntry.capabilities"
     )
+    requires_choices: frozenset[Primitive] = Field(
+        default=frozenset(), description="kinds of choices of which a space must have one each; any will do if empty"
+    )
     splits: frozenset[Split] = Field(
         default=frozenset(), description="splits of the training images that it needs beside train"
     )
@@ -171,7 +174,7 @@ class AlgorithmSpec(_Entry):
             raise ValueError(f"preset {value!r} is not among {', '.join(presets)}")
         return value
 
-    @field_serializer("primitives", "requires", "splits", when_used="json")
+    @field_serializer("primitives", "requires", "requires_choices", "splits", when_used="json")
     def _sorted(self, value: frozenset[str]) -> list[str]:
         return sorted(value)  # the order of a set differs from process to process
 
@@ -187,7 +190,8 @@ class AlgorithmSpec(_Entry):
             installed: The spaces that can be had instead, for the error.
 
         Raises:
-            IncompatibleError: It cannot handle a choice, or requires a capability that the space does not have.
+            IncompatibleError: It cannot handle a choice, or requires a choice or a capability that the space does not
+                have.
         """
         self.check_capabilities(name, entry, installed)
         for choice in space.choices:
@@ -197,6 +201,12 @@ class AlgorithmSpec(_Entry):
                     f"algorithm {self.name!r} cannot handle choice {choice.key!r} (kind {kind});"
                     f" it handles: {', '.join(sorted(self.primitives))}"
                 )
+        missing = sorted(self.requires_choices - {choice.primitive for choice in space.choices})
+        if missing:
+            raise IncompatibleError(
+                f"algorithm {self.name!r} requires a choice of the kind {' and one of the kind '.join(missing)}, which"
+                f" search space {name!r} does not have"
+            )
 
     def check_capabilities(self, name: str, entry: SpaceEntry | None, installed: Iterable[SpaceEntry] = ()) -> None:
         """Check that a space has the capabilities that this algorithm requires; takes what ``check_space`` does.
@@ -254,6 +264,12 @@ class SpaceEntry(_Entry):
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
 
+    @property
+    def references(self) -> tuple[Any, ...]:
+        """The functions that it names beside its factory."""
+        of_notation = () if self.notation is None else (self.notation.formatter, self.notation.parser)
+        return (*of_notation, *([] if self.diagnostics is None else [self.diagnostics]))
+
 
 class DatasetEntry(_Entry):
     """A data set in the registry. ``factory(config)`` gives a ``nasreg.data.DatasetBundle``."""
@@ -276,6 +292,15 @@ Need = Literal["data", "network"]
 """What an evaluator needs: the images, or the network of a proposal."""
 
 
+class EvaluatorConfig(Config):
+    """Base of the options of an evaluator that does not need everything its spec names with each of its options."""
+
+    @property
+    def unneeded(self) -> frozenset[Need | Split]:
+        """Needs and splits that the spec of the evaluator names and these options do not use."""
+        return frozenset()
+
+
 class EvaluatorSpec(_Entry):
     """An evaluator in the registry: it gives each proposal of a multi-trial search a score.
 
@@ -287,7 +312,8 @@ class EvaluatorSpec(_Entry):
     config: Reference = Field(default="nasreg.specs:Config", description="'package.module:Class' of its options")
     needs: frozenset[Need] = Field(
         default=frozenset(),
-        description="data: the images, which are loaded only then; network: the network of each proposal",
+        description="data: the images, which are loaded only then; network: the network of each proposal; options that"
+        " are an EvaluatorConfig may say that they do not use one of them",
     )
     splits: frozenset[Split] = Field(
         default=frozenset(), description="splits of the training images that it needs beside train"
@@ -305,6 +331,14 @@ class EvaluatorSpec(_Entry):
     def component(self) -> Component:
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
+
+    def needs_with(self, config: Config) -> frozenset[Need]:
+        """Return what it needs with some options."""
+        return self.needs - config.unneeded if isinstance(config, EvaluatorConfig) else self.needs
+
+    def splits_with(self, config: Config) -> frozenset[Split]:
+        """Return the splits beside train that it needs with some options."""
+        return self.splits - config.unneeded if isinstance(config, EvaluatorConfig) else self.splits
 
     def check_space(self, name: str) -> None:
         """Check, before anything is loaded, that this evaluator can score architectures of a space.

@@ -148,7 +148,8 @@ def parse(model: type[C], values: Mapping[str, Any], where: str, sources: Mappin
     Raises:
         ConfigError: Always one line; further errors are counted, not lost: each is in the message.
     """
-    for name, value in values.items():
+    numbers = values.items() if isinstance(values, Mapping) else ()  # what is no mapping, pydantic refuses below
+    for name, value in numbers:
         # YAML reads yes, no, on and off as truth values, and pydantic takes those for 1 and 0.
         if isinstance(value, bool) and name in model.model_fields and _is_number(model.model_fields[name].annotation):
             origin = f" (from {sources[name]})" if sources and name in sources else ""
@@ -178,7 +179,7 @@ def _explain(model: type[BaseModel], item: Any, where: str, sources: Mapping[str
         return f"there is no option {name!r}{origin}.{hint}"
     if item["type"] == "missing":
         return f"{name} is missing{origin}"
-    text = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = item["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list, as in [A, B]")
     if not location and item["type"] == "value_error":  # options that contradict each other: the text names them
         return f"{where}: {text}" if where else text
     return f"{name}: {_short(item['input'])} is invalid{origin}: {text}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 _LARGEST_EXACT_COUNT = 1_000_000
 
@@ -73,6 +74,13 @@ def plural(number: int, noun: str, nouns: str | None = None) -> str:
         nouns: The plural, where it is not the singular and an s.
     """
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+def option_text(value: Any) -> str:
+    """Return the value of an option as ``--set`` takes it: ``null``, ``true``, ``[none, skip_connect]``."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{', '.join(map(option_text, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def printable(text: str) -> str:

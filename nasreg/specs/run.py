@@ -99,13 +99,22 @@ class RunSpec(RunFile):
 
     @property
     def headline(self) -> str:
-        """A heading for the run."""
-        return f"{self.algorithm_title} on {self.dataset.title}"
+        """A heading for a run that uses data."""
+        return self.headline_of(uses_data=True)
 
     @property
     def title(self) -> str:
-        """The run in one line."""
-        return f"{self.algorithm_title}: space {self.space.title}, data set {self.dataset.title}"
+        """A run that uses data in one line."""
+        return self.title_of(uses_data=True)
+
+    def headline_of(self, *, uses_data: bool) -> str:
+        """Return a heading for the run; one whose evaluator needs no data is on its space."""
+        return f"{self.algorithm_title} on {(self.dataset if uses_data else self.space).title}"
+
+    def title_of(self, *, uses_data: bool) -> str:
+        """Return the run in one line; the data set is left out where none is loaded."""
+        dataset = f", data set {self.dataset.title}" if uses_data else ""
+        return f"{self.algorithm_title}: space {self.space.title}{dataset}"
 
 
 class _DuplicateKeyError(ValueError):
@@ -137,13 +146,15 @@ class _Dumper(yaml.SafeDumper):
 _INT = r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"
 _FLOAT = r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TEXTS = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+"""What YAML 1.2 reads as text: a date, and ``=``."""
 
 
 def _use_numbers_of_yaml_1_2() -> None:
     """In YAML 1.1, which PyYAML follows, 010 is eight, 1:30 is ninety, and 1e-3 is text."""
     for each in (_Loader, _Dumper):
         each.yaml_implicit_resolvers = {
-            first: [(tag, regexp) for tag, regexp in pairs if tag not in _NUMBERS]
+            first: [(tag, regexp) for tag, regexp in pairs if tag not in (*_NUMBERS, *_TEXTS)]
             for first, pairs in each.yaml_implicit_resolvers.items()
         }
         for tag, pattern in zip(_NUMBERS, (_INT, _FLOAT), strict=True):

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from nasreg.errors import SpaceError
+from nasreg.specs.data import DataInfo
 from nasreg.specs.metrics import MetricSpec
 
 Statistics = dict[str, Tensor]
@@ -46,14 +48,54 @@ class Task(ABC):
     def compute(self, statistics: Mapping[str, float]) -> dict[str, float]:
         """Return the metrics by name, among them ``loss``, of the summed statistics of any number of batches."""
 
+    def problem(self, prediction: Tensor, samples: int, info: DataInfo) -> str | None:
+        """Return why a prediction does not fit the task, as the end of a sentence about the network, or None.
+
+        Args:
+            prediction: The main output of the network.
+            samples: Number of samples in the batch.
+            info: Shape of the images and the classes.
+        """
+        del prediction, samples, info
+        return None
+
     def outputs(self, output: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the main output of a network and its auxiliary ones, in single precision or better.
 
         Args:
-            output: What the network returned: a tensor, or a tuple or list that begins with the main output.
+            output: What the network returned: a tensor; a tuple or list that begins with the main output; or a mapping
+                or object that has it under the name ``logits``. Of a tuple or list the other tensors of the same shape
+                are auxiliary outputs, and anything else in it, such as features, is left out.
+
+        Raises:
+            SpaceError: It is none of these.
         """
-        main, *auxiliary = output if isinstance(output, tuple | list) else (output,)
+        found = _named_logits(output)
+        main, *others = found if isinstance(found, tuple | list) and found else (found,)
+        if not isinstance(main, Tensor):
+            raise SpaceError(
+                f"the model returns {_described(output)}: expected a tensor, a tuple that begins with one, or a mapping"
+                " or object with 'logits'"
+            )
+        auxiliary = [each for each in others if isinstance(each, Tensor) and each.shape == main.shape]
         return _widened(main), tuple(_widened(each) for each in auxiliary)
+
+
+_LOGITS = "logits"
+
+
+def _named_logits(output: Any) -> Any:
+    if isinstance(output, Mapping):
+        return output.get(_LOGITS)
+    return output if isinstance(output, Tensor | tuple | list) else getattr(output, _LOGITS, output)
+
+
+def _described(output: Any) -> str:
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} with {', '.join(map(repr, output)) or 'nothing in it'}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} that begins with a {type(output[0]).__name__}" if output else "nothing"
+    return f"a {type(output).__name__}"
 
 
 def _widened(output: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nasreg.specs.data import DataInfo
 from nasreg.specs.metrics import ACCURACY, task_metrics
 from nasreg.tasks.base import Statistics, Task
 
@@ -20,6 +21,27 @@ class Classification(Task):
     name = "classification"
     metrics = task_metrics("classification")
     objective = ACCURACY
+
+    def problem(self, prediction: Tensor, samples: int, info: DataInfo) -> str | None:
+        """Return why a prediction is not ``(samples, classes)`` logits, or None."""
+        n_classes, shape = info.n_classes, tuple(prediction.shape)
+        if shape != (samples, n_classes):
+            flat = shape == (samples, n_classes, *(1,) * (len(shape) - 2))
+            remedy = (
+                "flatten it with flatten(1)"
+                if flat
+                else (
+                    f"give its last layer {n_classes} outputs (a class or function with a parameter named 'info' finds"
+                    " the number in info.n_classes)"
+                )
+            )
+            return (
+                f"returns logits of shape {shape} for a batch of {samples}, but the {n_classes} classes of the data"
+                f" need {(samples, n_classes)}: {remedy}"
+            )
+        if not prediction.is_floating_point():
+            return f"returns {str(prediction.dtype).removeprefix('torch.')}: expected floating-point logits"
+        return None
 
     def loss(self, prediction: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Return the mean cross-entropy."""

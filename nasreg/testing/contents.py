@@ -11,7 +11,7 @@ import torch
 from nasreg.runs import files
 
 _CLOCKS = ("seconds", "metrics_position")  # lines with other clock times have other lengths
-_OF_THE_PROCESS = (files.ENVIRONMENT, files.STATUS, files.COST, files.TRIAL_ERRORS)
+_OF_THE_PROCESS = (files.ENVIRONMENT, files.OPTIONS, files.STATUS, files.COST, files.TRIAL_ERRORS)
 
 
 def run_contents(run_dir: str | Path) -> dict[str, Any]:

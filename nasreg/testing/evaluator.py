@@ -182,10 +182,11 @@ class EvaluatorContract:
             _check_same(in_order[proposal.id], _score(evaluator, proposal), f"trial {proposal.id} after the other")
 
     def test_its_spec_names_what_it_needs(self, spec: EvaluatorSpec, make_evaluator: MakeEvaluator) -> None:
-        """It gets no data and builds no network unless its spec names them (``needs``)."""
+        """It gets no data and builds no network unless its spec and its options say so (``needs_with``)."""
         made = make_evaluator()
-        assert (made.context.data is not None) == ("data" in spec.needs)
-        if "network" not in spec.needs:
+        needs = spec.needs_with(made.config)
+        assert (made.context.data is not None) == ("data" in needs)
+        if "network" not in needs:
             made = type(made)(replace(made.context, build_network=_refuse_network), made.config)
             made.setup()
         assert _score(made, _proposals(made)[0])

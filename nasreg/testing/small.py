@@ -26,12 +26,16 @@ def short_options(algorithm: str) -> dict[str, Any]:
 
 
 def short_evaluator_options(evaluator: str) -> dict[str, Any]:
-    """Return options that make the evaluation of a trial short: those of ``epochs`` and ``batch_size`` that exist.
+    """Return options that make the evaluation of a trial short.
+
+    They are those of ``epochs`` (two) and ``batch_size`` that an evaluator has that needs data; the results in a table
+    are of another number of epochs.
 
     Args:
         evaluator: Name of the evaluator.
     """
-    return _known(SHORT_TRIAL, nasreg.describe(evaluator, "evaluator")["evaluator"]["options"])
+    found = nasreg.describe(evaluator, "evaluator")["evaluator"]
+    return _known(SHORT_TRIAL, found["options"]) if "data" in found["needs"] else {}
 
 
 def small_options(space: str) -> dict[str, Any]:

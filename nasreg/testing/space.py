@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import nasreg
-from nasreg.config.lookup import find_space, space_from_object
+from nasreg.config.lookup import space_source
 from nasreg.config.sources import SpaceSource
 from nasreg.engine.search import SpaceLike
 from nasreg.networks.build import network_of
+from nasreg.networks.equivalence import check_close, check_equivalence, decided, seeded_output
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.references import describe_space
-from nasreg.nn import Execution, deferred_candidates, extract_space, freeze, named_choices, set_execution
+from nasreg.nn import Execution, deferred_candidates, extract_space, set_execution
 from nasreg.registry import default_registry
 from nasreg.specs import Architecture, DataInfo, SearchSpaceSpec
 from nasreg.specs.algorithm import SpaceEntry
@@ -66,7 +65,7 @@ class SpaceContract:
     @pytest.fixture
     def source(self, space: SpaceLike) -> SpaceSource:
         """Builds it."""
-        return find_space(default_registry(), space) if isinstance(space, str) else space_from_object(space)
+        return space_source(default_registry(), space)
 
     @pytest.fixture
     def entry(self, source: SpaceSource) -> SpaceEntry:
@@ -143,11 +142,10 @@ class SpaceContract:
             x = _images(info)
             set_execution(supernet, Execution(optimized=execution == "optimized"))
             for title, architecture in architectures.items():
-                network = freeze(supernet, architecture)
-                with _decided(supernet, architecture):
-                    for mode in ("evaluation", "training", "evaluation after training"):
-                        expected, found = (_output(model, x, train=mode == "training") for model in (supernet, network))
-                        _check_close(found, expected, f"{title}, {mode}")
+                try:
+                    check_equivalence(supernet, architecture, x)
+                except AssertionError as error:
+                    raise AssertionError(f"{title}, {error}") from error
 
     def test_a_network_can_be_copied_and_its_state_saved(
         self,
@@ -162,11 +160,11 @@ class SpaceContract:
             with global_random_state(number):
                 network, new = (network_of(source, info, space_options, architecture.decisions) for _ in range(2))
                 assert not any(type(module).__module__.startswith("nasreg.nn") for module in network.modules())
-                _output(network, x, train=True)
-                expected = _output(network, x)
-                _check_close(_output(copy.deepcopy(network), x), expected, f"{title}, copied")
+                seeded_output(network, x, train=True)
+                expected = seeded_output(network, x)
+                check_close(seeded_output(copy.deepcopy(network), x), expected, f"{title}, copied")
                 new.load_state_dict(network.state_dict())
-                _check_close(_output(new, x), expected, f"{title}, with the state of another")
+                check_close(seeded_output(new, x), expected, f"{title}, with the state of another")
 
     def test_its_output_has_a_logit_for_each_class(
         self,
@@ -179,10 +177,10 @@ class SpaceContract:
         with global_random_state(1):
             supernet = source.build(info, space_options)
             for title, architecture in architectures.items():
-                with _decided(supernet, architecture):
-                    _check_logits(_output(supernet, _images(info)), info, f"supernet, {title}")
+                with decided(supernet, architecture):
+                    _check_logits(seeded_output(supernet, _images(info)), info, f"supernet, {title}")
                 network = network_of(source, info, space_options, architecture.decisions)
-                _check_logits(_output(network, _images(info)), info, title)
+                _check_logits(seeded_output(network, _images(info)), info, title)
 
     def test_networks_to_retrain_are_built(
         self,
@@ -202,7 +200,7 @@ class SpaceContract:
             for more, outputs in variants:
                 with global_random_state(1):
                     network = network_of(source, info, {**options, **more}, architecture.decisions)
-                    found = _output(network, _images(info), train=True)
+                    found = seeded_output(network, _images(info), train=True)
                 logits = (found,) if isinstance(found, Tensor) else tuple(found)
                 assert len(logits) == outputs, f"{title}, options {dict(more)}"
                 for each in logits:
@@ -211,36 +209,6 @@ class SpaceContract:
 
 def _images(info: DataInfo) -> Tensor:
     return torch.randn(BATCH, info.channels, info.height, info.width, generator=torch.Generator().manual_seed(0))
-
-
-def _output(model: nn.Module, x: Tensor, *, train: bool = False) -> Any:
-    """Return the output of a model, which draws the same random numbers each time, such as those of dropout."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        return model.train(train)(x.clone())
-
-
-@contextmanager
-def _decided(supernet: nn.Module, architecture: Architecture) -> Iterator[None]:
-    """Let the choices of a supernet answer with the decisions of an architecture."""
-    choices = named_choices(supernet)
-    for key, _, choice, _ in choices:
-        answer: Callable[[], Any] = partial(_same, architecture.decisions[key])
-        choice.bind(answer)
-    try:
-        yield
-    finally:
-        for each in choices:
-            each.choice.bind(None)
-
-
-def _same(decision: Any) -> Any:
-    return decision
-
-
-def _check_close(found: Any, expected: Any, what: str) -> None:
-    # Slices of an elastic layer may be added up in another order than whole tensors.
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=lambda text: f"{what}: {text}")
 
 
 def _check_logits(logits: Any, info: DataInfo, what: str) -> None:

@@ -19,7 +19,7 @@ from nasreg.nn import functional_call_tied
 from nasreg.trainers.budget import ParameterBudget
 from nasreg.trainers.config import BilevelTrainerConfig
 from nasreg.trainers.context import OneShotContext
-from nasreg.trainers.functional import Sums, cosine_rate
+from nasreg.trainers.functional import Sums, cosine_rate, trainable_parameters
 from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
 
@@ -67,7 +67,7 @@ class BilevelTrainer(OneShotTrainer):
         config = self.config
         if config.max_parameters is not None:
             self.budget = ParameterBudget(self.model, self.mutator, config.max_parameters)
-        self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.weights = {**trainable_parameters(self.model)}
         self.alphas = list(self.mutator.parameters())
         self.optimizers = {
             "weights": torch.optim.SGD(

@@ -23,7 +23,7 @@ class TrainerConfig(Config):
         default=1,
         ge=1,
         description="number of pieces that a batch is computed in, one after the other, to save memory;"
-        " BatchNorm normalises each by itself",
+        " BatchNorm normalises each by itself, so that none is smaller than two samples",
         json_schema_extra=EXECUTION_BITS,
     )
     precision: Literal["float32", "bfloat16"] = Field(

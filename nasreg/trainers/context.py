@@ -88,6 +88,8 @@ class MultiTrialContext(RunContext):
     """Architectures to evaluate before those that the mutator proposes."""
     accept: Callable[[Architecture], Any] | None = None
     """Returns whether to evaluate an architecture; any if None."""
+    uses_data: bool = True
+    """Whether a data set was loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)

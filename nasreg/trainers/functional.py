@@ -7,15 +7,35 @@ from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from nasreg.errors import SpaceError
+from nasreg.nn.recalibrate import frozen_norms
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Set a model to training mode, except each BatchNorm with frozen parameters, whose statistics are frozen, too."""
+    """Set a model to training mode, except each frozen normalisation, whose statistics are frozen, too.
+
+    Frozen is a layer with parameters of which none requires a gradient; one without parameters is where all parameters
+    of the module around it are frozen.
+    """
     model.train()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.affine and not any(p.requires_grad for p in module.parameters()):
-            module.eval()
+    for norm in frozen_norms(model):
+        norm.eval()
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of a model that are not frozen, by name.
+
+    Raises:
+        SpaceError: There is none.
+    """
+    found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not found:
+        raise SpaceError(
+            f"the model {type(model).__name__} has no parameter that can be trained: give it layers with parameters, or"
+            " unfreeze some (requires_grad_)"
+        )
+    return found
 
 
 class Sums:

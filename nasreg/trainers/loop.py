@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nasreg.data.loader_processes import lost_loader
 from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
-from nasreg.nn.parameters import parameter_count
-from nasreg.runs.checkpoint import load_checkpoint, save_checkpoint
+from nasreg.nn.parameters import auxiliary_parameter_count, parameter_count
+from nasreg.runs.checkpoint import load_checkpoint, read_back, save_checkpoint
 from nasreg.runs.output import RunOutput
+from nasreg.runs.safe_state import check_loadable, check_state
+from nasreg.trainers.advice import Advice, number_of_pieces, piece_size
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.config import TrainerConfig
 from nasreg.trainers.context import DataContext
 from nasreg.trainers.device import (
-    is_out_of_memory,
     keeping_freed_memory,
     peak_memory,
     random_state,
@@ -78,6 +80,8 @@ class EpochTrainer(Trainer):
 
     trained_model: ClassVar[TrainedModel] = "network"
     """The kind of model that is trained and measured."""
+    section: ClassVar[str] = "trainer"
+    """The section of the options, as a user writes it."""
     model: nn.Module
 
     context: DataContext
@@ -87,6 +91,8 @@ class EpochTrainer(Trainer):
         self.config = config
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.state = LoopState()
+        self._read_back = False
+        """Whether a checkpoint of this process was read back."""
 
     @property
     @abstractmethod
@@ -101,7 +107,10 @@ class EpochTrainer(Trainer):
         """Set learning rates; called before the first step of an epoch, also when it is resumed in its middle."""
 
     def needs_arch_batch(self, epoch: int) -> bool:
-        """Return whether the steps of an epoch take batches of the arch split."""
+        """Return whether the steps of an epoch take batches of the arch split.
+
+        It depends on the options and the epoch alone: before the run begins it is asked whether any epoch does.
+        """
         del epoch
         return True
 
@@ -137,7 +146,7 @@ class EpochTrainer(Trainer):
         Raises:
             InterruptedRunError: Ctrl-C or SIGTERM; a checkpoint was written.
             TrainingError: Out of memory, or a loss that is not finite.
-            CheckpointError: No checkpoint can be read.
+            CheckpointError: No checkpoint can be read, or none could be read back.
         """
         self.output = output or RunOutput()
         context, config = self.context, self.config
@@ -149,8 +158,12 @@ class EpochTrainer(Trainer):
                 self._restore()
                 self._run(interruption)
             except Exception as error:
-                if is_out_of_memory(error):
-                    raise TrainingError(self._memory_advice()) from error
+                explained = self.advice.explain(error)
+                if explained is not None:
+                    raise explained from error
+                if lost := lost_loader(error):
+                    again = f" Resume with: {self.run.command('resume')}" if self.run else ""
+                    raise TrainingError(f"{lost}{again}") from error
                 raise
             finally:
                 context.data.close()
@@ -176,6 +189,7 @@ class EpochTrainer(Trainer):
                 first_step=self.state.step,
                 run_dir=self.run_path,
                 model=self.trained_model,
+                auxiliary_parameters=auxiliary_parameter_count(self.model),
             )
         )
         measured = False
@@ -230,7 +244,9 @@ class EpochTrainer(Trainer):
     def _end_epoch(self, began: float) -> None:
         ended = self.state
         metrics = {f"train_{name}": value for name, value in self.task.compute(ended.statistics).items()}
-        metrics |= self.measure()
+        measured = self.measure()
+        self.advice.check_measured(measured, self.model, f"after epoch {ended.epoch + 1}")
+        metrics |= measured
         self.end_epoch(ended.epoch, metrics)
         self.report_epoch(metrics, time.monotonic() - began)
         self.state = LoopState(epoch=ended.epoch + 1, metrics=metrics)
@@ -239,17 +255,17 @@ class EpochTrainer(Trainer):
     def measure(self) -> dict[str, float]:
         """Return the metrics that are measured after an epoch, named ``SPLIT_METRIC``, such as ``arch_accuracy``.
 
-        By default on the validation split, or on the arch split if nothing is held out for validation, or on the train
-        split if there is no other.
+        By default on the validation split, or on the arch split if nothing is held out for validation. If there is
+        neither, nothing is measured: metrics named after the train split are always those of the training itself.
         """
-        split = next(name for name in ("validation", "arch", "train") if len(self.context.data.splits[name]))
-        return self.measure_split(self.model, split)
+        splits = self.context.data.splits
+        split = next((name for name in ("validation", "arch") if len(splits[name])), None)
+        return {} if split is None else self.measure_split(self.model, split)
 
     def measure_split(self, model: nn.Module, split: str, *, detailed: bool = False) -> dict[str, float]:
         """Return the metrics of a model on a split, named ``SPLIT_METRIC``."""
-        batch_size = -(-self.config.batch_size // self.config.accumulate)
         samples = self.context.data.splits[split]
-        found = measure(model, samples, self.task, batch_size, self.autocast, detailed=detailed)
+        found = measure(model, samples, self.task, piece_size(self.config), self.autocast, detailed=detailed)
         return {f"{split}_{name}": value for name, value in found.items()}
 
     # -- what steps are made of ----------------------------------------------------------------------------------------
@@ -259,10 +275,13 @@ class EpochTrainer(Trainer):
         return torch.autocast(self.context.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def pieces(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
-        """Split a batch for gradient accumulation; each piece comes with its share of the mean."""
+        """Split a batch for gradient accumulation; each piece comes with its share of the mean.
+
+        No piece is a single sample, which BatchNorm could not normalise, unless the batch is.
+        """
         x, y = batch
-        n = min(self.config.accumulate, len(y))
-        return [(a, b, len(b) / len(y)) for a, b in zip(x.chunk(n), y.chunk(n), strict=True)]
+        n = number_of_pieces(len(y), self.config.accumulate)
+        return [(a, b, len(b) / len(y)) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
 
     def descend(self, batch: Batch, optimizer: str = "weights", *, max_norm: float | None = None) -> StepResult:
         """Update the weights of the model by one step of gradient descent.
@@ -328,11 +347,7 @@ class EpochTrainer(Trainer):
         """
         loss = float(mean)
         if not math.isfinite(loss):
-            kept = f"; the last checkpoint before it is in {self.run.path}" if self.run else ""
-            raise TrainingError(
-                f"the {kind} loss is {loss} in epoch {self.state.epoch + 1}, step {self.state.step + 1}{kept}."
-                " Lower the learning rate, or check the data"
-            )
+            raise self.advice.not_finite(kind, loss, f"in epoch {self.state.epoch + 1}, step {self.state.step + 1}")
         return loss
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
@@ -360,6 +375,9 @@ class EpochTrainer(Trainer):
             "metrics_position": self.output.metrics.position() if self.output.metrics else 0,
         }
         path = save_checkpoint(self.run.path, state)
+        if not self._read_back:
+            read_back(path)
+            self._read_back = True
         self.emit(CheckpointSaved(path, self.state.epoch, self.state.step))
 
     def _restore(self) -> None:
@@ -369,7 +387,10 @@ class EpochTrainer(Trainer):
         for problem in problems:
             self.emit(Notice(problem))
         metrics_position = 0
-        if state is not None:
+        if state is None:
+            check_state(self.state_dict())
+            check_loadable(self.model)
+        else:
             try:
                 self.load_state_dict(state)
                 self.state = LoopState(**state["loop"])
@@ -390,12 +411,9 @@ class EpochTrainer(Trainer):
             raise InterruptedRunError(f"interrupted {where}; nothing was saved, since there is no run directory")
         raise InterruptedRunError(f"interrupted {where}; resume with: {self.run.command('resume')}")
 
-    def _memory_advice(self) -> str:
-        space = self.context.spec.space.options
-        size = ", ".join(f"space.{name}={space[name]}" for name in ("cells", "channels") if name in space)
-        pieces = f"--set trainer.accumulate={2 * self.config.accumulate}"
-        again = f"{self.run.command('resume')} {pieces}" if self.run else f"{pieces}"
-        return (
-            f"out of memory on {self.context.device} with trainer.batch_size={self.config.batch_size}"
-            f"{', ' + size if size else ''}: lower one of them, or compute each batch in pieces: {again}"
-        )
+    @property
+    def advice(self) -> Advice:
+        """What helps against errors of this training."""
+        # What belongs to a trial is resumed with its search.
+        resume = self.run.command if self.run is not None and self.section == "trainer" else None
+        return Advice(self.context, self.config, self.section, resume)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ from nasreg.mutators.multi_trial import MultiTrialMutator
 from nasreg.runs import files
 from nasreg.runs.output import RunOutput
 from nasreg.runs.trials import TrialFile, read_record, read_trials
+from nasreg.runs.writing import LineFile
 from nasreg.specs.trial import SIMULATED_SECONDS, Proposal, Trial, TrialStatus
 from nasreg.trainers.admission import Admission
 from nasreg.trainers.base import Trainer
@@ -144,7 +146,7 @@ class MultiTrialTrainer(Trainer):
         best: Trial | None = None
         for trial in self._recorded.values():
             best = trial if trial.is_better_than(best) else best
-        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best)
+        facts = (str(context.device), self.config.max_trials, ended, self.run_path, best, context.uses_data)
         self.emit(SearchStarted(spec, context.space, context.objective, *facts))
 
     def _search(self, interruption: Interruption) -> None:
@@ -260,8 +262,8 @@ class MultiTrialTrainer(Trainer):
         self._record(trial)
         if self.run is not None:
             if outcome.traceback is not None:
-                with (self.run.path / files.TRIAL_ERRORS).open("a", encoding="utf-8") as file:
-                    file.write(f"trial {trial.id}\n{outcome.traceback}\n")
+                with closing(LineFile(self.run.path / files.TRIAL_ERRORS)) as file:
+                    file.append(f"trial {trial.id}\n{outcome.traceback}".encode())
             for name in (files.CHECKPOINT, files.PREVIOUS_CHECKPOINT):  # they were for resuming this trial
                 (self.run.path / files.trial_directory(trial.id) / name).unlink(missing_ok=True)
 

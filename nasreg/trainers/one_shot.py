@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nasreg.events import EpochEnded, Event, Notice, RunEnded, TrainedModel
+from nasreg.errors import SpaceError, TrainingError
+from nasreg.events import EpochEnded, Event, NetworkMeasured, Notice, RunEnded, TrainedModel
 from nasreg.mutators.base import OneShotMutator
-from nasreg.nn import Execution, extract_space, set_execution
+from nasreg.nn import Execution, extract_space, freeze, recalibrate_batch_norm, set_execution
+from nasreg.nn.recalibrate import running_norms
 from nasreg.runs.files import epoch_architecture
+from nasreg.specs.metrics import metric_spec
 from nasreg.trainers.config import OneShotTrainerConfig
 from nasreg.trainers.context import OneShotContext
 from nasreg.trainers.loop import EpochTrainer
+
+if TYPE_CHECKING:
+    from nasreg.data import Batch
 
 
 class OneShotTrainer(EpochTrainer):
     """Trains a supernet and its mutator, which knows an architecture at any time.
 
     A subclass makes its optimisers in ``setup``, after ``super().setup()``, and does one step in ``train_step``.
+
+    A search in which the mutator has parameters and none of them ever changes means nothing and is an error, as is one
+    on a model that uses none of its choices.
 
     Attributes:
         mutator: Decides the choices.
@@ -29,6 +38,12 @@ class OneShotTrainer(EpochTrainer):
     config: OneShotTrainerConfig
     mutator: OneShotMutator
     trained_model: ClassVar[TrainedModel] = "supernet"
+
+    def __init__(self, context: OneShotContext, config: OneShotTrainerConfig) -> None:
+        super().__init__(context, config)
+        self._learned = False
+        """Whether a step has changed the mutator."""
+        self._told = False
 
     @property
     def epochs(self) -> int:
@@ -66,8 +81,100 @@ class OneShotTrainer(EpochTrainer):
         _set_memory_format(self.model, None)
         return self.model
 
+    def _step(self, train: Batch, arch: Batch | None, steps: int) -> None:
+        before = None if self._learned else [tensor.clone() for tensor in self._mutable()]
+        try:
+            super()._step(train, arch, steps)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):  # of the loss, by architecture parameters or weights
+                raise
+            self._check_used(error)
+            raise SpaceError(
+                f"the loss of the model {type(self.model).__name__} depends on no parameter that is trained: does it"
+                " detach what its choices compute?"
+            ) from error
+        if before is not None:
+            self._check_used(None)
+            self._learned = any(not torch.equal(*pair) for pair in zip(before, self._mutable(), strict=True))
+
+    def _mutable(self) -> list[Tensor]:
+        return [*self.mutator.parameters(), *self.mutator.buffers()]
+
+    def _check_used(self, error: Exception | None) -> None:
+        if not self.mutator.asked:
+            raise SpaceError(
+                f"the model {type(self.model).__name__} uses none of its choices when it is called, so that there is"
+                f" nothing to search: call {self.mutator.space.choices[0].key!r} in its forward method"
+            ) from error
+
+    def _check_learned(self) -> None:
+        """Check, at the end of an epoch, that the architecture parameters have changed, if there are any.
+
+        Raises:
+            TrainingError: They have not in the whole search.
+        """
+        if self._learned or not any(parameter.requires_grad for parameter in self.mutator.parameters()):
+            return
+        epoch = self.state.epoch
+        if epoch + 1 == self.epochs:
+            raise TrainingError(
+                "no architecture parameter changed in the whole search, so that the architecture would mean nothing:"
+                " raise their learning rate, in a new run"
+            )
+        if self.needs_arch_batch(epoch) and not self._told:
+            self._told = True
+            self.emit(Notice(f"no architecture parameter changed in epoch {epoch + 1}: check their learning rate"))
+
+    def _tell_unused(self) -> None:
+        unused = [choice.key for choice in self.mutator.space.choices if choice.key not in self.mutator.asked]
+        if unused and self.state.epoch == 0:
+            self.emit(
+                Notice(
+                    f"the model did not use {', '.join(map(repr, unused[:3]))}{', ...' if unused[3:] else ''} in epoch"
+                    " 1: what is decided there means nothing if it never does"
+                )
+            )
+
+    def measure_network(self) -> NetworkMeasured | None:
+        """Measure, after the search, the network found with the weights of the supernet, without training it.
+
+        Returns:
+            Its objective on the split that the supernet is measured on; None if that is neither validation nor arch.
+        """
+        splits = self.context.data.splits
+        split = next((name for name in ("validation", "arch") if len(splits[name])), None)
+        metric = metric_spec(f"{split}_{self.task.objective.name}", self.task.metrics)
+        supernet, value = self.supernet(), self.state.metrics.get(metric.name)
+        if split is None or supernet is None or value is None:
+            return None
+        decisions = self.mutator.architecture().decisions
+        try:
+            network = freeze(supernet, extract_space(supernet).architecture(decisions)).to(self.context.device)
+            inherited = self.measure_split(network, split)[metric.name]
+            recalibrated = None
+            if running_norms(network):
+                self.recalibrate(network)
+                recalibrated = self.measure_split(network, split)[metric.name]
+        finally:
+            self.context.data.close()
+        return NetworkMeasured(metric, value, inherited, recalibrated)
+
+    def recalibrate(self, network: nn.Module) -> None:
+        """Renew the BatchNorm statistics of a network by a pass over the train split."""
+        batches = self.context.data.splits["train"].batches(batch_size=self.config.batch_size, epoch=0)
+        try:
+            recalibrate_batch_norm(network, (inputs for inputs, _ in batches))
+        finally:
+            self.context.data.close()
+
     def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
-        """Save the architecture of the epoch, and report it with what the mutator says of it."""
+        """Save the architecture of the epoch, and report it with what the mutator says of it.
+
+        Raises:
+            TrainingError: It is the last epoch, and no architecture parameter has ever changed.
+        """
+        self._check_learned()
+        self._tell_unused()
         architecture = self.mutator.architecture()
         epoch = self.state.epoch
         if self.run:
@@ -93,13 +200,14 @@ class OneShotTrainer(EpochTrainer):
         return RunEnded(self.mutator.architecture(), self.run_path, self.state.metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the mutator."""
-        return {**super().state_dict(), "mutator": self.mutator.state_dict()}
+        """Add the mutator, and whether it has learned anything."""
+        return {**super().state_dict(), "mutator": self.mutator.state_dict(), "learned": self._learned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         super().load_state_dict(state)
         self.mutator.load_state_dict(state["mutator"])
+        self._learned = state["learned"]
 
 
 def _set_memory_format(model: nn.Module, memory_format: torch.memory_format | None) -> None:

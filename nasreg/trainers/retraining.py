@@ -16,11 +16,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.ops import StochasticDepth
 
 from nasreg.data.splits import Batch
+from nasreg.errors import SpaceError
 from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
-from nasreg.trainers.functional import learning_rate
+from nasreg.trainers.functional import learning_rate, trainable_parameters
 from nasreg.trainers.loop import EpochTrainer, StepResult
 
 
@@ -50,6 +51,8 @@ class RetrainTrainer(EpochTrainer):
         """Build the network, its average and the optimiser."""
         config = self.config
         self.model = self.context.build_network().to(self.context.device)
+        if self.context.save_network is not None:
+            _check_savable(self.model)
         if config.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         if config.ema:
@@ -58,7 +61,10 @@ class RetrainTrainer(EpochTrainer):
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
         self.optimizers = {
             "weights": torch.optim.SGD(
-                self.model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+                trainable_parameters(self.model).values(),
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
             )
         }
 
@@ -153,3 +159,17 @@ class RetrainTrainer(EpochTrainer):
         self.best = state["best"]
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _check_savable(network: nn.Module) -> None:
+    """Check that a weight file, which has nothing but tensors, can hold all that a network saves.
+
+    Raises:
+        SpaceError: It cannot.
+    """
+    others = [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]
+    if others:
+        raise SpaceError(
+            f"a weight file cannot hold {', '.join(others[:3])} of the network, which is no tensor: return a tensor"
+            " from get_extra_state, or do without it"
+        )

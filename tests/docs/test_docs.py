@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -156,3 +157,25 @@ def test_readmes_first_command_sets_up_and_searches_to_the_end(tmp_path):
     assert json.loads((run_dir / "environment.json").read_text())["command"][0] == ".venv/bin/nasreg"
     for file, schema in (("architecture.json", "architecture"), ("space.json", "search-space"), ("run.yaml", "run")):
         jsonschema.validate(yaml.safe_load((run_dir / file).read_text()), json_schema(schema))
+
+
+def test_messages_of_the_page_on_what_goes_wrong_exist():
+    """Of each quoted message, the parts between names and numbers are in a text of the code."""
+    texts = [
+        node.value
+        for path in (ROOT / "nasreg").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [
+        part.strip()
+        for line in page.splitlines()
+        if line.startswith("| ")
+        for message in re.findall(r"`([^`]+)`", line.split("|")[1])
+        if " " in message
+        for part in message.split("…")
+        if part.strip()
+    ]
+    assert len(quoted) > 20
+    assert [part for part in quoted if not any(part in text for text in texts)] == []

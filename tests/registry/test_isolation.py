@@ -58,6 +58,7 @@ def test_what_fails_is_left_out_and_shown(records, name):
     assert "Traceback" in record["traceback"]
 
 
+# importlib_metadata#523, llm#1280, setuptools#4480
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_distribution_is_shown_with_its_path(venv, records, name):
     _, shown, says = DAMAGED[name]
@@ -235,7 +236,7 @@ def test_allow_list_and_deny_list(venv):
     assert (status["dash-value"], status["nasreg-no-entry"]) == ("disabled", "disabled")
 
 
-def test_an_absent_plugin_in_a_list(venv):
+def test_an_absent_plugin_in_a_list(venv):  # mngr#2438
     said = "names 'dart', which is no installed plugin. Did you mean 'darts'?"
     done = venv.run("list", "algorithms", env={"NASREG_PLUGINS": "dart"})
     assert (done.returncode, done.stdout) == (2, "")
@@ -270,7 +271,7 @@ def test_a_plugin_that_was_uninstalled_is_named_by_its_run(tmp_path):
     forked.check(nasreg("show", "done", path=[]))
 
 
-def test_nasreg_runs_from_a_source_tree_without_metadata(plain_venv, tmp_path):
+def test_nasreg_runs_from_a_source_tree_without_metadata(plain_venv, tmp_path):  # huggingface_hub#4720
     """As ``PYTHONPATH=checkout python -m nasreg`` where it was never installed."""
     shared = f"{ROOT}{os.pathsep}{plain_venv.folder / 'shared'}"
     done = subprocess.run(

@@ -31,6 +31,7 @@ from nasreg.errors import (
     TrainingError,
     UsageError,
 )
+from nasreg.evaluators import Evaluator
 from nasreg.events import TrialEnded
 from nasreg.mutators import MultiTrialMutator
 from nasreg.nn import LayerChoice
@@ -38,7 +39,7 @@ from nasreg.registry import Registry
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.progress import PlainProgress
 from nasreg.runs.trial_summary import summarize_trials
-from nasreg.specs import Config, MutatorSpec
+from nasreg.specs import Config, EvaluatorConfig, EvaluatorSpec, MetricSpec, MutatorSpec
 from nasreg.testing import toy_images
 
 pytestmark = pytest.mark.usefixtures("without_report")
@@ -551,3 +552,33 @@ def test_a_script_without_a_guard_says_what_is_missing(tmp_path):
     done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "below: if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+
+
+class CountingConfig(EvaluatorConfig):
+    unused: tuple[str, ...] = ()
+
+    @property
+    def unneeded(self):
+        return frozenset(self.unused)
+
+
+class Counting(Evaluator):
+    """Scores everything by the number of images to validate on; -1 without data."""
+
+    objective = MetricSpec(name="images", title="images")
+
+    def evaluate(self, proposal):
+        return self.score(-1 if self.context.data is None else len(self.context.data.splits["validation"]))
+
+
+def test_what_an_evaluator_needs_can_depend_on_its_options(registry, search):
+    counting = {"name": "counting", "summary": "counts images", "factory": Counting, "config": CountingConfig}
+    registry.register(EvaluatorSpec(**counting, needs=frozenset({"data"}), splits=frozenset({"validation"})))
+    try:
+        for unused, images in ((("data", "validation"), -1), (("validation",), 0), ((), 19)):
+            data = Forbidden() if "data" in unused else toy_images()
+            options = {"unused": unused}
+            result = search(trials=1, space="chain", data=data, evaluator="counting", evaluator_options=options)
+            assert [trial["score"] for trial in result.trials] == [images]
+    finally:
+        registry.unregister("counting")

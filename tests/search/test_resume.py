@@ -276,6 +276,7 @@ def test_the_kind_of_each_option_is_declared():
     assert DatasetConfig.resume_kind("no such option") == "result"
 
 
+# keras-tuner#234
 def test_more_trials_extend_a_finished_search(tmp_path, trials):
     run = copy_of(trials, tmp_path)
     with pytest.raises(RunDirectoryError, match=r"has finished: .*; a larger trainer.max_trials extends it"):

@@ -14,7 +14,7 @@ import nasreg
 from nasreg.data import DatasetBundle
 from nasreg.engine.search import SearchResult
 from nasreg.errors import ConfigError, DataError, IncompatibleError, SpaceError, TrainingError, UsageError
-from nasreg.events import EpochEnded, Event, MemoryMeasured, RunEnded, RunStarted, StepEnded
+from nasreg.events import EpochEnded, Event, MemoryMeasured, NetworkMeasured, RunEnded, RunStarted, StepEnded
 from nasreg.nn import LayerChoice
 from nasreg.runs.directory import RunDirectory
 from nasreg.testing import differences, toy_images
@@ -83,7 +83,7 @@ def test_the_run_directory_explains_itself(cells):
     assert {path.name for path in cells.run_dir.iterdir()} == {
         "run.yaml", "environment.json", "data.json", "space.json", "status.json", "metrics.jsonl", "architectures",
         "checkpoint.pt", "checkpoint.previous.pt", "architecture.json", "genotype.txt", "cells.svg", "lock",
-        "cost.json", "index.html",
+        "cost.json", "index.html", "options.json",
     }  # fmt: skip
     assert nasreg.Architecture.load(cells.run_dir / "architecture.json") == cells.architecture
     assert nasreg.Architecture.load(cells.run_dir / "architectures/epoch-0003.json") == cells.architecture
@@ -100,10 +100,11 @@ def test_the_events_of_a_search(own):
     _, events = own
     kinds = [type(event) for event in events if not isinstance(event, StepEnded)]
     kinds = [kind for kind in kinds if kind.__name__ != "CheckpointSaved"]
-    assert kinds == [RunStarted, MemoryMeasured, EpochEnded, EpochEnded, EpochEnded, RunEnded]
+    assert kinds == [RunStarted, MemoryMeasured, EpochEnded, EpochEnded, EpochEnded, RunEnded, NetworkMeasured]
     assert (events[0].steps, events[0].model) == (3, "supernet")
     assert sum(isinstance(event, StepEnded) for event in events) == 9
-    assert set(events[-1].metrics) == {"train_loss", "train_accuracy", "arch_loss", "arch_accuracy"}
+    ended = next(event for event in events if isinstance(event, RunEnded))
+    assert set(ended.metrics) == {"train_loss", "train_accuracy", "arch_loss", "arch_accuracy"}
 
 
 # -- splits ------------------------------------------------------------------------------------------------------------

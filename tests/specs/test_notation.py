@@ -136,3 +136,15 @@ def test_the_preset_of_a_space_is_the_default_where_the_algorithm_has_it(registe
     assert chosen(algorithm="descent") == ("default", None)  # it has no demo
     assert chosen(space="chain") == ("default", None)
     assert chosen(space="chain", dataset="digits") == ("demo", "demo")
+
+
+def test_check_imports_what_the_entry_names(registered):
+    notation = Notation(prefix="!", example="!", formatter="no.module:f", parser=read)
+    broken = NOTED.model_copy(update={"name": "broken", "notation": notation, "diagnostics": "json:nothing"})
+    registered.register(broken)
+    try:
+        found = registered.check()["this process"]
+    finally:
+        registered.unregister("broken")
+    assert found[0].startswith("search space 'broken': cannot load 'no.module:f': ModuleNotFoundError")
+    assert found[1].startswith("search space 'broken': cannot load 'json:nothing'")

@@ -15,7 +15,7 @@ from nasreg.report.drawing.colours import INK, SOLID, Dashes
 from nasreg.report.drawing.fonts import BODY, FONT, HEADING, text_width
 from nasreg.report.drawing.layout import Item
 from nasreg.report.packages import require_drawing_packages
-from nasreg.runs.directory import atomic_write
+from nasreg.runs.writing import atomic_write
 from nasreg.specs.formatting import shorten
 
 if TYPE_CHECKING:

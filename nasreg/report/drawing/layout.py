@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nasreg.errors import ConfigError
-from nasreg.report.describe import state_name
+from nasreg.report.describe import output_name, state_name
 from nasreg.report.drawing.fonts import BODY, NOTE, text_width
 from nasreg.specs.architecture import CellDecision
 from nasreg.specs.cell import CellSpec
@@ -254,9 +254,7 @@ def _separate(column: Sequence[Item], wanted: Iterable[tuple[float, float]]) -> 
 
 def state_label(cell: CellSpec, state: int) -> str:
     """Return the label in the box of a state, with mathematics between dollar signs."""
-    if state == cell.inputs + cell.nodes:
-        return "$c_{k}$"
-    if state >= cell.inputs:
+    if cell.inputs <= state < cell.inputs + cell.nodes:
         return str(state - cell.inputs)
-    name = state_name(cell, state)
+    name = state_name(cell, state) if state < cell.inputs else output_name(cell)
     return f"${name}$" if "_" in name else name

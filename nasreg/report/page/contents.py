@@ -217,6 +217,8 @@ def read_contents(run: RunDirectory, metrics: Sequence[MetricSpec]) -> RunConten
     stages = _lines(path, lines, "stage", StageLine)
     # An epoch that is repeated after a crash may have a file, but no line: it will be written again.
     paths = {_number(path): path for path in (run.path / files.ARCHITECTURES).glob("epoch-*.json")}
+    if status.state == "done" and trials is None:
+        _check_epochs(path, epochs, max([spec.trainer.get("epochs", 1), *paths]))
     derived = {line.epoch: Architecture.load(paths[line.epoch]) for line in epochs if line.epoch in paths}
     found = _found(run, derived, trials)
     for architecture in [*derived.values(), *([found] if found else [])]:
@@ -267,6 +269,16 @@ def _check_complete(path: Path) -> None:
         raise RunDirectoryError(f"cannot read {path}: {error}") from error
     if last != b"\n":
         raise RunDirectoryError(f"{path} is damaged: the run is done, but the last line of the file is incomplete")
+
+
+def _check_epochs(path: Path, epochs: Sequence[EpochLine], expected: int) -> None:
+    """Check that a finished run has so many epochs, without which a page would have no charts."""
+    recorded = max((line.epoch for line in epochs), default=0)
+    if recorded < expected:
+        raise RunDirectoryError(
+            f"{path} is damaged: it ends with epoch {recorded} of {expected}. The result of the run is not affected;"
+            " a page needs the whole file"
+        )
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -85,9 +85,7 @@ def render_page(contents: RunContents) -> str:
 def heading(contents: RunContents) -> str:
     """Return the heading of the page; a search that loaded no data is on its space."""
     spec = contents.spec
-    if isinstance(spec, RunSpec) and not contents.used_data:
-        return f"{spec.algorithm_title} on {spec.space.title}"
-    return spec.headline
+    return spec.headline_of(uses_data=contents.used_data) if isinstance(spec, RunSpec) else spec.headline
 
 
 def summary(contents: RunContents) -> str:

@@ -96,7 +96,7 @@ class DartsTrainer(BilevelTrainer):
             return self._exact_product(train, vector)
         # Equation 8: a central difference.
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in vector]))
-        step = self.config.finite_difference_step / norm
+        step = self.config.finite_difference_step / norm.clamp_min(torch.finfo(norm.dtype).tiny)  # a zero vector
         sides = []
         for sign in (1, -1):
             moved = {

@@ -9,8 +9,16 @@ from dataclasses import replace
 from functools import cached_property
 
 from nasreg.evaluators import Table, TableEvaluator
-from nasreg.specs import Architecture, MetricSpec, Proposal, RunSpec, Score
-from nasreg.specs.trial import LATENCY, PARAMETERS, SIMULATED_SECONDS
+from nasreg.specs import (
+    LATENCY,
+    PARAMETERS,
+    SIMULATED_SECONDS,
+    Architecture,
+    MetricSpec,
+    Proposal,
+    RunSpec,
+    Score,
+)
 from nasreg_nasbench201.config import DATASETS, EvaluatorConfig
 from nasreg_nasbench201.strings import architecture_key, format_string
 from nasreg_nasbench201.table import REPEATS, find_table

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nasreg.errors import ConfigError, one_line
-from nasreg.evaluators import Table
-from nasreg.runs.cache import cached_file
+from nasreg.evaluators import Table, cached_file
 from nasreg_nasbench201.config import DATASETS
 from nasreg_nasbench201.strings import all_keys, key_string
 

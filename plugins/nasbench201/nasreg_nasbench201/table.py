@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from nasreg.errors import ConfigError
-from nasreg.evaluators import Table, load_plain_pickle
-from nasreg.runs.cache import cached_file
+from nasreg.evaluators import Table, cached_file, load_plain_pickle
 from nasreg_nasbench201.config import DATASETS
 from nasreg_nasbench201.strings import key_decision
 

@@ -49,7 +49,7 @@ class ControllerConfig(Config):
     children: int = Field(
         default=20,
         ge=1,
-        description="scored architectures that an update of the policy learns from; those left at the end teach nothing",
+        description="number of scored architectures that each update of the policy learns from",
     )
     lr: float = Field(default=3.5e-4, gt=0, description="learning rate of the policy (Adam)")
     entropy: float = Field(
@@ -76,7 +76,10 @@ class NasnetConfig(ControllerConfig):
         default="ppo", description="ppo: several clipped steps on the same architectures; reinforce: one step"
     )
     clip: float = Field(
-        default=0.2, gt=0, lt=1, description="of PPO: how far from 1 the ratio of probabilities counts; not in the paper"
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="of PPO: how far from 1 the ratio of probabilities counts; not in the paper",
     )
     ppo_epochs: int = Field(
         default=4, ge=1, le=1000, description="of PPO: steps on the same architectures; not in the paper"
@@ -94,7 +97,7 @@ class ReinforceConfig(ControllerConfig):
     children: int = Field(
         default=1,
         ge=1,
-        description="scored architectures that an update of the policy learns from; those left at the end teach nothing",
+        description="number of scored architectures that each update of the policy learns from",
     )
     lr: float = Field(default=0.01, gt=0, description="learning rate of the policy (Adam)")
     entropy: float = Field(

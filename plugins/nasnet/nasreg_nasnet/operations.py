@@ -14,9 +14,7 @@ from torch import nn
 Pair = tuple[int, int]
 
 
-def relu_conv_bn(
-    c_in: int, c_out: int, kernel: int | Pair, stride: int | Pair = 1, dilation: int = 1
-) -> nn.Sequential:
+def relu_conv_bn(c_in: int, c_out: int, kernel: int | Pair, stride: int | Pair = 1, dilation: int = 1) -> nn.Sequential:
     """Return ReLU, convolution and BatchNorm: ``(B, c_in, H, W)`` to ``(B, c_out, H / stride, W / stride)``."""
     sizes = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (dilation * (sizes[0] // 2), dilation * (sizes[1] // 2))

@@ -36,6 +36,29 @@ NASNET_A = (
 PUBLISHED_CONCAT = {"normal_concat": [0, 2, 3, 4, 5, 6], "reduce_concat": [3, 4, 5, 6]}
 """What the program of the paper's authors concatenates in the cells of NASNet-A."""
 
+CIFAR = {
+    "epochs": 600,
+    "batch_size": 32,
+    "lr": 0.025,
+    "weight_decay": 5e-4,
+    "drop_path": 0.4,
+    "auxiliary_weight": 0.4,
+}
+"""Of the authors' program (tensorflow/models, slim): cosine, clipping at 5."""
+
+IMAGENET = {
+    "epochs": 250,
+    "batch_size": 128,
+    "lr": 0.1,
+    "schedule": "exponential",
+    "weight_decay": 3e-5,
+    "label_smoothing": 0.1,
+    "drop_path": 0.0,
+}
+"""Of DARTS, since the RMSProp over many machines of the paper is not offered."""
+
+IMAGENET_IMAGES = {"crop_scale": [0.08, 1.0], "crop_padding": 0, "flip": True}
+
 DEMO_TRIALS = {"epochs": 3, "batch_size": 64, "lr": 0.1}
 DEMO_SPACES = {
     "nasnet": {"cells": 2, "channels": 4, "nodes": 3},
@@ -150,7 +173,7 @@ def nasreg_genotypes() -> Iterable[GenotypeEntry]:
     return [
         GenotypeEntry(
             name="NASNet_A",
-            summary="NASNet-A, found on CIFAR-10; the recipes nasnet-cifar and nasnet-large build the published networks",
+            summary="NASNet-A, found on CIFAR-10; the recipes nasnet-a-... train the published networks of it",
             paper=NASNET,
             space="nasnet",
             genotype=NASNET_A,
@@ -164,10 +187,43 @@ def nasreg_recipes() -> Iterable[RecipeEntry]:
     return [
         RecipeEntry(
             name="nasnet-cifar",
-            summary="NASNet-A (6 @ 768) on CIFAR-10: 600 epochs, drop-path, an auxiliary head, cutout",
+            summary="6 normal cells a stage, 32 channels, for CIFAR: 600 epochs, drop-path 0.4, auxiliary head, cutout",
             paper=NASNET,
-            trainer={"epochs": 600, "batch_size": 32, "lr": 0.025, "drop_path": 0.4, "auxiliary_weight": 0.4},
+            trainer=CIFAR,
+            spaces={"nasnet": {"cells": 6, "channels": 32}},
+            dataset={"cutout": 16},
+        ),
+        RecipeEntry(
+            name="nasnet-a-cifar",
+            summary="NASNet-A (6 @ 768) as published, 3.3 M parameters: nasnet-cifar other outputs of cells",
+            paper=NASNET,
+            trainer=CIFAR,
             spaces={"nasnet": {"cells": 6, "channels": 32, **PUBLISHED_CONCAT}},
             dataset={"cutout": 16},
+        ),
+        RecipeEntry(
+            name="nasnet-a-mobile",
+            summary="NASNet-A (4 @ 1056) as published, 5.3 M parameters, on images of 224 pixels, trained as by DARTS",
+            paper=NASNET,
+            trainer=IMAGENET,
+            spaces={"nasnet": {"cells": 4, "channels": 44, "stem": "imagenet", **PUBLISHED_CONCAT}},
+            dataset={**IMAGENET_IMAGES, "image_size": 224, "center_fraction": 224 / 256},
+        ),
+        RecipeEntry(
+            name="nasnet-a-large",
+            summary="NASNet-A (6 @ 4032) as published, 88.8 M parameters, on images of 331 pixels, trained as by DARTS",
+            paper=NASNET,
+            trainer={**IMAGENET, "drop_path": 0.3},
+            spaces={
+                "nasnet": {
+                    "cells": 6,
+                    "channels": 168,
+                    "stem": "imagenet",
+                    "stem_channels": 96,
+                    "skip_reductions": True,
+                    **PUBLISHED_CONCAT,
+                }
+            },
+            dataset={**IMAGENET_IMAGES, "image_size": 331, "center_fraction": 0.875},
         ),
     ]

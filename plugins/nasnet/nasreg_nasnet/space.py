@@ -7,8 +7,8 @@ the second and the third. The frozen network has no weights for nodes that are n
 
 What differs from the paper: nodes are added, never concatenated (the controller of the paper may choose, and chose to
 add everywhere). The authors' program (tensorflow/models, slim) concatenates some states of NASNet-A that are read, too:
-``normal_concat`` and ``reduce_concat`` say so. With the stem for small images, the first cell reads the stem through two
-1x1 convolutions; in the program one of its inputs is the stem itself.
+``normal_concat`` and ``reduce_concat`` say so. With the stem for small images, the first cell reads the stem through
+two 1x1 convolutions; in the program one of its inputs is the stem itself.
 """
 
 from __future__ import annotations

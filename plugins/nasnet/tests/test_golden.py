@@ -31,7 +31,9 @@ def test_every_figure_agrees(fidelity):
     assert [check for check in checks if not check.ok] == []
 
 
-@pytest.mark.parametrize("name", ["reward", "baseline_after_update", "log_prob_sum", "loss", "grad", "theta_after", "key"])
+@pytest.mark.parametrize(
+    "name", ["reward", "baseline_after_update", "log_prob_sum", "loss", "grad", "theta_after", "key"]
+)
 def test_a_figure_that_differs_fails(fidelity, trace, tmp_path, name):
     steps = [dict(step) for step in trace["traces"][0]["steps"]]
     value = steps[3][name]

@@ -56,3 +56,12 @@ class PdartsTrainerConfig(BilevelTrainerConfig):
                 f" not {len(self.dropout)} and {len(self.kept)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _learns(self) -> PdartsTrainerConfig:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs}, but a stage has epochs={self.epochs}: no architecture parameter"
+                " would be learned, and candidates would be dropped at random. Lower warmup_epochs, or raise epochs"
+            )
+        return self

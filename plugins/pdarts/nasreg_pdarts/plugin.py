@@ -39,6 +39,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             family="one-shot",
             primitives=frozenset({"layer", "input/sum", "input/mean", "cell"}),
             requires=frozenset({"depth", "edge_candidates"}),
+            requires_choices=frozenset({"cell"}),
             splits=frozenset({"arch"}),
             mutator=MutatorSpec(
                 factory="nasreg_pdarts.mutator:PdartsMutator", config="nasreg_pdarts.config:PdartsMutatorConfig"

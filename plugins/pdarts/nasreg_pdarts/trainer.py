@@ -55,7 +55,8 @@ class PdartsTrainer(BilevelTrainer):
         candidates: The candidates left on each edge; None in the first stage, which has all.
 
     Raises:
-        SpaceError: The space has no cell, or at one of the depths other choices than at the first.
+        SpaceError: The space has no depth or one without effect, or at one of the depths other choices than at the
+            first.
     """
 
     config: PdartsTrainerConfig
@@ -68,19 +69,31 @@ class PdartsTrainer(BilevelTrainer):
         self._dropouts: list[nn.Dropout] = []
         self._transform: TransformHandle | None = None
         title = context.spec.space.title
-        if not any(isinstance(choice, CellSpec) for choice in context.space.choices):
-            raise SpaceError(f"the space {title!r} has no cell, and P-DARTS drops candidates on the edges of cells")
+        sizes = {}
         for added in config.added_cells:
             with torch.device("meta"):  # no memory, no time
-                space = extract_space(context.build_supernet(depth=self._depth(added)))
+                model = context.build_supernet(depth=self._depth(added))
+            sizes[added] = (parameter_count(model), len([*model.modules()]))
+            space = extract_space(model)
             if space.fingerprint != context.space.fingerprint:
                 raise SpaceError(
                     f"the space {title!r} has other choices when {added} cells are added: start from a larger depth, so"
                     " that every kind of cell is there from the first stage on"
                 )
+        if len(set(sizes.values())) < len(sizes):
+            raise SpaceError(
+                f"the space {title!r} is of the same size with {' and '.join(map(str, sizes))} cells added: its depth"
+                " has no effect, and P-DARTS needs deeper supernets"
+            )
 
     def _depth(self, added: int) -> int:
-        return int(self.context.capabilities["depth"]) + added
+        depth = self.context.capabilities["depth"]
+        if isinstance(depth, bool) or not isinstance(depth, int):
+            raise SpaceError(
+                f"the depth of space {self.context.spec.space.title!r} is {depth!r}, but P-DARTS adds cells to a number"
+                " of them: set it"
+            )
+        return depth + added
 
     @property
     def epochs(self) -> int:
@@ -96,7 +109,14 @@ class PdartsTrainer(BilevelTrainer):
         changed: dict[str, Any] = {} if candidates is None else {"edge_candidates": candidates}
         self.model = self.build(depth=self._depth(self.config.added_cells[stage]), **changed)
         self._dropouts, self._transform = _add_dropout(self.model)
-        self.mutator = self.context.make_mutator(extract_space(self.model)).to(self.context.device)
+        space = extract_space(self.model)
+        for key, edges in (candidates or {}).items():
+            if cast("CellSpec", space[key]).candidates != edges:
+                raise SpaceError(
+                    f"the space {self.context.spec.space.title!r} does not keep to the candidates on the edges of cell"
+                    f" {key!r} that it is given (edge_candidates)"
+                )
+        self.mutator = self.context.make_mutator(space).to(self.context.device)
         self.mutator.full_space = self.context.space
         self.mutator.attach(self.model)
         self.make_optimizers()
