@@ -17,7 +17,7 @@ from nasreg.config.lookup import find_space, space_source
 from nasreg.config.notation import architecture_from_text, noted_spaces
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError, UnknownNameError, UsageError
-from nasreg.nn import extract_space
+from nasreg.nn import deferred_candidates, extract_space
 from nasreg.registry import Registry, default_registry
 from nasreg.runs.directory import RunDirectory, architecture_in_run, run_of_file
 from nasreg.specs import (
@@ -262,7 +262,8 @@ def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataIn
         if len(_described) >= MAX_DESCRIBED:
             _described.clear()
         # without memory and time; the user's own code may not be written for that
-        _described[key] = entry, _extracted(source, options, info, "meta")
+        with deferred_candidates():
+            _described[key] = entry, _extracted(source, options, info, "meta")
     return _described[key][1]
 
 
