@@ -7,11 +7,12 @@ length, with any learning rate, baseline and Adam; the values of theta at the st
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from golden_files import Check, FileError, parsed
+from golden_files import Check, FileError, Strict, parsed
 
 if TYPE_CHECKING:
     from nasreg.specs import SearchSpaceSpec
@@ -26,11 +27,7 @@ Uniforms = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class Step(_Form):
+class Step(Strict):
     """What the program has after a step."""
 
     key: str
@@ -42,7 +39,7 @@ class Step(_Form):
     theta_after: Table
 
 
-class Trace(_Form):
+class Trace(Strict):
     """One search."""
 
     lr: Annotated[float, Field(gt=0)]
@@ -53,7 +50,7 @@ class Trace(_Form):
     steps: Annotated[list[Step], Field(min_length=1)]
 
 
-class Traces(_Form):
+class Traces(Strict):
     """``nb201_reinforce_trace.json``."""
 
     traces: Annotated[list[Trace], Field(min_length=1)]
@@ -65,12 +62,13 @@ def recognises(content: Any) -> bool:
     return isinstance(traces, list) and any(isinstance(each, dict) and "theta0" in each for each in traces)
 
 
-def checks(content: Any) -> Iterator[Check]:
+def checks(content: Any, path: Path) -> Iterator[Check]:
     """Compare nasreg with a file.
 
     Raises:
         FileError: Something in it is missing or malformed.
     """
+    del path
     form: Traces = parsed(Traces, content)
 
     from nasreg.config.lookup import find_space
