@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread per process, property tests without deadlines, and searches without a page."""
+"""Settings of all tests: one thread per process, their own cache, untimed property tests, no page of searches."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
             item.fixturenames.insert(0, "without_drawings")
     items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep converted files in one cache for the tests of the process, and out of that of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NASREG_CACHE", str(tmp_path_factory.getbasetemp() / "nasreg-cache"))
+        yield
 
 
 @pytest.fixture(scope="module")

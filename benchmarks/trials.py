@@ -108,8 +108,9 @@ def rates(trials: int) -> None:
     """Measure the trials per second of an evaluator that computes nothing, and of one that looks results up."""
     nasreg.register(EvaluatorSpec(name="nothing", summary="computes nothing", factory=Nothing))
     cases = [("evaluator that computes nothing", "darts", "nothing")]
-    if "nasbench201" in nasreg.list_spaces():
-        cases.append(("table of NAS-Bench-201", "nasbench201", "nasbench201"))
+    for title, name in (("NAS-Bench-201", "nasbench201"), ("NAS-Bench-Graph", "nasbenchgraph")):
+        if name in nasreg.list_spaces():
+            cases.append((f"table of {title}", name, name))
     with tempfile.TemporaryDirectory() as folder:
         for title, space, evaluator in cases:
             for place, out in (("in memory", None), ("with records on disk", Path(folder) / space)):

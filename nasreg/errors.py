@@ -44,7 +44,7 @@ class UndecidedError(UsageError, RuntimeError):
 
 
 class IncompatibleError(UsageError):
-    """An algorithm that cannot handle a choice of the search space."""
+    """An algorithm or evaluator that does not fit the search space, or a space without the networks that are needed."""
 
 
 class ArchitectureError(UsageError, ValueError):

@@ -50,6 +50,8 @@ def _resolve(
     registry = default_registry()
     chosen = resolve_space_and_dataset(registry, space=space, dataset=dataset, settings=settings or [])
     found = find_architecture(source, space=chosen.space, registry=registry) if source is not None else None
+    if found is not None:
+        found.space.check_network()
     shape = input_spec(
         found.run if found else None,
         dataset=chosen.dataset,

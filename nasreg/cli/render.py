@@ -34,6 +34,7 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
             ("handles", ", ".join(described.get("primitives", ()))),
             ("requires", ", ".join(_requirements(described))),
             ("splits", ", ".join(described.get("splits", ()))),
+            ("networks", None if described.get("network", True) else "none: architectures are only looked up"),
             ("provides", ", ".join(described.get("capabilities", ()))),
             ("needs", ", ".join(described.get("needs", ()))),
             ("spaces", ", ".join(described.get("spaces", ())) if kind == "evaluator" else None),

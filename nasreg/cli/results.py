@@ -86,7 +86,8 @@ def report_search(output: Output, result: SearchResult) -> None:
                 output.line(f"wrote {short(file)}")
 
     output.result(data, text, [short(path)])
-    output.hint(f"next: {shell_command('retrain', path)}")
+    if result.source.has_network:
+        output.hint(f"next: {shell_command('retrain', path)}")
 
 
 def report_retrain(output: Output, result: RetrainResult | RepeatedResult) -> None:

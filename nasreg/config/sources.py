@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nasreg.data.config import DatasetConfig
-from nasreg.errors import SpaceError
+from nasreg.errors import IncompatibleError, PluginError, SpaceError
 from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.base import Config, parse
 from nasreg.specs.run import Ref
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nasreg.data import DatasetBundle
     from nasreg.specs.data import DataInfo
+    from nasreg.specs.space import SearchSpaceSpec
 
 
 Rebuild = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -34,7 +35,7 @@ class SpaceSource:
     config: type[Config]
     """Class of its options."""
     factory: Callable[[DataInfo, Config], Any]
-    """Builds the module with its choices from valid options."""
+    """Builds the module with its choices from valid options, or describes the choices of a space without networks."""
     entry: SpaceEntry | None = None
     """The registered entry; None for the user's own space."""
     instance: bool = False
@@ -57,7 +58,9 @@ class SpaceSource:
         Raises:
             ConfigError: An option does not exist or has an invalid value.
             SpaceError: The space cannot be built, or the result is no module that can be searched.
+            IncompatibleError: The space has no networks.
         """
+        self.check_network()
         from torch import nn
 
         from nasreg.nn.models import check_model
@@ -68,6 +71,40 @@ class SpaceSource:
         if self.entry is None:
             check_model(module)
         return module
+
+    @property
+    def has_network(self) -> bool:
+        """Whether its architectures have networks; see ``SpaceEntry.network``."""
+        return self.entry is None or self.entry.network
+
+    def check_network(self) -> None:
+        """Check that its architectures have networks.
+
+        Raises:
+            IncompatibleError: They have none.
+        """
+        check_network(self.entry)
+
+    def describe(self, info: DataInfo, options: Mapping[str, Any]) -> SearchSpaceSpec:
+        """Return the choices of a space without networks; those of any other are extracted from its module.
+
+        Args:
+            info: Shape of the images and the classes.
+            options: Options of the space; defaults may be missing.
+
+        Raises:
+            ConfigError: An option does not exist or has an invalid value.
+            PluginError: The factory returns something else.
+        """
+        from nasreg.specs.space import SearchSpaceSpec
+
+        space = self.factory(info, parse(self.config, options, "space"))
+        if not isinstance(space, SearchSpaceSpec):
+            raise PluginError(
+                f"space {self.reference.text!r} has no networks, so that its factory has to return a SearchSpaceSpec,"
+                f" not a {type(space).__name__}"
+            )
+        return space
 
     @property
     def builds_anew(self) -> bool:
@@ -83,6 +120,19 @@ class SpaceSource:
     def capabilities(self) -> Mapping[str, str]:
         """Name of a capability -> option of the space."""
         return self.entry.capabilities if self.entry else {}
+
+
+def check_network(entry: SpaceEntry | None) -> None:
+    """Check that the architectures of a space have networks.
+
+    Args:
+        entry: Its entry in the registry; None for the user's own space.
+
+    Raises:
+        IncompatibleError: They have none.
+    """
+    if entry is not None and not entry.network:
+        raise IncompatibleError(f"{entry.without_networks}: none can be trained, measured or exported")
 
 
 @dataclass(frozen=True)

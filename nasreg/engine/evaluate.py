@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, find_dataset
-from nasreg.config.sources import DatasetSource
+from nasreg.config.notation import recorded_entry
+from nasreg.config.sources import DatasetSource, check_network
 from nasreg.data import DatasetBundle, DatasetConfig, from_torch
 from nasreg.data.run_data import read_test
 from nasreg.data.splits import DataSplit
@@ -78,6 +79,8 @@ def evaluate(
     registry, path = registry or default_registry(), Path(weights)
     if path.is_dir():
         if not (path / files.LAST_WEIGHTS).exists():
+            if (path / files.RUN).is_file():
+                check_network(recorded_entry(RunDirectory(path).spec.space.name, registry))
             again = RunDirectory(path).command("retrain")
             raise WeightsError(f"{path} has no trained weights ({files.LAST_WEIGHTS}): train its network with {again}")
         path = path / files.LAST_WEIGHTS

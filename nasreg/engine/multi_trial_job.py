@@ -22,7 +22,7 @@ from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, EvaluatorSpec, Fact, MetricSpec
 from nasreg.specs.formatting import format_duration
 from nasreg.specs.references import CodeRef, parse_reference
-from nasreg.specs.trial import SIMULATED_SECONDS
+from nasreg.specs.trial import COSTS, SIMULATED_SECONDS
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialContext, MultiTrialTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.device import resolve_device
@@ -86,14 +86,19 @@ class MultiTrialJob(SearchJob):
 
     @classmethod
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
-        """Check also that the evaluator can score the space, with a share of its effort if the algorithm wants that."""
+        """Check also that the evaluator can score the space, with a share of its effort if the algorithm wants that.
+
+        Where there are budgets, the architectures of the space need networks.
+        """
         evaluator, algorithm = _evaluator(run), registry.algorithm(search_spec(run).algorithm)
-        evaluator.check_space(run.space.reference.title)
+        evaluator.check_space(run.space.reference.title, run.space.entry)
         if algorithm.fidelity and not evaluator.fidelity:
             raise IncompatibleError(
                 f"algorithm {algorithm.name!r} evaluates with a share of the full effort, which evaluator"
                 f" {evaluator.name!r} cannot do: choose another with --evaluator"
             )
+        if any(getattr(run.trainer_config, f"max_{cost.name}", None) is not None for cost in COSTS):
+            run.space.check_network()
         super().check(run, registry)
 
     @classmethod

@@ -142,6 +142,7 @@ def resolve_retrain(
         found = ArchitectureRef("the search", source.source, source.options, source.architecture, None)
     else:
         found = find_architecture(source, space=space, registry=registry)
+    found.space.check_network()
     held_out: dict[str, Any] = {}
     if data is None and found.run is not None:
         selection = found.run.spec.dataset

@@ -12,9 +12,10 @@ from nasreg.evaluators.config import TrainingEvaluatorConfig
 
 if TYPE_CHECKING:
     from nasreg.evaluators.base import Evaluator, EvaluatorContext
+    from nasreg.evaluators.package_data import package_file
     from nasreg.evaluators.plain_pickle import NUMPY_SCALARS, load_plain_pickle
     from nasreg.evaluators.random_baseline import BestOfRandom, expected_best_of_random
-    from nasreg.evaluators.table import Table, TableEvaluator
+    from nasreg.evaluators.table import Table, TableEvaluator, cached_table
     from nasreg.evaluators.training import TrainingEvaluator
     from nasreg.runs.cache import cached_file
 
@@ -27,8 +28,10 @@ _HOME = {
     "TableEvaluator": "nasreg.evaluators.table",
     "TrainingEvaluator": "nasreg.evaluators.training",
     "cached_file": "nasreg.runs.cache",
+    "cached_table": "nasreg.evaluators.table",
     "expected_best_of_random": "nasreg.evaluators.random_baseline",
     "load_plain_pickle": "nasreg.evaluators.plain_pickle",
+    "package_file": "nasreg.evaluators.package_data",
 }
 
 __all__ = [
@@ -41,8 +44,10 @@ __all__ = [
     "TrainingEvaluator",
     "TrainingEvaluatorConfig",
     "cached_file",
+    "cached_table",
     "expected_best_of_random",
     "load_plain_pickle",
+    "package_file",
 ]
 
 

@@ -24,31 +24,34 @@ def expected_best_of_random(
     *,
     higher_is_better: bool = True,
     replacement: bool = True,
+    weights: np.ndarray[Any, Any] | None = None,
 ) -> BestOfRandom:
-    """Return the distribution of the best value among uniform draws from a table.
+    """Return the distribution of the best value among random draws from a table, uniform ones by default.
 
-    With F(v) the share of the table that is at most v, the best of N draws is at most v with probability F(v)^N, and
-    without replacement with probability C(c, N) / C(M, N), where c of the M values are at most v.
+    With F(v) the share of the table, by weight, that is at most v, the best of N draws is at most v with probability
+    F(v)^N, and without replacement with probability C(c, N) / C(M, N), where c of the M values are at most v.
 
     Args:
         values: The values of the table, all finite.
         draws: Number of draws N, at least 1; without replacement all values are drawn from M on.
         higher_is_better: Whether the best is the largest.
         replacement: Whether the same row may be drawn again.
+        weights: Of each value, in proportion to the probability that a draw gives it, such as the number of
+            architectures that share a row; only with replacement.
 
     Raises:
-        ValueError: There is no value, or no draw.
+        ValueError: There is no value, or no draw, or the weights do not fit.
     """
     given = values if isinstance(values, np.ndarray) else list(values)
-    numbers = np.sort(np.asarray(given, dtype=np.float64))
+    sign = 1 if higher_is_better else -1
+    numbers = sign * np.asarray(given, dtype=np.float64)
     if not len(numbers) or draws < 1:
         raise ValueError("there must be a value and a draw")
-    sign = 1 if higher_is_better else -1
-    if not higher_is_better:
-        numbers = -numbers[::-1]
-    distinct, counts = np.unique(numbers, return_counts=True)
-    at_most = np.cumsum(counts)
-    total = len(numbers)
+    if weights is not None and (not replacement or weights.shape != numbers.shape or not weights.min() >= 0):
+        raise ValueError("weights need draws with replacement, and one for each value from 0 on")
+    distinct, place = np.unique(numbers, return_inverse=True)
+    at_most = np.cumsum(np.bincount(place, weights))
+    total = at_most[-1]
     if replacement:
         below = (at_most / total) ** draws
     else:

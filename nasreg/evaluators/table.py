@@ -7,10 +7,10 @@ looking up, the simulated time, and the facts at the end of a search are here.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from nasreg.errors import ArchitectureError, ConfigError, one_line
 from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.random_baseline import expected_best_of_random
+from nasreg.runs.cache import cached_file
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
 from nasreg.specs.formatting import plural
@@ -79,6 +80,26 @@ class Table:
             raise ConfigError(f"{path} is damaged ({one_line(error)}): delete it, and it is made again") from error
 
 
+def cached_table(source: Path, kind: str, convert: Callable[[], Table]) -> Table:
+    """Return the table that is made of a file: it is converted once, and read once in a process.
+
+    Args:
+        source: See ``cached_file``.
+        kind: See ``cached_file``; it ends with ``.npz``.
+        convert: Makes the table; called where the cache does not have it.
+
+    Raises:
+        ConfigError: A file cannot be read or written.
+        Exception: Whatever ``convert`` raises.
+    """
+    return _loaded(cached_file(source, kind, lambda file: convert().save(file)))
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(path: Path) -> Table:
+    return Table.load(path)  # another content has another name
+
+
 class TableEvaluator(Evaluator):
     """Looks the result of each proposal up in a table.
 
@@ -100,12 +121,15 @@ class TableEvaluator(Evaluator):
     """The column of the time that the training of a row has taken, in seconds; None where the table has none."""
     seconds_share: float = 1.0
     """The share of that time that an evaluation costs."""
+    architectures_column: str | None = None
+    """The column of the number of architectures of the space that have a row, such as isomorphic ones, which random
+    search draws more often; None where each row has one."""
 
     def __init__(self, context: EvaluatorContext, config: Config) -> None:
         super().__init__(context, config)
         self.table = self.read_table()
         named = [self.objective.name, *(metric.name for metric in self._column_metrics)]
-        wanted = [*named, *([self.seconds_column] if self.seconds_column is not None else [])]
+        wanted = [*named, *(name for name in (self.seconds_column, self.architectures_column) if name is not None)]
         missing = [name for name in wanted if name not in self.table.columns]
         if missing:
             raise ConfigError(f"{self.title} lacks the column {missing[0]!r}; it has {', '.join(self.table.columns)}")
@@ -137,11 +161,11 @@ class TableEvaluator(Evaluator):
     def _column_metrics(self) -> list[MetricSpec]:
         return [metric for metric in self.metrics if metric.name != SIMULATED_SECONDS.name]
 
-    @cached_property
+    @functools.cached_property
     def _values(self) -> Column:
         return self.table.columns[self.objective.name]
 
-    @cached_property
+    @functools.cached_property
     def _measured(self) -> list[tuple[str, Column]]:
         """Name and column of each metric."""
         measured = [(metric.name, self.table.columns[metric.name]) for metric in self._column_metrics]
@@ -157,7 +181,7 @@ class TableEvaluator(Evaluator):
         metrics = {name: value for name, column in self._measured if math.isfinite(value := column.item(row))}
         return Score(self._values.item(row), metrics, self._higher_is_better)
 
-    @cached_property
+    @functools.cached_property
     def _higher_is_better(self) -> bool:
         return self.higher_is_better
 
@@ -193,10 +217,14 @@ class TableEvaluator(Evaluator):
         """Return the rank of the best trial, its regret, and what random search finds with as many evaluations."""
         if best.score is None:
             return ()
-        values = self._values[np.isfinite(self._values)]
+        has_value = np.isfinite(self._values)
+        values, weights = self._values[has_value], None
+        if self.architectures_column is not None:
+            weights = self.table.columns[self.architectures_column][has_value]
         optimum = float(values.max() if self.higher_is_better else values.min())
         value, metric, rank = best.score.value, self.objective, self.rank(best.score.value)
-        expected = expected_best_of_random(values, evaluations, higher_is_better=self.higher_is_better)
+        direction = self.higher_is_better
+        expected = expected_best_of_random(values, evaluations, higher_is_better=direction, weights=weights)
         of_rows, draws = f"{len(values):,}", plural(evaluations, "evaluation")
         return (
             Fact(name="rank", title="rank in the table", value=rank, text=f"{rank:,} of {of_rows}"),

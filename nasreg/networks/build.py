@@ -100,6 +100,7 @@ def build_network(
     Raises:
         ArchitectureError: The architecture does not belong to the space.
         ConfigError: An option does not exist or has an invalid value.
+        IncompatibleError: The space has no networks.
         SpaceError: The images are too small for it, or the space cannot be built.
         UnknownNameError: There is no such source or space.
     """

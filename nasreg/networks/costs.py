@@ -176,6 +176,7 @@ def profile_source(
     check_least("samples", samples, 1)
     budgets = parse(_Budgets, max_costs, "")
     place = resolve_device(device)
+    source.check_network()
     values = {**(options or {}), **(source.retrain_options if retrained else {})}
     spec = describe_space(source, values, info)
 

@@ -255,6 +255,8 @@ def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataIn
         NasregError: As ``SpaceSource.build``, or the space has no choice.
     """
     entry = source.entry
+    if not source.has_network:
+        return source.describe(info, options)
     if entry is None:
         return _extracted(source, options, info, "cpu")
     key = id(entry), json.dumps(to_jsonable_python(options), sort_keys=True), info

@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from nasreg.config.notation import recorded_entry
 from nasreg.errors import ConfigError
+from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.references import ObjectRef, parse_reference
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
@@ -57,6 +59,8 @@ def _resume(run_dir: Path, spec: RunSpec | RetrainSpec) -> Command:
 def _after(run_dir: Path, spec: RunSpec | RetrainSpec) -> list[Command]:
     retrain = "train the network of the architecture from scratch: its metrics on the test set are the ones to report"
     if isinstance(spec, RunSpec):
+        if (entry := _entry(spec.space.name)) is not None and not entry.network:
+            return []
         if _is_object(spec.space.name):
             return [Command("nasreg.retrain(result, data)", f"{retrain}; in Python, with the result of the search")]
         if _is_object(spec.dataset.name):
@@ -69,6 +73,12 @@ def _after(run_dir: Path, spec: RunSpec | RetrainSpec) -> list[Command]:
         Command(shell_command("profile", run_dir), "count parameters and MACs, measure memory and latency"),
         Command(shell_command("export", run_dir), "export the network for torch.export, or as ONNX or safetensors"),
     ]
+
+
+def _entry(name: str) -> SpaceEntry | None:
+    with suppress(ConfigError):  # as below
+        return recorded_entry(name)
+    return None
 
 
 def _is_object(name: str) -> bool:

@@ -212,8 +212,13 @@ class AlgorithmSpec(_Entry):
         """Check that a space has the capabilities that this algorithm requires; takes what ``check_space`` does.
 
         Raises:
-            IncompatibleError: It has not.
+            IncompatibleError: It has not, or the algorithm trains a supernet and the space has no networks.
         """
+        if self.family == "one-shot" and entry is not None and not entry.network:
+            raise IncompatibleError(
+                f"algorithm {self.name!r} trains a supernet, but {entry.without_networks}: choose a multi-trial"
+                " algorithm"
+            )
         missing = sorted(self.requires - set(entry.capabilities if entry else ()))
         if missing:
             able = sorted(each.name for each in installed if self.requires <= set(each.capabilities))
@@ -225,10 +230,19 @@ class AlgorithmSpec(_Entry):
 
 
 class SpaceEntry(_Entry):
-    """A search space in the registry. ``factory(info: DataInfo, config)`` gives the module with its choices."""
+    """A search space in the registry.
+
+    ``factory(info: DataInfo, config)`` gives the module with its choices; that of a space without networks gives its
+    ``SearchSpaceSpec``.
+    """
 
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
     factory: Reference = Field(description="'package.module:name' of what builds the module")
+    network: bool = Field(
+        default=True,
+        description="whether its architectures have networks; those of a space without any are only looked up in a"
+        " table, and its factory gives the SearchSpaceSpec instead of a module",
+    )
     config: Reference = Field(description="'package.module:Class' of its options")
     capabilities: dict[Capability, str] = Field(
         default_factory=dict,
@@ -263,6 +277,11 @@ class SpaceEntry(_Entry):
     def component(self) -> Component:
         """Its factory and options."""
         return Component(factory=self.factory, config=self.config)
+
+    @property
+    def without_networks(self) -> str:
+        """What to tell the user of a space without networks who needs one."""
+        return f"search space {self.name!r} has no networks, only architectures to look up in a table"
 
     @property
     def references(self) -> tuple[Any, ...]:
@@ -340,11 +359,12 @@ class EvaluatorSpec(_Entry):
         """Return the splits beside train that it needs with some options."""
         return self.splits - config.unneeded if isinstance(config, EvaluatorConfig) else self.splits
 
-    def check_space(self, name: str) -> None:
+    def check_space(self, name: str, entry: SpaceEntry | None = None) -> None:
         """Check, before anything is loaded, that this evaluator can score architectures of a space.
 
         Args:
             name: Name of the space, without a distribution.
+            entry: Its entry in the registry, if it has one.
 
         Raises:
             IncompatibleError: It cannot.
@@ -353,6 +373,11 @@ class EvaluatorSpec(_Entry):
             raise IncompatibleError(
                 f"evaluator {self.name!r} cannot score architectures of search space {name!r}; it scores those of:"
                 f" {', '.join(self.spaces)}"
+            )
+        if "network" in self.needs and entry is not None and not entry.network:
+            own = f": choose --evaluator {entry.evaluator}" if entry.evaluator is not None else ""
+            raise IncompatibleError(
+                f"evaluator {self.name!r} needs the network of each architecture, but {entry.without_networks}{own}"
             )
 
 

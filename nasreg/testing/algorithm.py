@@ -267,7 +267,7 @@ def _refusal(spec: AlgorithmSpec, space: str) -> str | None:
     installed = [registry.space(name) for name in registry.spaces()]
     try:
         if spec.default_evaluator is not None:
-            registry.evaluator(spec.default_evaluator).check_space(space)
+            registry.evaluator(spec.default_evaluator).check_space(space, source.entry)
         spec.check_space(space, describe_space(source, small_options(space)), source.entry, installed)
     except IncompatibleError as error:
         return str(error)

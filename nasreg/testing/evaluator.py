@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -195,8 +196,10 @@ class EvaluatorContract:
         self, spec: EvaluatorSpec, make_evaluator: MakeEvaluator, claimed_space: str
     ) -> None:
         """Architectures of those that its spec names, or of any; other spaces are refused first."""
-        if spec.spaces and claimed_space not in spec.spaces:
-            with pytest.raises(IncompatibleError, match="cannot score architectures of search space"):
+        try:
+            spec.check_space(claimed_space, nasreg.get_space(claimed_space))
+        except IncompatibleError as error:
+            with pytest.raises(IncompatibleError, match=re.escape(str(error))):
                 make_evaluator(claimed_space)
             return
         evaluator = make_evaluator(claimed_space)

@@ -38,7 +38,7 @@ class SpaceContract:
     """Tests of one search space. A test class derives from this one and overrides the fixture ``space``.
 
     It may be any that ``nasreg.search`` takes: a registered name, ``package.module:name``, a class, function or model.
-    The tests of a registry entry are skipped for those that have none.
+    The tests of a registry entry are skipped for those that have none, and those of networks for a space without any.
 
     Example:
         >>> class TestMySpace(SpaceContract):
@@ -84,6 +84,8 @@ class SpaceContract:
         self, source: SpaceSource, space_options: dict[str, Any], info: DataInfo, spec: SearchSpaceSpec
     ) -> dict[str, Architecture]:
         """Title -> architecture: the smallest, the largest, and two others."""
+        if not source.has_network:
+            pytest.skip("it has no networks")
         extremes = extreme_architectures(source, space_options, spec, info)
         drawn = {f"random architecture {number}": spec.sample(random.Random(number)) for number in (1, 2)}
         return {"smallest architecture": extremes.smallest, "largest architecture": extremes.largest, **drawn}
@@ -110,6 +112,18 @@ class SpaceContract:
         missing = {name: option for name, option in entry.capabilities.items() if option not in options}
         assert not missing, "capabilities that name no option"
 
+    def test_its_notation_is_read_as_it_is_written(self, entry: SpaceEntry, spec: SearchSpaceSpec) -> None:
+        """Its example, and the text of random architectures."""
+        if entry.notation is None:
+            pytest.skip("it has no notation")
+        example = entry.notation.architecture(spec, entry.notation.example)
+        for architecture in (example, *(spec.sample(random.Random(number)) for number in range(5))):
+            text = entry.notation.text(spec, architecture)
+            if text is not None:
+                assert entry.notation.matches(text)
+                found = entry.notation.architecture(spec, text)
+                assert spec.canonical(found) == spec.canonical(architecture), text
+
     # -- its choices and networks --------------------------------------------------------------------------------------
 
     def test_its_choices_are_the_same_each_time(
@@ -118,6 +132,9 @@ class SpaceContract:
         """However often it is built, with or without its candidates, and in a file."""
         for number in (1, 2):
             with global_random_state(number):
+                if not source.has_network:
+                    assert source.describe(info, space_options) == spec
+                    continue
                 assert extract_space(source.build(info, space_options)) == spec
                 with deferred_candidates():
                     assert extract_space(source.build(info, space_options)).fingerprint == spec.fingerprint

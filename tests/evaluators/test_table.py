@@ -199,9 +199,43 @@ def test_the_best_of_random_draws_in_closed_form(replacement, higher):
     assert found.probability_of_optimum == pytest.approx(np.mean([each == (5 if higher else 1) for each in best]))
 
 
+def test_rows_that_are_drawn_more_often():
+    values, counts = [3.0, 1.0, 4.0], np.array([1, 2, 3])
+    drawn = expected_best_of_random(np.repeat(values, counts), 2, higher_is_better=False)
+    assert expected_best_of_random(values, 2, higher_is_better=False, weights=counts)[:] == pytest.approx(drawn[:])
+
+
 def test_no_draws():
     with pytest.raises(ValueError, match="a value and a draw"):
         expected_best_of_random([1.0], 0)
+    with pytest.raises(ValueError, match="weights need draws with replacement"):
+        expected_best_of_random([1.0], 1, replacement=False, weights=np.ones(1))
+    with pytest.raises(ValueError, match="one for each value"):
+        expected_best_of_random([1.0], 1, weights=np.ones(2))
+
+
+def test_the_baseline_knows_how_many_architectures_share_a_row():
+    """Pairs of digits share the row of their sum."""
+
+    class Sums(Lookup):
+        architectures_column = "architectures"
+
+        def read_table(self):
+            counts = [sum(sum(map(int, key)) == total for key in ALL) for total in range(19)]
+            columns = {name: range(19) for name in ("cost", "seconds", "size")}
+            return Table([str(total) for total in range(19)], {**columns, "architectures": counts})
+
+        def key(self, architecture):
+            return str(sum(map(int, super().key(architecture))))
+
+    registry = Registry()
+    registry.register(DESCENT, EvaluatorSpec(name="sums", summary="adds up", factory=Sums, config=LookupConfig))
+    more = {"evaluator": "sums", "space_options": {"choices": 2}, "registry": registry, "device": "cpu"}
+    result = nasreg.search(Digits, toy_images(10), "descent", trainer={"max_trials": 6}, **more)
+    facts = {fact.name: fact for fact in result.facts}
+    assert facts["rank"].text.endswith(" of 19")
+    sums = [sum(map(int, key)) for key in ALL]
+    assert facts["random_search"].value == pytest.approx(expected_best_of_random(sums, 6, higher_is_better=False).mean)
 
 
 def test_reading_imports_no_torch():

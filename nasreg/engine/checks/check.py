@@ -139,9 +139,10 @@ def check_run(
         )
     space, model = _build(run, info, findings)
     space_facts, network, search = None, None, None
-    if space is not None and model is not None:
+    needs_network = run.evaluator is None or "network" in run.evaluator.needs
+    if space is not None and (model is not None or not (run.space.has_network or needs_network)):
         found: CheckedNetwork | None = None
-        if run.evaluator is None or run.evaluator.needs & {"data", "network"}:
+        if model is not None and (run.evaluator is None or run.evaluator.needs & {"data", "network"}):
             space_facts, found = _check_model(run, space, model, info, device, findings)
         if needs_data and checked.data is None:
             findings.add("info", "search", "step", "not measured, since there are no data: see the errors above")
@@ -168,14 +169,14 @@ def check_run(
 
 
 def _build(run: ResolvedRun, info: DataInfo, findings: Findings) -> tuple[SearchSpaceSpec | None, nn.Module | None]:
-    """Build the supernet as the search would, from the seed of the run."""
+    """Build the supernet, if there is one, as the search would, from the seed of the run."""
     place, options = run.space.reference.title, run.spec.space.options
     space: SearchSpaceSpec | None = None
     model: nn.Module | None = None
     with findings.attempt("space", place, "building the space"):
         space = describe_space(run.space, options, info)
-    if space is None:
-        return None, None
+    if space is None or not run.space.has_network:
+        return space, None
     with findings.attempt("space", place, "building the supernet"), torch.random.fork_rng():
         torch.manual_seed(run.spec.seed)
         model = run.space.build(info, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -120,7 +121,9 @@ def _multi_trial(
     at_once = f", {workers} at the same time" if workers > 1 else ""
     title, architecture = next(iter(architectures.items()), (None, None))
     with findings.attempt("search", "evaluator", f"evaluating the {title or 'largest architecture'}"):
-        if title is None or architecture is None:
+        if not job.run.space.has_network:
+            title, architecture = "random architecture", job.space.sample(random.Random(job.spec.seed))
+        elif title is None or architecture is None:
             title = "largest architecture"
             architecture = extreme_architectures(job.run.space, job.spec.space.options, job.space, job.info).largest
         proposal = Proposal(1, architecture)

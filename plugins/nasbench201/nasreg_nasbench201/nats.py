@@ -15,10 +15,10 @@ import io
 import math
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from nasreg.errors import ConfigError, one_line
-from nasreg.evaluators import Table, cached_file
+from nasreg.evaluators import Table, cached_table
 from nasreg_nasbench201.config import DATASETS
 from nasreg_nasbench201.strings import all_keys, key_string
 
@@ -50,19 +50,17 @@ def nats_table(path: Path, dataset: str, epochs: int) -> Table:
     if epochs not in EPOCHS:
         raise ConfigError(f"evaluator.epochs: NATS-Bench has results after 12 and 200 epochs, not after {epochs}")
     kind = f"nats-bench-{dataset}-{epochs}-1.npz"
-    from nasreg_nasbench201.table import loaded
-
-    return loaded(cached_file(path, kind, partial(_convert, path, dataset, epochs)))
+    return cached_table(path, kind, partial(_convert, path, dataset, epochs))
 
 
-def _convert(path: Path, dataset: str, epochs: int, file: IO[bytes]) -> None:
+def _convert(path: Path, dataset: str, epochs: int) -> Table:
     from nasreg_nasbench201.table import make_table
 
     api = _open(path)
     rows = {key: row for key in all_keys() if (row := _row(api, path, key, dataset, epochs)) is not None}
     if not rows:
         raise ConfigError(f"{path} has no result on {DATASETS[dataset]} after {epochs} epochs")
-    make_table(rows).save(file)
+    return make_table(rows)
 
 
 def _open(path: Path) -> Any:

