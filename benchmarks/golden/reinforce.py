@@ -86,8 +86,7 @@ def checks(content: Any, path: Path) -> Iterator[Check]:
 def _trace(space: SearchSpaceSpec, trace: Trace) -> Iterator[Check]:
     import torch
 
-    from nasreg.mutators.controller import TabularPolicy
-    from nasreg.mutators.policy_gradient import MovingBaseline, Reinforce
+    from nasreg.mutators import MovingBaseline, Reinforce, TabularPolicy
     from nasreg_nasbench201.strings import architecture_key
 
     policy = TabularPolicy(space)

@@ -79,11 +79,9 @@ class NasnetConfig(ControllerConfig):
         default=0.2,
         gt=0,
         lt=1,
-        description="of PPO: how far from 1 the ratio of probabilities counts; not in the paper",
+        description="of PPO: how far from 1 the ratio of probabilities counts",
     )
-    ppo_epochs: int = Field(
-        default=4, ge=1, le=1000, description="of PPO: steps on the same architectures; not in the paper"
-    )
+    ppo_epochs: int = Field(default=4, ge=1, le=1000, description="of PPO: steps on the same architectures")
 
 
 class ReinforceConfig(ControllerConfig):

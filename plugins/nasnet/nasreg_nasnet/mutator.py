@@ -4,9 +4,9 @@ NASNet (Zoph, Vasudevan, Shlens, Le, arXiv 1707.07012, section 3.3 and appendix 
 layer, trained by PPO on 20 children at a time, with a moving average of the rewards as the baseline. REINFORCE (Zoph,
 Le, arXiv 1611.01578), without recurrence as in NATS-Bench (Dong et al., arXiv 2009.00437).
 
-What differs from the papers: the controller decides the steps of whatever space it searches; PPO's clip and number of
-steps, which the paper does not name, are those of its authors' examples. An architecture that failed, was rejected, or
-was not drawn by the controller teaches it nothing.
+What differs from the papers: the controller decides the steps of whatever space it searches, and a step with one option
+is none. PPO's clip and number of steps, of which recipes of NASNet say nothing, are common ones. An architecture that
+failed, was rejected, or was not drawn by the controller teaches it nothing, nor do those after the last full batch.
 """
 
 from __future__ import annotations
@@ -17,9 +17,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nasreg.mutators import MultiTrialMutator
-from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, TabularPolicy
-from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, Ppo, Reinforce
+from nasreg.mutators import (
+    MovingBaseline,
+    MultiTrialMutator,
+    Policy,
+    PolicyGradient,
+    Ppo,
+    RecurrentPolicy,
+    Reinforce,
+    Rollouts,
+    TabularPolicy,
+)
 from nasreg.specs import Architecture, Proposal, Trial
 from nasreg_nasnet.config import ControllerConfig, NasnetConfig
 

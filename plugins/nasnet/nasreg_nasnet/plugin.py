@@ -91,7 +91,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                     summary="20,000 children of 20 epochs on CIFAR-10 (the paper: 2,000 GPU-days)",
                     trainer={"max_trials": 20_000},
                     evaluator={"epochs": 20},
-                    spaces={"nasnet": {"cells": 6, "channels": 32}},
+                    spaces={"nasnet": {"cells": 2, "channels": 32}},
                 ),
                 "nasbench201": Preset(
                     summary="500 architectures of a table, rewards in percent, and a learning rate for so few updates",
@@ -119,13 +119,6 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 factory="nasreg_nasnet.mutator:ControllerMutator", config="nasreg_nasnet.config:ReinforceConfig"
             ),
             presets={
-                "paper": Preset(
-                    summary="12,800 children of 50 epochs on CIFAR-10 and a recurrent controller (arXiv 1611.01578:"
-                    " 800 GPUs for 28 days)",
-                    mutator={"policy": "recurrent", "hidden": 35, "init_range": 0.08, "lr": 6e-4},
-                    trainer={"max_trials": 12_800},
-                    evaluator={"epochs": 50},
-                ),
                 "nasbench201": Preset(
                     summary="500 architectures of a table, as NATS-Bench: no recurrence, rewards in percent, lr 0.01",
                     mutator={"reward_scale": 100},

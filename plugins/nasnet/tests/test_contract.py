@@ -26,4 +26,5 @@ class TestSpace(SpaceContract):
 
     @pytest.fixture
     def space_options(self):
-        return {"cells": 1, "channels": 2, "nodes": 2}
+        operations = ("skip_connect", "conv_1x7_7x1", "dil_conv_3x3", "avg_pool_3x3", "max_pool_5x5", "sep_conv_3x3")
+        return {"cells": 1, "channels": 2, "nodes": 2, "candidates": operations}

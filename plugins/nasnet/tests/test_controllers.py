@@ -8,8 +8,7 @@ import torch
 import nasreg
 from nasreg.cli import main
 from nasreg.config.lookup import find_space
-from nasreg.mutators.controller import RecurrentPolicy, TabularPolicy
-from nasreg.mutators.policy_gradient import Ppo, Reinforce
+from nasreg.mutators import Ppo, RecurrentPolicy, Reinforce, TabularPolicy
 from nasreg.networks.references import describe_space
 from nasreg.registry import default_registry
 from nasreg.specs import Proposal, Score, Trial
@@ -96,9 +95,7 @@ def test_it_finds_more_in_the_table_than_random_search(algorithm):
     for name in (algorithm, "random"):
         options = {"max_trials": 150}
         searches = [
-            nasreg.search(
-                "nasbench201", "digits", name, preset="nasbench201", trainer=options, seed=seed, device="cpu"
-            )
+            nasreg.search("nasbench201", "digits", name, preset="nasbench201", trainer=options, seed=seed, device="cpu")
             for seed in (1, 2)
         ]
         means[name] = sum(trial["score"] for each in searches for trial in each.trials[-50:]) / 100
@@ -147,4 +144,8 @@ def test_several_workers_and_the_resumed_search_are_the_same(tmp_path):
     run(tmp_path / "cut", trials=25)
     longer = run(tmp_path / "cut", resume=True)
     for one, other in zip(whole.trials, longer.trials, strict=True):
-        assert (one["trial"], one["architecture"], one["score"]) == (other["trial"], other["architecture"], other["score"])
+        assert (one["trial"], one["architecture"], one["score"]) == (
+            other["trial"],
+            other["architecture"],
+            other["score"],
+        )

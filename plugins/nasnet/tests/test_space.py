@@ -81,7 +81,10 @@ def test_the_text_in_commands(tmp_path, capsys):
     [
         (("5x5", "9x9"), r"node 0: 'sep_conv_9x9' from state 1 is not one of"),
         (("('sep_conv_5x5', 1), ", ""), "cell 'normal' has 9 pairs, but 5 nodes need 10"),
-        (("normal_concat=[2, ", "normal_concat=["), r"concatenates states \[3, 4, 5, 6\], but .* are \[2, 3, 4, 5, 6\]"),
+        (
+            ("normal_concat=[2, ", "normal_concat=["),
+            r"concatenates states \[3, 4, 5, 6\], but .* are \[2, 3, 4, 5, 6\]",
+        ),
         (("normal=", "usual="), "its parts must be"),
         (("normal", "usual"), "the text has the cells usual, reduce, not normal, reduce"),
         (("[4, 5, 6])", "[4, 5, 6]"), "is not a genotype"),
@@ -130,6 +133,7 @@ def test_images_of_any_size(side):
     assert logits.shape == auxiliary.shape == (2, 4)
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_any_architecture_of_the_space(tmp_path):
     quick = {"epochs": 1, "batch_size": 32}
     result = nasreg.retrain(
