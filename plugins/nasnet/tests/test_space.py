@@ -42,7 +42,7 @@ def space():
 
 @pytest.mark.slow
 def test_nasnet_a_has_the_parameters_of_the_published_networks():
-    """Those of timm 1.0.31 and pretrainedmodels 0.7.4 (large), and of the latter (mobile); CIFAR: 3.3 M in the paper."""
+    """Those of timm 1.0.31 and pretrainedmodels 0.7.4 (large), of the latter (mobile); 3.3 M in the paper (CIFAR)."""
     assert parameters(331, 1000, "nasnet-a-large") == 88_753_150
     assert parameters(224, 1000, "nasnet-a-mobile") == 5_289_978
     assert parameters(32, 10, "nasnet-a-cifar") == 3_328_234
