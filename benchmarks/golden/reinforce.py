@@ -86,14 +86,14 @@ def checks(content: Any, path: Path) -> Iterator[Check]:
 def _trace(space: SearchSpaceSpec, trace: Trace) -> Iterator[Check]:
     import torch
 
-    from nasreg.mutators import MovingBaseline, Reinforce, TabularPolicy
+    from nasreg.mutators import MovingBaseline, PolicyGradient, TabularPolicy
     from nasreg_nasbench201.strings import architecture_key
 
     policy = TabularPolicy(space)
     policy.theta.data.copy_(torch.tensor(trace.theta0, dtype=torch.float64))
     optimizer = torch.optim.Adam(policy.parameters(), lr=trace.lr, betas=trace.adam[:2], eps=trace.adam[2])
     baseline = MovingBaseline(trace.ema_momentum, order="before", bias_correction=True)
-    learner = Reinforce(policy, optimizer, baseline)
+    learner = PolicyGradient(policy, optimizer, baseline)
     for number, (uniforms, step) in enumerate(zip(trace.uniforms, trace.steps, strict=True)):
         with torch.no_grad():
             drawn = policy.sample(torch.tensor([uniforms], dtype=torch.float64))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, SequentialPolicy, TabularPolicy
     from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
     from nasreg.mutators.multi_trial import MultiTrialMutator
-    from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, Ppo, Reinforce
+    from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
 
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
@@ -19,7 +19,7 @@ _HOMES = {
     "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy"),
     "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
     "multi_trial": ("MultiTrialMutator",),
-    "policy_gradient": ("MovingBaseline", "PolicyGradient", "Ppo", "Reinforce"),
+    "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -30,9 +30,9 @@ __all__ = [
     "OneShotMutator",
     "Policy",
     "PolicyGradient",
+    "PolicyLearner",
     "Ppo",
     "RecurrentPolicy",
-    "Reinforce",
     "Rollouts",
     "SequentialPolicy",
     "SoftmaxMutator",

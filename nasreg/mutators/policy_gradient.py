@@ -65,8 +65,8 @@ class Update(NamedTuple):
     """Reward minus baseline of each architecture."""
 
 
-class PolicyGradient(ABC):
-    """Trains a policy.
+class PolicyLearner(ABC):
+    """Base of what trains a policy.
 
     Args:
         policy: The policy.
@@ -113,25 +113,25 @@ class PolicyGradient(ABC):
         return loss.item()
 
 
-class Reinforce(PolicyGradient):
-    """One step along the gradient of log-probability times advantage."""
+class PolicyGradient(PolicyLearner):
+    """One step along the gradient of log-probability times advantage (REINFORCE)."""
 
     def _steps(self, drawn: Rollouts, advantages: Tensor) -> float:
         now = self.policy(drawn.indices)
         return self._step(now.log_probs * advantages[:, None], now.entropies)
 
 
-class Ppo(PolicyGradient):
+class Ppo(PolicyLearner):
     """Several steps on the same architectures, in which no decision gains by moving far from how it was drawn.
 
     The gain of a decision is ``min(r * A, clip(r, 1 - clip, 1 + clip) * A)``, where r is its probability over the one
     that it was drawn with, and A the advantage (equation 7 of the paper).
 
     Args:
-        policy: See ``PolicyGradient``.
-        optimizer: See ``PolicyGradient``.
-        baseline: See ``PolicyGradient``.
-        entropy_weight: See ``PolicyGradient``.
+        policy: See ``PolicyLearner``.
+        optimizer: See ``PolicyLearner``.
+        baseline: See ``PolicyLearner``.
+        entropy_weight: See ``PolicyLearner``.
         clip: How far from 1 the ratio counts.
         epochs: Number of steps.
     """

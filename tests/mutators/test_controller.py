@@ -18,7 +18,7 @@ from nasreg.mutators.controller import (
     invert,
     log_softmax,
 )
-from nasreg.mutators.policy_gradient import MovingBaseline, Ppo, Reinforce
+from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, Ppo
 from nasreg.specs import CellSpec, InputChoiceSpec, LayerChoiceSpec, SearchSpaceSpec, ValueChoiceSpec
 
 LAYERS = SearchSpaceSpec(
@@ -106,7 +106,7 @@ def test_a_space_of_one_architecture():
         assert policy.architectures(drawn.indices) == [ONE.architecture({"only": "x"})] * 3
         assert policy(drawn.indices).log_probs.shape == (3, 0)
         optimizer = torch.optim.Adam(policy.parameters())
-        assert Reinforce(policy, optimizer, MovingBaseline(0.9)).update(drawn, [1.0, 2.0, 3.0]).loss == 0.0
+        assert PolicyGradient(policy, optimizer, MovingBaseline(0.9)).update(drawn, [1.0, 2.0, 3.0]).loss == 0.0
 
 
 def test_bounds_of_logits():
@@ -176,7 +176,7 @@ def test_reinforce_is_the_gradient_of_the_expected_reward():
         drawn = policy.draw(4000)
     row = {tuple(path): reward for path, reward in zip(paths.tolist(), rewards.tolist(), strict=True)}
     optimizer = torch.optim.SGD(policy.parameters(), lr=0.05)
-    learner = Reinforce(policy, optimizer, MovingBaseline(0.0, start=0.0), entropy_weight=0.1)
+    learner = PolicyGradient(policy, optimizer, MovingBaseline(0.0, start=0.0), entropy_weight=0.1)
     learner.baseline.advantage = lambda reward: reward  # without a baseline
     learner.update(drawn, [row[tuple(path)] for path in drawn.indices.tolist()])
     found = torch.cat([each.grad.flatten() for each in policy.parameters()])
@@ -186,7 +186,7 @@ def test_reinforce_is_the_gradient_of_the_expected_reward():
     assert objective() > before
 
 
-@pytest.mark.parametrize("learner", [Reinforce, Ppo])
+@pytest.mark.parametrize("learner", [PolicyGradient, Ppo])
 @pytest.mark.parametrize("kind", ["tabular", "recurrent"])
 @pytest.mark.parametrize("title", SPACES)
 def test_rewards_train(title, kind, learner):

@@ -22,9 +22,9 @@ from nasreg.mutators import (
     MultiTrialMutator,
     Policy,
     PolicyGradient,
+    PolicyLearner,
     Ppo,
     RecurrentPolicy,
-    Reinforce,
     Rollouts,
     TabularPolicy,
 )
@@ -53,7 +53,7 @@ class ControllerMutator(MultiTrialMutator):
 
     config: ControllerConfig
     policy: Policy
-    learner: PolicyGradient
+    learner: PolicyLearner
 
     def setup(self) -> None:
         """Make the policy and what trains it."""
@@ -76,7 +76,7 @@ class ControllerMutator(MultiTrialMutator):
         self.learner = (
             Ppo(self.policy, optimizer, baseline, config.entropy, clip=config.clip, epochs=config.ppo_epochs)
             if isinstance(config, NasnetConfig) and config.update == "ppo"
-            else Reinforce(self.policy, optimizer, baseline, config.entropy)
+            else PolicyGradient(self.policy, optimizer, baseline, config.entropy)
         )
         self._drawn: deque[Child] = deque()
         self._proposed: dict[int, Child] = {}

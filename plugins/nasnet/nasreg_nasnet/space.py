@@ -23,7 +23,6 @@ from torchvision.ops import StochasticDepth
 
 from nasreg.errors import SpaceError
 from nasreg.nn import AfterLooseEnds, Cell
-from nasreg.spaces.darts import auxiliary_head
 from nasreg.specs import DataInfo
 from nasreg_nasnet.config import SpaceConfig, States
 from nasreg_nasnet.operations import MAKERS
@@ -162,16 +161,31 @@ class Network(nn.Module):
                 add(channels, reduction=False)
             if stage == 1:
                 self.auxiliary_at = len(self.cells) - 1
-                self.auxiliary_head = self._auxiliary_head(info, last, imagenet) if config.auxiliary else None
+                head = self._auxiliary_head(info, last, imagenet=imagenet) if config.auxiliary else None
+                self.auxiliary_head = head
         self.classifier = last.layer(nn.Linear(last.channels, info.n_classes))
 
-    def _auxiliary_head(self, info: DataInfo, source: Source, imagenet: bool) -> nn.Sequential:
+    @staticmethod
+    def _auxiliary_head(info: DataInfo, source: Source, *, imagenet: bool) -> nn.Sequential:
+        """Return a second classifier: pooling of 5x5 with stride 3, two convolutions, the second as large as the map."""
         sides = [(side - 1) // 2 if imagenet else side for side in (info.height, info.width)]
         height, width = (-(-side // 2**source.halvings) for side in sides)
-        head = auxiliary_head(source.channels, (height, width), info.n_classes, imagenet=imagenet)
-        first = next(number for number, module in enumerate(head) if isinstance(module, nn.Conv2d))
-        head[first] = source.layer(head[first])
-        return head
+        pools: list[nn.Module] = []
+        if min(height, width) >= 5:
+            pools.append(nn.AvgPool2d(5, 3, count_include_pad=False))
+            height, width = (height - 5) // 3 + 1, (width - 5) // 3 + 1
+        return nn.Sequential(
+            nn.ReLU(),
+            *pools,
+            source.conv(128),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, (height, width), bias=False),
+            nn.BatchNorm2d(768),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(768, info.n_classes),
+        )
 
     def forward(self, x: Tensor) -> Any:
         """Compute logits, or a pair of logits, of ``(B, C, H, W)`` images."""

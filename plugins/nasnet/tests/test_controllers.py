@@ -8,7 +8,7 @@ import torch
 import nasreg
 from nasreg.cli import main
 from nasreg.config.lookup import find_space
-from nasreg.mutators import Ppo, RecurrentPolicy, Reinforce, TabularPolicy
+from nasreg.mutators import PolicyGradient, Ppo, RecurrentPolicy, TabularPolicy
 from nasreg.networks.references import describe_space
 from nasreg.registry import default_registry
 from nasreg.specs import Proposal, Score, Trial
@@ -39,10 +39,10 @@ def scored(proposal, value=1.0, *, higher=True):
     ("config", "policy", "learner"),
     [
         (NasnetConfig(), RecurrentPolicy, Ppo),
-        (NasnetConfig(update="reinforce"), RecurrentPolicy, Reinforce),
+        (NasnetConfig(update="reinforce"), RecurrentPolicy, PolicyGradient),
         (NasnetConfig(policy="tabular"), TabularPolicy, Ppo),
-        (ReinforceConfig(), TabularPolicy, Reinforce),
-        (ReinforceConfig(policy="recurrent"), RecurrentPolicy, Reinforce),
+        (ReinforceConfig(), TabularPolicy, PolicyGradient),
+        (ReinforceConfig(policy="recurrent"), RecurrentPolicy, PolicyGradient),
     ],
 )
 def test_policies_and_updates_combine(space, config, policy, learner):
