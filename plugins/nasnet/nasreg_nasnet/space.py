@@ -167,7 +167,7 @@ class Network(nn.Module):
 
     @staticmethod
     def _auxiliary_head(info: DataInfo, source: Source, *, imagenet: bool) -> nn.Sequential:
-        """Return a second classifier: pooling of 5x5 with stride 3, two convolutions, the second as large as the map."""
+        """Return a second classifier: 5x5 pooling of stride 3, two convolutions, the second as large as the map."""
         sides = [(side - 1) // 2 if imagenet else side for side in (info.height, info.width)]
         height, width = (-(-side // 2**source.halvings) for side in sides)
         pools: list[nn.Module] = []
