@@ -3,7 +3,7 @@
 Elsken, Metzen, Hutter: Simple and Efficient Architecture Search for Convolutional Neural Networks, arXiv 1711.04528.
 Differing from the paper, there is one neighbour at a time, and weights are inherited where their names and shapes
 agree, without network morphisms. The mutator only names the parent; whether a trial inherits its weights is an option
-of the evaluator (``evaluator.inherit_weights``).
+of the evaluator (``evaluator.inherit_weights``). The package nasreg-morphism has the paper's algorithm.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def nasreg_plugin() -> PluginInfo:
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     return [
         AlgorithmSpec(
-            name="hill-climbing",
+            name="stochastic-hill-climbing",
             summary="local search, in which a network starts from the weights of the best one so far",
             paper="Elsken, Metzen, Hutter: Simple and Efficient Architecture Search for Convolutional Neural Networks,"
             " https://arxiv.org/abs/1711.04528",
@@ -56,7 +56,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 
 if __name__ == "__main__":
     nasreg.register(sys.modules[__name__])
-    result = nasreg.search("chain", "digits", "hill-climbing", seed=0, dataset_options={"limit": 600})
+    result = nasreg.search("chain", "digits", "stochastic-hill-climbing", seed=0, dataset_options={"limit": 600})
     for trial in result.trials:
         print(f"{trial['trial']:2}  from {trial.get('parent', '-'):>2}  accuracy {trial['score']:.3f}")
     print(result.architecture.decisions)

@@ -4,7 +4,7 @@ Jamieson, Talwalkar: Non-stochastic Best Arm Identification and Hyperparameter O
 geometric rungs of Hyperband (arXiv 1603.06560). In rung k of 0..K an architecture gets eta^(k - K) of the evaluator's
 full effort, and the best 1/eta of a rung enter the next one. There a trial starts from the weights of its earlier trial
 (``evaluator.inherit_weights``); the schedule of the learning rate starts again, too. The result of the search is the
-trial with the best score of the last rung.
+trial with the best score of the last rung. ``plugins/bayes`` has an algorithm ``successive-halving`` that does more.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def nasreg_plugin() -> PluginInfo:
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     return [
         AlgorithmSpec(
-            name="successive-halving",
+            name="halving",
             summary="rungs of ever fewer architectures, each trained for ever more epochs",
             paper="Jamieson, Talwalkar: Non-stochastic Best Arm Identification and Hyperparameter Optimization,"
             " https://arxiv.org/abs/1502.07943",
@@ -94,7 +94,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 
 if __name__ == "__main__":
     nasreg.register(sys.modules[__name__])
-    result = nasreg.search("chain", "digits", "successive-halving", seed=0, dataset_options={"limit": 600})
+    result = nasreg.search("chain", "digits", "halving", seed=0, dataset_options={"limit": 600})
     for trial in result.trials:
         effort = f"{trial.get('fidelity', 1):.2f}"
         print(f"{trial['trial']:2}  from {trial.get('parent', '-'):>2}  effort {effort}  accuracy {trial['score']:.3f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nasreg.specs.algorithm import Kind
 
 
-class KindName(str, Enum):
+class KindName(StrEnum):
     """The kinds of entries that can be described."""
 
     algorithm = "algorithm"
@@ -25,7 +25,7 @@ class KindName(str, Enum):
     recipe = "recipe"
 
 
-class FamilyName(str, Enum):
+class FamilyName(StrEnum):
     """The families of algorithms."""
 
     one_shot = "one-shot"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nasreg.registry import Registry
 
 
-class FormatName(str, Enum):
+class FormatName(StrEnum):
     """Formats of exported networks."""
 
     pt2 = "pt2"

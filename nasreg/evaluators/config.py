@@ -27,6 +27,13 @@ class TrainingEvaluatorConfig(TrainerConfig):
         description="start a trial from the weights of its parent where names and shapes agree, if the algorithm names"
         " one; keeps the weights of all trials",
     )
+    inherit_function: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        description="'package.module:name' of a function with which inherit_weights makes the weights of a trial:"
+        " name(parent, child, weights) takes both architectures and the parent's weights by name, and returns those for"
+        " the child",
+    )
     keep_weights: bool = Field(
         default=False, description="keep the weights of every trial, in trials/ID/weights.pt of the run directory"
     )

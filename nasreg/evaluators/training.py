@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +27,8 @@ from nasreg.runs.callbacks import JsonLines
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
 from nasreg.runs.writing import atomic_write
-from nasreg.specs.base import parse
+from nasreg.specs.architecture import Architecture
+from nasreg.specs.base import parse, resolve
 from nasreg.specs.metrics import MetricSpec, metric_spec
 from nasreg.specs.trial import PARAMETERS, Proposal, Score
 from nasreg.trainers.context import DataContext
@@ -49,8 +50,13 @@ class TrainingEvaluator(Evaluator):
 
     def __init__(self, context: EvaluatorContext, config: TrainingEvaluatorConfig) -> None:
         super().__init__(context, config)
-        self._kept: dict[int, dict[str, Tensor]] = {}
-        """Weights of trials by id, in a search without a run directory."""
+        self._kept: dict[int, tuple[Architecture, Mapping[str, Tensor]]] = {}
+        """Architectures and weights of trials by id, in a search without a run directory."""
+        self._inherit: Callable[[Architecture, Architecture, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+        if config.inherit_weights and config.inherit_function is not None:
+            self._inherit = resolve(config.inherit_function, "evaluator.inherit_function")
+            if not callable(self._inherit):
+                raise ConfigError(f"evaluator.inherit_function: {config.inherit_function!r} is not a function")
         self._measured_memory = False
         if not len(self._data.splits["validation"]):
             raise ConfigError(
@@ -91,7 +97,7 @@ class TrainingEvaluator(Evaluator):
         with self._output(proposal) as output:
             trainer.fit(output)
             if trainer.config.keep_weights or trainer.config.inherit_weights:
-                self._save(proposal.id, trainer.model, output.directory)
+                self._save(proposal, trainer.model, output.directory)
         metrics = dict(trainer.final_metrics)
         value = metrics.pop(self.objective.name)
         return self.score(value, **metrics, parameters=parameter_count(trainer.model))
@@ -139,28 +145,33 @@ class TrainingEvaluator(Evaluator):
         """Return the network of a proposal with its first weights: new ones, or those of its parent where they fit."""
         network = self.context.build_network(proposal.architecture)
         if self.config.inherit_weights and proposal.parent is not None:
-            inherit(network, self._load(proposal.parent))
+            parent, weights = self._load(proposal.parent)
+            if parent is not None and self._inherit is not None:
+                weights = self._inherit(parent, proposal.architecture, weights)
+            inherit(network, weights)
         return network
 
-    def _save(self, trial: int, network: nn.Module, directory: RunDirectory | None) -> None:
+    def _save(self, proposal: Proposal, network: nn.Module, directory: RunDirectory | None) -> None:
         weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
         if directory is None:
-            self._kept[trial] = weights
+            self._kept[proposal.id] = proposal.architecture, weights
             return
         with atomic_write(directory.path / files.TRIAL_WEIGHTS) as file:
             torch.save(weights, file)
 
-    def _load(self, trial: int) -> Mapping[str, Tensor]:
+    def _load(self, trial: int) -> tuple[Architecture | None, Mapping[str, Tensor]]:
+        """Return the architecture and the weights of a trial; None and no weights if it failed."""
         if self.context.directory is None:
-            return self._kept.get(trial, {})
-        path: Path = self.context.directory.path / files.trial_directory(trial) / files.TRIAL_WEIGHTS
+            return self._kept.get(trial, (None, {}))
+        folder = self.context.directory.path / files.trial_directory(trial)
+        path: Path = folder / files.TRIAL_WEIGHTS
         if not path.exists():
-            return {}  # the parent failed
+            return None, {}
         try:
             weights: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             raise WeightsError(f"the weights of trial {trial} cannot be read from {path}: {error}") from error
-        return weights
+        return Architecture.load(folder / files.ARCHITECTURE), weights
 
 
 def inherit(network: nn.Module, weights: Mapping[str, Tensor]) -> int:

@@ -1,6 +1,6 @@
 """The architectures of a space with the fewest and the most parameters, and one between them. Imports torch.
 
-The depths come first: a deeper stack never has fewer parameters. At given depths the number of parameters is a sum of
+Depths and inputs come first: more of them never have fewer parameters. With these the number of parameters is a sum of
 terms: one for each layer choice and for each node of a cell, over all places that share the decision, which are
 independent of each other, and one for each layer of elastic size, which depends on the values that it reads. Values
 that a layer reads together are decided together.
@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 from nasreg.config.sources import SpaceSource
-from nasreg.nn import Choice, Repeat, ValueChoice, named_choices
+from nasreg.nn import Choice, ValueChoice, named_choices
 from nasreg.nn.copying import copy_module
 from nasreg.nn.elastic import ElasticLayer
 from nasreg.specs import (
@@ -61,8 +60,8 @@ def extreme_architectures(
     Networks are counted in the form in which the space is retrained, as the trials of a search are. The extremes are
     exact, with two exceptions: parameters that several choices share are counted for each of them, and of values that
     layers read together in more than ``MAX_COMBINATIONS`` combinations, no other value of one choice is better, which
-    need not be the extreme where a larger value does not always mean more parameters. Choices of inputs do not change
-    the number of parameters: the smallest architecture has the fewest inputs and the largest the most.
+    need not be the extreme where a larger value does not always mean more parameters. Choices of inputs come before the
+    sizes, too: the smallest architecture has the fewest inputs and the largest the most.
 
     Args:
         source: The space.
@@ -87,8 +86,14 @@ def extreme_architectures(
 
 def _architecture(model: nn.Module, space: SearchSpaceSpec, which: Which) -> Architecture:
     keys: dict[nn.Module, str] = {choice: key for key, _, choice, _ in named_choices(model)}
-    depths = {choice.key: _at(choice.depths, which) for choice in space.choices if isinstance(choice, RepeatSpec)}
-    used = list(_used(model, {module: depths[key] for module, key in keys.items() if key in depths}, set()))
+    first: dict[str, Decision] = {}
+    for choice in space.choices:
+        if isinstance(choice, RepeatSpec):
+            first[choice.key] = _at(choice.depths, which)
+        elif isinstance(choice, InputChoiceSpec):
+            most = len(choice.candidates) if choice.n_chosen is None else choice.n_chosen
+            first[choice.key] = choice.candidates[: _at(range(choice.min_chosen, most + 1), which)]
+    used = list(_used(model, {module: first[key] for module, key in keys.items() if key in first}, set()))
     sizes = _sizes(used, keys)
     values = _values(used, keys, space, which)
 
@@ -96,14 +101,10 @@ def _architecture(model: nn.Module, space: SearchSpaceSpec, which: Which) -> Arc
         match choice:
             case LayerChoiceSpec():
                 return _at(sorted(choice.candidates, key=lambda name: sizes.get((choice.key, 0, name), 0)), which)
-            case InputChoiceSpec():
-                fewest = choice.min_chosen
-                most = len(choice.candidates) if choice.n_chosen is None else choice.n_chosen
-                return choice.candidates[: _at(range(fewest, most + 1), which)]
             case ValueChoiceSpec():
                 return values[choice.key]
-            case RepeatSpec():
-                return depths[choice.key]
+            case InputChoiceSpec() | RepeatSpec():
+                return first[choice.key]
             case CellSpec():
                 return tuple(_node(choice, node, sizes, which) for node in range(choice.nodes))
 
@@ -115,15 +116,17 @@ def _at(ordered: Sequence[T], which: Which) -> T:
     return ordered[{"smallest": 0, "middle": last // 2, "largest": last}[which]]
 
 
-def _used(module: nn.Module, depths: Mapping[nn.Module, int], seen: set[nn.Module]) -> Iterator[nn.Module]:
-    """Yield each module once, without the blocks that the depths leave out."""
+def _used(module: nn.Module, decisions: Mapping[nn.Module, Decision], seen: set[nn.Module]) -> Iterator[nn.Module]:
+    """Yield each module once, without those that the decisions leave out."""
     if module in seen:
         return
     seen.add(module)
     yield module
-    children = islice(module.blocks, depths[module]) if isinstance(module, Repeat) else module.children()
+    children: Iterable[nn.Module] = module.children()
+    if isinstance(module, Choice) and module in decisions:
+        children = module.used_modules(decisions[module])
     for child in children:
-        yield from _used(child, depths, seen)
+        yield from _used(child, decisions, seen)
 
 
 _Sizes = Mapping[tuple[str, int, str], int]

@@ -41,8 +41,8 @@ def input_spec(
         run: A run, whose data set is the default.
         dataset: A data set, which is read.
         config: Options of that data set; its defaults where None.
-        image: ``"CxHxW"``, channels, height and width in pixels. Without a run or data set ``3x32x32``, as in CIFAR.
-        classes: Number of classes. Without a run or data set 10.
+        image: ``"CxHxW"``, channels, height and width in pixels. Without data ``3x32x32``, as in CIFAR.
+        classes: Number of classes. Without data 10.
 
     Raises:
         ConfigError: ``image`` or ``classes`` is invalid, or was given beside a data set.
@@ -71,8 +71,11 @@ def input_of(data: RunData) -> InputSpec:
     return parse(InputSpec, {"info": data.info, "mean": data.mean, "std": data.std}, "")
 
 
-def _of_run(run: RunDirectory) -> InputSpec:
+def _of_run(run: RunDirectory) -> InputSpec | None:
+    """Return the input of a run's network; None for a run that loaded no data."""
     data = run.read_json(files.DATA)
+    if data == {"fingerprint": None}:
+        return None
     try:
         info = {name: data[name] for name in DataInfo.model_fields}
         return parse(InputSpec, {"info": info, "mean": data.get("mean"), "std": data.get("std")}, "")

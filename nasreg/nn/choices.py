@@ -100,6 +100,10 @@ class Choice(nn.Module, ABC):
     def materialize(self, decision: Any) -> nn.Module:
         """Return the plain module that a decision stands for, with the weights of this choice."""
 
+    def used_modules(self, decision: Any) -> Iterable[nn.Module]:
+        """Return the children that a decision computes, of a choice that may contain other choices."""
+        return self.children()
+
     def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
         """Yield the site of each candidate that is a module, and the dictionary that holds it by its name.
 

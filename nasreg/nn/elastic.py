@@ -95,7 +95,7 @@ class ElasticLayer(nn.Module, ABC):
 
 
 class Conv2d(ElasticLayer, nn.Conv2d):
-    """``torch.nn.Conv2d`` whose channels, kernel size, padding and groups may be decided.
+    """``torch.nn.Conv2d`` whose channels, kernel size, stride, padding and groups may be decided.
 
     ``(B, in_channels, H, W)`` to ``(B, out_channels, H', W')``. The kernel is the centre of the largest one. With an
     elastic kernel, ``padding="same"`` or, with strides, ``padding=kernel // 2`` keeps the size of the image. A
@@ -105,7 +105,7 @@ class Conv2d(ElasticLayer, nn.Conv2d):
         in_channels: A number or a value, as are all sizes here; see ``torch.nn.Conv2d``.
         out_channels: See ``torch.nn.Conv2d``.
         kernel_size: One size, or height and width.
-        stride: See ``torch.nn.Conv2d``.
+        stride: One size, or height and width.
         padding: One size, height and width, ``"same"`` or ``"valid"``.
         dilation: See ``torch.nn.Conv2d``.
         groups: A number or a value.
@@ -124,7 +124,7 @@ class Conv2d(ElasticLayer, nn.Conv2d):
         in_channels: Value,
         out_channels: Value,
         kernel_size: Value | tuple[Value, Value],
-        stride: int | tuple[int, int] = 1,
+        stride: Value | tuple[Value, Value] = 1,
         padding: Value | tuple[Value, Value] | Literal["same", "valid"] = 0,
         dilation: int | tuple[int, int] = 1,
         groups: Value = 1,
@@ -134,6 +134,7 @@ class Conv2d(ElasticLayer, nn.Conv2d):
         dtype: Any = None,
     ) -> None:
         height, width = _pair(kernel_size)
+        stride_height, stride_width = _pair(stride)
         pad_height, pad_width = (0, 0) if isinstance(padding, str) else _pair(padding)
         sizes = Sizes(
             "Conv2d",
@@ -141,6 +142,8 @@ class Conv2d(ElasticLayer, nn.Conv2d):
             out_channels=out_channels,
             kernel_height=height,
             kernel_width=width,
+            stride_height=stride_height,
+            stride_width=stride_width,
             padding_height=pad_height,
             padding_width=pad_width,
             groups=groups,
@@ -157,7 +160,7 @@ class Conv2d(ElasticLayer, nn.Conv2d):
             max(channels // n_groups for channels, n_groups in sizes.together("in_channels", "groups")),
             max(sizes.possible("out_channels")),
             (max(sizes.possible("kernel_height")), max(sizes.possible("kernel_width"))),
-            stride,
+            (max(sizes.possible("stride_height")), max(sizes.possible("stride_width"))),
             padding if isinstance(padding, str) else 0,
             dilation,
             1,  # so that the first argument is the second dimension of the weight
@@ -177,7 +180,8 @@ class Conv2d(ElasticLayer, nn.Conv2d):
         if self.padding_mode != "zeros":
             x, padding = F.pad(input, self._pad_widths(sizes), self.padding_mode), 0
         weight = cast("Tensor", tensors["weight"])
-        return F.conv2d(x, weight, tensors["bias"], self.stride, padding, self.dilation, sizes["groups"])
+        stride = (sizes["stride_height"], sizes["stride_width"])
+        return F.conv2d(x, weight, tensors["bias"], stride, padding, self.dilation, sizes["groups"])
 
     def slices(self, sizes: Mapping[str, int]) -> dict[str, Tensor | None]:
         """Return the leading channels of the centre of the kernel."""
@@ -193,7 +197,7 @@ class Conv2d(ElasticLayer, nn.Conv2d):
             sizes["in_channels"],
             sizes["out_channels"],
             (sizes["kernel_height"], sizes["kernel_width"]),
-            cast("tuple[int, int]", self.stride),
+            (sizes["stride_height"], sizes["stride_width"]),
             self._padding(sizes),
             cast("tuple[int, int]", self.dilation),
             sizes["groups"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from nasreg.specs.architecture import Architecture, CellDecision, Decision
-from nasreg.specs.space import CellSpec, SearchSpaceSpec
+from nasreg.specs.space import AnyChoiceSpec, CellSpec, RepeatSpec, SearchSpaceSpec
 
 
 def describe_architecture(space: SearchSpaceSpec, architecture: Architecture) -> str:
@@ -17,7 +17,7 @@ def describe_architecture(space: SearchSpaceSpec, architecture: Architecture) ->
 
     Returns:
         A line ``node 0 = sep_conv_3x3(c_{k-2}) + skip_connect(c_{k-1})`` for each node of a cell, and a line
-        ``key = decision`` for each other choice.
+        ``key = decision`` for each other choice, except those in blocks of a stack that are left out.
 
     Raises:
         ArchitectureError: The architecture does not belong to the space.
@@ -43,12 +43,38 @@ def cells(space: SearchSpaceSpec, architecture: Architecture) -> list[tuple[Cell
 
 
 def choice_rows(space: SearchSpaceSpec, architecture: Architecture) -> list[tuple[str, str]]:
-    """Return the key and the decision, as text, of each choice that is not a cell."""
-    keys = [choice.key for choice in space.choices if not isinstance(choice, CellSpec)]
-    return [(key, _decision_text(architecture.decisions[key])) for key in keys]
+    """Return the key and the decision, as text, of each choice that is no cell and in no block that is left out."""
+    left_out = {
+        choice.key
+        for repeat, blocks in stacks(space)
+        for block in blocks[cast("int", architecture.decisions[repeat.key]) :]
+        for choice in block
+    }
+    keys = [choice.key for choice in space.choices if not isinstance(choice, CellSpec) and choice.key not in left_out]
+    return [(key, decision_text(architecture.decisions[key])) for key in keys]
 
 
-def _decision_text(decision: Decision) -> str:
+def stacks(space: SearchSpaceSpec) -> list[tuple[RepeatSpec, list[list[AnyChoiceSpec]]]]:
+    """Return each stack of blocks, a ``Repeat``, with the choices that belong to each of its blocks alone.
+
+    A choice belongs to the block in which the model has it first, and to none if it is also outside of the stack.
+    """
+    found = []
+    for repeat in space.choices:
+        if isinstance(repeat, RepeatSpec):
+            blocks: list[list[AnyChoiceSpec]] = [[] for _ in range(repeat.depths[-1])]
+            prefixes = tuple(f"{path}." for path in repeat.paths)
+            for choice in space.choices:
+                if choice.paths and all(path.startswith(prefixes) for path in choice.paths):
+                    _, list_name, number = choice.paths[0].partition(".blocks.")
+                    if list_name and number.partition(".")[0].isdecimal():
+                        blocks[int(number.partition(".")[0])].append(choice)
+            found.append((repeat, blocks))
+    return found
+
+
+def decision_text(decision: Decision) -> str:
+    """Return a decision that is not that of a cell as text."""
     return (", ".join(map(str, decision)) or "(none)") if isinstance(decision, tuple) else str(decision)
 
 

@@ -89,6 +89,22 @@ class DartsSpaceConfig(Config):
         return _different(value)
 
 
+T = TypeVar("T")
+
+
+def _different(value: tuple[T, ...]) -> tuple[T, ...]:
+    twice = next((each for each in value if value.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is given twice: expected different ones")
+    return value
+
+
+def _odd_sizes(value: tuple[int, ...]) -> tuple[int, ...]:
+    if any(size % 2 == 0 for size in value):
+        raise ValueError("kernel sizes must be odd, so that the image keeps its size")
+    return _different(value)
+
+
 class ChainSpaceConfig(Config):
     """Options of the chain space."""
 
@@ -98,19 +114,30 @@ class ChainSpaceConfig(Config):
         default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
     )
 
-    @field_validator("kernels")
-    @classmethod
-    def _odd(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(size % 2 == 0 for size in value):
-            raise ValueError("kernel sizes must be odd, so that the image keeps its size")
-        return _different(value)
+    _odd = field_validator("kernels")(_odd_sizes)
 
 
-T = TypeVar("T")
+Width = Annotated[int, Field(ge=1, le=4096)]
 
 
-def _different(value: tuple[T, ...]) -> tuple[T, ...]:
-    twice = next((each for each in value if value.count(each) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice} is given twice: expected different ones")
-    return value
+class ElasticChainSpaceConfig(Config):
+    """Options of the elastic chain."""
+
+    blocks: int = Field(default=8, ge=1, le=32, description="largest number of blocks; the smallest is 1")
+    widths: tuple[Width, ...] = Field(
+        default=(8, 16, 32, 64), min_length=1, description="numbers of channels to choose from in each block"
+    )
+    kernels: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        default=(1, 3, 5), min_length=1, description="kernel sizes to choose from in each block; odd"
+    )
+    strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
+        default=(1, 2), min_length=1, description="strides to choose from in each block"
+    )
+    skips: tuple[Literal["add", "concat"], ...] = Field(
+        default=("add", "concat"),
+        description="how the output of an earlier block may join a block; none for a space without skip connections",
+    )
+
+    _odd = field_validator("kernels")(_odd_sizes)
+
+    _distinct = field_validator("widths", "strides", "skips")(_different)

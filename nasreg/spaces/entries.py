@@ -25,4 +25,11 @@ SPACES = (
         factory="nasreg.spaces.chain:build",
         config="nasreg.spaces.config:ChainSpaceConfig",
     ),
+    SpaceEntry(
+        name="elastic-chain",
+        summary="a chain of convolution blocks of elastic depth, widths, kernel sizes, strides and skip connections",
+        factory="nasreg.spaces.elastic_chain:build",
+        config="nasreg.spaces.config:ElasticChainSpaceConfig",
+        capabilities={"elastic_chain": "blocks"},
+    ),
 )

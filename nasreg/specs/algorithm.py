@@ -247,8 +247,9 @@ class SpaceEntry(_Entry):
     capabilities: dict[Capability, str] = Field(
         default_factory=dict,
         description="name of a capability -> the option of the space that provides it. In use are depth (number of"
-        " cells or blocks), edge_candidates (key of a cell -> names of the operations possible on each edge) and"
-        " auxiliary (whether the network to retrain gives the logits of an auxiliary head, too)",
+        " cells or blocks), edge_candidates (key of a cell -> names of the operations possible on each edge),"
+        " auxiliary (whether the network to retrain gives the logits of an auxiliary head, too) and elastic_chain"
+        " (largest number of blocks, with decisions and modules named as in the space elastic-chain)",
     )
     retrain: dict[str, Any] = Field(
         default_factory=dict, description="options that make it build the network to retrain instead of the supernet"

@@ -149,8 +149,8 @@ CASES = {
     "reinforce": ("gru-controller", {}),
     "table_lookup": ("random", {}),
     "synflow": ("random", {"evaluator": "synflow", "evaluator_options": None}),
-    "successive_halving": ("successive-halving", {}),
-    "hill_climbing": ("hill-climbing", {}),
+    "successive_halving": ("halving", {}),
+    "hill_climbing": ("stochastic-hill-climbing", {}),
 }
 ON_THE_TABLE = ("regularized_evolution", "reinforce", "table_lookup")
 
@@ -268,7 +268,7 @@ def test_synflow_grows_with_the_width(registry):
 
 @pytest.mark.usefixtures("without_report")
 def test_successive_halving_has_rungs(train, tmp_path):
-    trials = train("successive-halving", tmp_path / "run", evaluator_options={**TRAINING, "epochs": 4}).trials
+    trials = train("halving", tmp_path / "run", evaluator_options={**TRAINING, "epochs": 4}).trials
     assert [trial.get("fidelity", 1) for trial in trials] == [0.25] * 6 + [0.5] * 3 + [1]
     for rung, following in ((trials[:6], trials[6:9]), (trials[6:9], trials[9:])):
         best = sorted(rung, key=lambda trial: (-trial["score"], trial["trial"]))[: len(following)]
@@ -286,7 +286,8 @@ def test_successive_halving_has_rungs(train, tmp_path):
 def test_hill_climbing_starts_from_the_weights_of_the_best(train, tmp_path):
     # A learning rate too small to change a weight leaves each as it was at the start.
     options = {**TRAINING, "lr": 1e-30, "weight_decay": 0}
-    trials = train("hill-climbing", tmp_path / "run", evaluator_options=options, trainer={"max_trials": 5}).trials
+    short = {"evaluator_options": options, "trainer": {"max_trials": 5}}
+    trials = train("stochastic-hill-climbing", tmp_path / "run", **short).trials
     best = trials[0]
     for trial in trials[1:]:
         assert trial["parent"] == best["trial"]

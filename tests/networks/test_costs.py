@@ -194,6 +194,7 @@ def test_extremes_of_registered_spaces():
     operations = ["none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"]
     check_extremes("darts", cells=1, channels=2, nodes=1, candidates=operations, reductions=0)
     check_extremes("chain", blocks=2, channels=2)
+    check_extremes("elastic-chain", blocks=2, widths=(3, 1, 2), kernels=(1, 3), strides=(1,))
 
 
 class Drawn(nn.Module):

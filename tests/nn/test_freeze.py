@@ -25,8 +25,8 @@ from nasreg.nn import (
     named_choices,
     set_execution,
 )
-from nasreg.spaces import chain, darts
-from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig
+from nasreg.spaces import chain, darts, elastic_chain
+from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig, ElasticChainSpaceConfig
 from nasreg.specs import CellSpec, DataInfo, InputChoiceSpec, RepeatSpec, ValueChoiceSpec
 
 EXECUTIONS = (Execution(optimized=False), Execution(), Execution(min_fused_numel=0, checkpoint=True))
@@ -136,6 +136,7 @@ SPACES = {
     "darts": lambda: darts.build(INFO, DartsSpaceConfig(cells=2, channels=2, nodes=2)),
     "darts, retrain": lambda: darts.build(INFO, DartsSpaceConfig(cells=2, channels=2, nodes=2, phase="retrain")),
     "chain": lambda: chain.build(INFO, ChainSpaceConfig(blocks=2, channels=4)),
+    "elastic-chain": lambda: elastic_chain.build(INFO, ElasticChainSpaceConfig(blocks=3, widths=(3, 2))),
     "all kinds, sum": AllKinds,
     "all kinds, mean": lambda: AllKinds("mean"),
     "all kinds, concat": lambda: AllKinds("concat"),
@@ -212,5 +213,8 @@ def test_frozen_network_and_supernet_agree(title, seed, mode, which):
 
 def stem_gradient(output, model):
     """Return the gradient of the stem's first parameter, which the whole path has a part in."""
-    parameter = next(parameter for name, parameter in model.named_parameters() if name.startswith("stem"))
-    return torch.autograd.grad(output.square().sum(), parameter, allow_unused=True, materialize_grads=True)
+    stems = ("stem", "chain.0", "chain.blocks.0")
+    parameter = next(parameter for name, parameter in model.named_parameters() if name.startswith(stems))
+    found = torch.autograd.grad(output.square().sum(), parameter, allow_unused=True, materialize_grads=True)
+    # an elastic stem is larger than the frozen one, with a gradient of 0 in what is not used
+    return [gradient.flatten()[gradient.flatten() != 0] for gradient in found]

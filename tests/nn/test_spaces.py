@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from nasreg.errors import SpaceError
+from nasreg.errors import ConfigError, SpaceError
+from nasreg.networks import network_blocks
 from nasreg.nn import extract_space, freeze
-from nasreg.spaces import chain, darts
-from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig
+from nasreg.spaces import chain, darts, elastic_chain
+from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig, ElasticChainSpaceConfig
 from nasreg.specs import DataInfo
+from nasreg.specs.base import parse
 
 # Parameters of the published cells in the retrain network of the paper (20 cells, C = 36, CIFAR-10, no auxiliary head).
 PUBLISHED = {
@@ -126,3 +128,71 @@ def test_chain_space():
     assert [choice.key for choice in space.choices] == ["conv0", "conv1", "skip0", "skip1"]
     assert space.size() == 3 * 3 * 2 * 4
     assert freeze(model, space.sample(random.Random(1)))(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+
+
+def elastic(**options):
+    """Return an elastic chain of three blocks, and its architecture with the given decisions."""
+    model = elastic_chain.build(info(9, 1), ElasticChainSpaceConfig(blocks=3, widths=(2, 4), **options))
+    space = extract_space(model)
+    first = {choice.key: choice.values[0] for choice in space.choices if choice.kind == "value"}
+    first |= {choice.key: () for choice in space.choices if choice.kind == "input"}
+    return model, lambda **decisions: space.architecture({**first, "depth": 3, **decisions})
+
+
+def test_an_elastic_chain_has_only_what_is_chosen():
+    model, architecture = elastic()
+    plain = freeze(model, architecture(depth=2, width0=4, kernel1=5, stride1=2))
+    assert plain.chain[0].conv.weight.shape == (4, 1, 1, 1)
+    assert plain.chain[1].conv.weight.shape == (2, 4, 5, 5)
+    assert plain.chain.head.classifier.in_features == 2
+    sizes = [4 * 1 + 2 * 4, 2 * 4 * 25 + 2 * 2, 10 * 2 + 10]
+    assert sum(parameter.numel() for parameter in plain.parameters()) == sum(sizes)
+    skips = freeze(model, architecture(skips1=("add0",), skips2=("concat0", "add1"), stride1=2, stride2=2))
+    names = [name for name, _ in skips.named_parameters() if "skips" in name]
+    assert names == [
+        "chain.1.skips.add0.project.weight",
+        "chain.2.skips.concat0.mix.weight",
+        "chain.2.skips.concat0.project.weight",
+        "chain.2.skips.add1.project.weight",
+    ]
+    assert skips(torch.randn(2, 1, 9, 9)).shape == (2, 10)
+
+
+def test_skip_connections_of_an_elastic_chain():
+    """They join between BatchNorm and ReLU; concat is a 1x1 convolution of the concatenation."""
+    model, architecture = elastic()
+    network = freeze(model, architecture(depth=2, skips1=("add0", "concat0"), width0=4, stride1=2)).eval().chain
+    x = torch.randn(2, 1, 9, 9)
+    first = network[0].norm(network[0].conv(x)).relu()
+    y = network[1].norm(network[1].conv(first))
+    y = y + network[1].skips.add0.project(first)
+    concat = network[1].skips.concat0
+    weight = torch.cat([concat.mix.weight, concat.project.weight], 1)
+    y = nn.functional.conv2d(torch.cat([y, first[:, :, ::2, ::2]], 1), weight).relu()
+    torch.testing.assert_close(network((x,)), network.head.classifier(y.mean((2, 3))))
+
+
+def test_the_blocks_of_an_elastic_chain_show_their_connections():
+    model, architecture = elastic()
+    network = freeze(model, architecture(skips2=("concat0",), width1=4, stride2=2))
+    rows = [(block.name, block.inputs, block.shape) for block in network_blocks(network, info(9, 1))]
+    assert rows == [
+        ("chain.0", ("images",), (2, 9, 9)),
+        ("chain.1", ("chain.0",), (4, 9, 9)),
+        ("chain.2", ("chain.1", "chain.0"), (2, 5, 5)),
+        ("chain.head", ("chain.2",), (10,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernels": (3, 4)}, "odd"),
+        ({"strides": (2, 2)}, "2 is given twice"),
+        ({"skips": ("mul",)}, "skips"),
+        ({"widths": ()}, "widths"),
+    ],
+)
+def test_invalid_options_of_an_elastic_chain(options, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(ElasticChainSpaceConfig, options, "space")

@@ -117,6 +117,8 @@ def test_answers_that_are_no_decision(answer, says):
         (lambda: Repeat([nn.ReLU()] * 2, [2, 1]), "increase"),
         (lambda: Repeat([nn.ReLU()] * 2, []), "depths"),
         (lambda: Repeat(["a"], [1]), "block 0 is a str, not an nn.Module"),
+        (lambda: Repeat([nn.ReLU()] * 2, [1, 2], heads=[nn.Tanh()]), "has 1 heads for 2 depths"),
+        (lambda: Repeat([nn.ReLU()], [1], heads=[3]), "head 0 is a int, not an nn.Module"),
         (lambda: Repeat(lambda index: SHARED, [2]), "same ReLU twice"),
     ],
 )
@@ -388,3 +390,20 @@ def test_depths_that_are_no_decision(answer, says):
     stack.bind(lambda: answer)
     with pytest.raises(SpaceError, match=says):
         stack(torch.ones(1))
+
+
+def test_a_stack_has_a_head_for_each_depth_and_strides_may_be_values():
+    widths, stride = [2, 3, 5], ValueChoice([1, 2], key="stride")
+
+    def block(index):
+        return snn.Conv2d(1 if index == 0 else widths[index - 1], widths[index], 3, stride=stride, padding=1)
+
+    model = nn.Sequential(
+        Repeat(block, [1, 3], key="depth", heads=lambda depth: nn.Conv2d(widths[depth - 1], 4, 1)), nn.Flatten()
+    )
+    x = torch.randn(1, 1, 8, 8)
+    for depth, side in ((1, 4), (3, 1)):
+        frozen = freeze(model, extract_space(model).architecture({"depth": depth, "stride": 2}))
+        assert len(frozen[0]) == depth + 1
+        assert frozen[0][0].stride == (2, 2)
+        assert frozen(x).shape == (1, 4 * side * side)

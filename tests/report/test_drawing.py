@@ -21,14 +21,18 @@ from matplotlib.text import Text
 
 from nasreg.errors import ArchitectureError, ConfigError
 from nasreg.networks.blocks import Block
+from nasreg.nn import extract_space
 from nasreg.report import cells_figure, describe_architecture, draw_candidates, draw_cells, draw_network
 from nasreg.report.describe import edge_title
 from nasreg.report.drawing import canvas
 from nasreg.report.drawing.layout import lay_out_cell
 from nasreg.report.drawing.network import block_rows
+from nasreg.spaces import elastic_chain
+from nasreg.spaces.config import ElasticChainSpaceConfig
 from nasreg.specs import (
     NONE,
     CellSpec,
+    DataInfo,
     InputChoiceSpec,
     LayerChoiceSpec,
     RepeatSpec,
@@ -426,3 +430,27 @@ def test_a_drawing_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot write .*cells\.svg: .*directory"):
         draw_cells(DARTS, KNOWN, tmp_path / "cells.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["cells.svg"]
+
+
+def test_stacks_are_drawn_with_their_depth_decisions_and_connections(tmp_path):
+    info = DataInfo(channels=1, height=8, width=8, classes=("a", "b"))
+    space = extract_space(elastic_chain.build(info, ElasticChainSpaceConfig(blocks=4, widths=(3, 5))))
+    chosen = {"depth": 3, "skips1": ("add0",), "skips2": ("concat0", "add1"), "skips3": ("add0",), "width3": 5}
+    values = {choice.key: choice.values[0] for choice in space.choices if isinstance(choice, ValueChoiceSpec)}
+    architecture = space.architecture({**values, **chosen, "width1": 5, "kernel2": 3})
+    figure = cells_figure(space, architecture)
+    boxes, texts, lines = parts(figure)
+    assert [gid for gid in boxes if "/block/" in gid] == [f"depth/block/{number}" for number in range(3)]
+    assert {gid for gid in lines if "/connection/" in gid} == {
+        "depth/connection/add/0-1", "depth/connection/add/1-2", "depth/connection/concat/0-2",
+    }  # fmt: skip
+    words = [text for text, _ in texts]
+    assert words[0] == "depth = 3 of 4"
+    assert {"add", "concat", "width 5", "kernel 3", "stride 1"} <= set(words)
+    assert len(words) == 3 + 3 * 4  # and nothing of the block that is left out
+    for text, extent in texts:
+        assert contains(figure.bbox, extent), text
+    for points in lines.values():
+        assert not any(inside(points, box, 0.5) for box in boxes.values())
+    assert "width3" not in describe_architecture(space, architecture)
+    draw_cells(space, architecture, tmp_path / "chain.svg")

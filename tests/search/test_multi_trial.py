@@ -27,6 +27,7 @@ from nasreg.errors import (
     ConfigError,
     IncompatibleError,
     InterruptedRunError,
+    NasregError,
     RunDirectoryError,
     TrainingError,
     UsageError,
@@ -496,14 +497,17 @@ def test_killed_interrupted_and_terminated_with_two_workers_nothing_is_lost(tmp_
 # -- the evaluator that trains -----------------------------------------------------------------------------------------
 
 
+class Watched(Fragile):
+    """Two candidates of the same shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.choice = LayerChoice({"one": nn.Linear(64, 2), "two": nn.Linear(64, 2)}, key="a")
+
+
 def test_weights_are_inherited_from_the_parent_and_kept(tmp_path, search):
     seen = {}
     still = {"epochs": 1, "batch_size": 16, "lr": 1e-30}  # weights stay what they are at the start
-
-    class Watched(Fragile):
-        def __init__(self):
-            super().__init__()
-            self.choice = LayerChoice({"one": nn.Linear(64, 2), "two": nn.Linear(64, 2)}, key="a")
 
     options = {"evaluator": "training", "evaluator_options": {**still, "inherit_weights": True}}
     result = search(tmp_path / "run", space=Watched, data=toy_images(), trials=4, **options)
@@ -521,6 +525,32 @@ def test_weights_are_inherited_from_the_parent_and_kept(tmp_path, search):
         torch.load(path, weights_only=True) for path in sorted((tmp_path / "fresh").glob("trials/*/weights.pt"))
     )
     assert not torch.equal(one["choice.weight"], two["choice.weight"])
+
+
+def test_a_function_makes_the_weights_of_a_child(tmp_path, search):
+    still = {"epochs": 1, "batch_size": 16, "lr": 1e-30, "inherit_weights": True}
+    options = {"evaluator": "training", "space": Watched, "data": toy_images(), "trials": 3}
+
+    def trials(out, function="evaluators:doubled"):
+        return search(out, evaluator_options={**still, "inherit_function": function}, **options).trials
+
+    found = trials(tmp_path / "run")
+    weights = {
+        trial["trial"]: torch.load(tmp_path / f"run/trials/{trial['trial']:06}/weights.pt", weights_only=True)
+        for trial in found
+    }
+    for trial in found[1:]:
+        for name, value in weights[trial["trial"]].items():
+            assert torch.equal(value, 2 * weights[trial["parent"]][name])
+    assert [trial["score"] for trial in trials(None)] == [trial["score"] for trial in found]
+    for function, message in {
+        "evaluators:tripled": "evaluator.inherit_function: cannot load 'evaluators:tripled'",
+        "evaluators:SCRIPTED": "'evaluators:SCRIPTED' is not a function",
+        "doubled": "evaluator.inherit_function",
+    }.items():
+        with pytest.raises(NasregError, match=message) as caught:
+            trials(None, function)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_trial_resumes_in_its_middle(tmp_path, search):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from nasreg.mutators import MultiTrialMutator
 from nasreg.nn import LayerChoice
 from nasreg.specs import (
     AlgorithmSpec,
+    Architecture,
     Config,
     EvaluatorSpec,
     MetricSpec,
@@ -107,3 +109,9 @@ DESCENT = AlgorithmSpec(
 def refuse(architecture: object) -> bool:
     """Refuse architectures whose first digit is odd."""
     return int(str(architecture.decisions["digit0"])) % 2 == 0  # type: ignore[attr-defined]
+
+
+def doubled(parent: Architecture, child: Architecture, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return twice the weights of a parent; a function for ``evaluator.inherit_function``."""
+    assert parent.fingerprint == child.fingerprint
+    return {name: 2 * value for name, value in weights.items()}

@@ -84,6 +84,17 @@ class Pen:
         self.axes.add_patch(line)
         self.axes.add_patch(Polygon([(x, y), (x - 5.5, y - 2.6), (x - 5.5, y + 2.6)], facecolor=colour, zorder=2))
 
+    def stepped(self, points: Sequence[tuple[float, float]], gid: str, colour: str, dashes: Dashes) -> None:
+        """Draw an arrow of straight lines through points, the last of which leads down."""
+        from matplotlib.patches import PathPatch, Polygon
+        from matplotlib.path import Path as Curve
+
+        x, y = points[-1]
+        way = Curve([*points[:-1], (x, y - 4)])
+        style = _style(dashes)
+        self.axes.add_patch(PathPatch(way, fill=False, color=colour, linewidth=1.2, linestyle=style, gid=gid))
+        self.axes.add_patch(Polygon([(x, y), (x - 2.6, y - 5.5), (x + 2.6, y - 5.5)], facecolor=colour, zorder=2))
+
     def cell(self, x: float, y: float, width: float, height: float, fill: str, gid: str) -> None:
         """Fill a rectangle whose upper left corner is (x, y)."""
         from matplotlib.patches import Rectangle

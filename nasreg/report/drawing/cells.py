@@ -1,4 +1,4 @@
-"""The drawing of an architecture: a panel for each cell, a table of the other choices, a legend."""
+"""The drawing of an architecture: a panel for each cell and stack, a table of the other choices, a legend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasreg.report.describe import cell_title, cells, choice_rows
+from nasreg.report.describe import cell_title, cells, choice_rows, stacks
 from nasreg.report.drawing.canvas import TITLE_HEIGHT, Panel, Pen, compose, heading, save_figure
 from nasreg.report.drawing.colours import (
     FAINT,
@@ -24,6 +24,7 @@ from nasreg.report.drawing.colours import (
 )
 from nasreg.report.drawing.fonts import BODY, HEADING, NOTE, text_width
 from nasreg.report.drawing.layout import Item, Layout, Line, lay_out_cell, state_label
+from nasreg.report.drawing.stack import stack_panel
 from nasreg.report.packages import require_drawing_packages
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.formatting import printable, shorten
@@ -69,8 +70,9 @@ def cells_figure(
 ) -> Figure:
     """Return the drawing of ``draw_cells`` as a matplotlib figure that pyplot does not manage.
 
-    Every artist has a ``gid``: ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T,
-    followed by ``-N`` where slot N of a node with slots keeps it.
+    Stacks of blocks are drawn as ``nasreg.report.drawing.stack`` says. In cells every artist has a ``gid``:
+    ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T, followed by ``-N`` where slot N
+    of a node with slots keeps it.
 
     Raises:
         ConfigError: matplotlib is not installed, or there is not one strength per edge.
@@ -86,7 +88,12 @@ def cells_figure(
         panels.append(_cell_panel(cell, layout))
         used |= {operation_kind(name) for kept in decision for name, _ in kept}
         has_unused = has_unused or len(layout.used) < len(layout.states)
-    if rows := choice_rows(space, architecture):
+    shown: set[str] = set()
+    for repeat, blocks in stacks(space):
+        if any(blocks):
+            panels.append(stack_panel(repeat, blocks, architecture))
+            shown |= {repeat.key, *(choice.key for block in blocks for choice in block)}
+    if rows := [row for row in choice_rows(space, architecture) if row[0] not in shown]:
         panels.append(_table(rows))
     if used:
         panels.append(_legend([kind for kind in KINDS if kind in used], has_unused=has_unused))

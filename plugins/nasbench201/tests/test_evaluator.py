@@ -82,6 +82,8 @@ def test_a_search_ends_with_where_its_result_stands(tmp_path, capsys):
     assert f"\n{text}\n" in shown
     assert "of 15,625" in shown
     assert "± " in shown
+    assert main(["profile", str(tmp_path / "run"), "--batch", "2"]) == 0  # no data were loaded: as for CIFAR-10
+    assert "on images of 3x32x32" in capsys.readouterr().out
 
 
 def test_every_evaluation_costs_the_seconds_of_its_training(tmp_path):
