@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from nasreg_darts.trainer import DartsTrainer
     from nasreg_pdarts.mutator import PdartsMutator
 
+SEEDS = 200
+"""Searches of each method, where means over searches are compared."""
+
 TOLERANCE = 1e-9
 FINITE_DIFFERENCE_TOLERANCE = 1e-3
 """The program's central difference is noisy at the kinks of ReLU and max-pooling."""
@@ -66,10 +69,16 @@ def main() -> None:
     """Print a line for each quantity."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE")
-    path = parser.parse_args().file
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, metavar="N", help=f"searches of each method, where they are run ({SEEDS})"
+    )
+    args = parser.parse_args()
+    path: Path = args.file
+    if args.seeds < 2:
+        parser.error("--seeds: a mean with a standard error needs 2 searches at least")
     count = failed = 0
     try:
-        for check in checks(path):
+        for check in checks(path, args.seeds):
             count += 1
             failed += not check.ok
             verdict = "ok" if check.ok else "FAILED"
@@ -83,8 +92,12 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
-def checks(path: Path) -> Iterator[Check]:
+def checks(path: Path, seeds: int = SEEDS) -> Iterator[Check]:
     """Compare nasreg with a file, quantity by quantity.
+
+    Args:
+        path: The file.
+        seeds: Number of searches of each method, for a file with means over searches.
 
     Raises:
         FileError: The file cannot be read, is in none of the forms, or something in it is missing or malformed.
@@ -93,7 +106,8 @@ def checks(path: Path) -> Iterator[Check]:
     try:
         for reader in readers():
             if reader.recognises(content):
-                yield from reader.checks(content, path)
+                searches = {"seeds": seeds} if getattr(reader, "RUNS_SEARCHES", False) else {}
+                yield from reader.checks(content, path, **searches)
                 return
         if isinstance(content, Arrays):
             if any(name in content for name in ("alpha_normal", "alpha_reduce", "train_x", "valid_x")):

@@ -4,8 +4,8 @@ It measures, each as a ratio in one run:
 
 - building the network of an architecture, next to building the supernet and freezing a copy of it: time and the memory
   of new tensors;
-- trials per second of an evaluator that computes nothing, and of the table of NAS-Bench-201 where it is installed, with
-  and without records on disk;
+- trials per second of an evaluator that computes nothing, and of each algorithm on the table of NAS-Bench-201 where it
+  is installed, with and without records on disk; next to them syne-tune, where it is installed, which records none;
 - the wall time of a search with several workers, next to one.
 """
 
@@ -40,6 +40,11 @@ SPACES = (
     ("chain", {"blocks": 8, "channels": 64}),
 )
 SMALL = (("darts", {"cells": 3, "channels": 2}),)
+
+
+TABLE = "nasbench201"
+ALGORITHMS = ("regularized-evolution", "local-search", "large-scale-evolution", "nsga2")
+"""Algorithms that are measured on the table where they are installed; each has a preset for it."""
 
 
 class Nothing(Evaluator):
@@ -107,19 +112,63 @@ def allocated(way: Callable[[nasreg.Architecture], nn.Module], architecture: nas
 def rates(trials: int) -> None:
     """Measure the trials per second of an evaluator that computes nothing, and of one that looks results up."""
     nasreg.register(EvaluatorSpec(name="nothing", summary="computes nothing", factory=Nothing))
-    cases = [("evaluator that computes nothing", "darts", "nothing")]
-    for title, name in (("NAS-Bench-201", "nasbench201"), ("NAS-Bench-Graph", "nasbenchgraph")):
-        if name in nasreg.list_spaces():
-            cases.append((f"table of {title}", name, name))
+    cases: list[tuple[str, str, str, dict[str, Any]]] = [("evaluator that computes nothing", "darts", "random", {})]
+    for title, space in (("NAS-Bench-201", TABLE), ("NAS-Bench-Graph", "nasbenchgraph")):
+        if space in nasreg.list_spaces():
+            cases.append((f"table of {title}, random", space, "random", {}))
+    if TABLE in nasreg.list_spaces():
+        cases += [(f"table of NAS-Bench-201, {name}", TABLE, name, options) for name, options in table_algorithms()]
     with tempfile.TemporaryDirectory() as folder:
-        for title, space, evaluator in cases:
-            for place, out in (("in memory", None), ("with records on disk", Path(folder) / space)):
-                rate = trial_rate(space, evaluator, trials, out)
-                print(f"{title + ', ' + place:55}  {rate:7,.0f} trials per second")
+        for number, (title, space, algorithm, mutator) in enumerate(cases):
+            evaluator = "nothing" if space == "darts" else space
+            for place, out in (("in memory", None), ("with records on disk", Path(folder) / str(number))):
+                print_rate(f"{title}, {place}", trial_rate(space, evaluator, algorithm, mutator, trials, out))
+    if TABLE in nasreg.list_spaces():
+        peers(trials)
 
 
-def trial_rate(space: str, evaluator: str, trials: int, out: Path | None) -> float:
-    """Return the trials per second of a random search, from the end of the first to the end of the last."""
+def print_rate(title: str, rate: float) -> None:
+    """Print a line."""
+    print(f"{title:55}  {rate:7,.0f} trials per second")
+
+
+def table_algorithms() -> list[tuple[str, dict[str, Any]]]:
+    """Return those of ``ALGORITHMS`` that are installed, with the options of their mutators for the table."""
+    algorithms = [nasreg.get_algorithm(name) for name in ALGORITHMS if name in nasreg.list_algorithms()]
+    return [(each.name, each.presets[TABLE].mutator) for each in algorithms]
+
+
+def peers(trials: int) -> None:
+    """Measure regularized evolution of syne-tune on the same table, if it is installed: ask, look up, tell."""
+    try:
+        from syne_tune.config_space import choice
+        from syne_tune.optimizer.baselines import REA
+        from syne_tune.optimizer.schedulers.ask_tell_scheduler import AskTellScheduler
+    except ImportError:
+        print("syne-tune is not installed: nothing to compare with (pip install syne-tune)")
+        return
+    from nasreg_nasbench201.table import find_table
+
+    table = find_table("cifar10", 200, None)
+    accuracies = dict(zip(table.keys, table.columns["accuracy"].tolist(), strict=True))
+    space = {f"edge{number}": choice(list("01234")) for number in range(6)}
+    scheduler = AskTellScheduler(REA(space, "accuracy", do_minimize=False, population_size=10, sample_size=3))
+
+    def evaluate() -> None:
+        trial = scheduler.ask()
+        scheduler.tell(trial, {"accuracy": accuracies["".join(trial.config[name] for name in space)]})
+
+    evaluate()
+    began = time.perf_counter()
+    for _ in range(trials - 1):
+        evaluate()
+    print_rate("table of NAS-Bench-201, syne-tune's REA, in memory", (trials - 1) / (time.perf_counter() - began))
+
+
+def trial_rate(
+    space: str, evaluator: str, algorithm: str, mutator: dict[str, Any], trials: int, out: Path | None
+) -> float:
+    """Return the trials per second of a search, from the end of the first to the end of the last."""
     ended: list[float] = []
 
     def note(event: Event) -> None:
@@ -128,7 +177,15 @@ def trial_rate(space: str, evaluator: str, trials: int, out: Path | None) -> flo
 
     options: dict[str, Any] = {"max_trials": trials, "duplicates": "evaluate"}
     nasreg.search(
-        space, "digits", "random", evaluator=evaluator, trainer=options, device="cpu", out=out, callbacks=[note]
+        space,
+        "digits",
+        algorithm,
+        mutator=mutator,
+        evaluator=evaluator,
+        trainer=options,
+        device="cpu",
+        out=out,
+        callbacks=[note],
     )
     return (trials - 1) / (ended[-1] - ended[0])
 

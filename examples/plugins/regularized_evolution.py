@@ -3,6 +3,7 @@
 Real, Aggarwal, Huang, Le: Regularized Evolution for Image Classifier Architecture Search, arXiv 1802.01548, algorithm
 1. A mutation changes one elementary decision (``SearchSpaceSpec.mutate``); the paper sometimes changes none. Random
 architectures are proposed until the population is complete, so that failed and rejected trials do not make it smaller.
+The package nasreg-evolution has the paper's mutation and presets.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def nasreg_plugin() -> PluginInfo:
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     return [
         AlgorithmSpec(
-            name="regularized-evolution",
+            name="aging-evolution",
             summary="evolution in tournaments, in which the oldest member dies",
             paper="Real et al.: Regularized Evolution for Image Classifier Architecture Search,"
             " https://arxiv.org/abs/1802.01548",
@@ -81,7 +82,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 
 if __name__ == "__main__":
     nasreg.register(sys.modules[__name__])
-    result = nasreg.search("chain", "digits", "regularized-evolution", seed=0, dataset_options={"limit": 600})
+    result = nasreg.search("chain", "digits", "aging-evolution", seed=0, dataset_options={"limit": 600})
     for trial in result.trials:
         print(f"{trial['trial']:2}  from {trial.get('parent', '-'):>2}  accuracy {trial['score']:.3f}")
     print(result.architecture.decisions)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nasreg.networks.costs import SpaceProfile
     from nasreg.networks.profile import MeanCost, NetworkProfile
 
-_PRESET_PARTS = ("seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
+_PRESET_PARTS = ("space", "seed", "mutator", "trainer", "evaluator", "spaces", "dataset")
 
 
 def _requirements(described: dict[str, Any]) -> list[str]:

@@ -51,7 +51,7 @@ def report_search(output: Output, result: SearchResult) -> None:
     from nasreg.report import describe_architecture
 
     path = result.run_dir or Path()
-    written = [path / name for name in (files.ARCHITECTURE, files.GENOTYPE, files.CELLS, files.REPORT)]
+    written = [path / name for name in (files.ARCHITECTURE, files.GENOTYPE, files.CELLS, files.FRONT, files.REPORT)]
 
     def data() -> object:
         return {
@@ -60,6 +60,7 @@ def report_search(output: Output, result: SearchResult) -> None:
             "genotype": result.genotype,
             "trials": None if result.objective is None else count_trials(result.trials),
             "best_trial": None if result.objective is None else best_first(result.trials, result.objective)[0],
+            "front": result.front,
             "facts": {fact.name: fact.value for fact in result.facts},
             "last_epoch": {
                 name: value

@@ -93,6 +93,7 @@ def _report(output: Output, shown: _Shown, written: list[Path]) -> None:
             "genotype": genotype,
             "facts": {fact.name: fact.value for fact in facts},
             "trials": shown.run.trials if shown.run is not None else [],
+            "front": shown.run.front if shown.run is not None else [],
             "files": names,
         }
 

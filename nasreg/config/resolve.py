@@ -144,10 +144,11 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     """
     form = _search_form(registry, request) if request.origin is None else _retrain_form(registry, request.origin)
     layers = _layers(registry, request, form)
-    space, is_space = _chosen_space(registry, request.space, layers, form)
+    asked = last(layers, form.preset_key)
+    default_space = form.preset_space(str(asked)) or form.default_space
+    space, is_space = _chosen_space(registry, request.space, layers, default_space)
     dataset, is_dataset = _chosen_dataset(registry, request.dataset, layers)
     preferred = dataset.default_preset
-    asked = last(layers, form.preset_key)
     of_space = space.entry.default_preset if asked is None and space.entry is not None else None
     if of_space not in form.presets():
         of_space = None
@@ -261,6 +262,8 @@ class _Form:
     presets: Callable[[], Collection[str]]
     preset: Callable[[str], Preset | RecipeEntry]
     default_preset: str
+    preset_space: Callable[[str], str | None]
+    """The space that a preset is for, if the user names that preset and no space."""
     default_space: str | None
     classes: Mapping[str, type[Config]]
     splits: Collection[str]
@@ -295,6 +298,7 @@ def _search_form(registry: Registry, request: RunRequest) -> _Form:
         presets=lambda: algorithm.presets,
         preset=preset,
         default_preset=algorithm.default_preset,
+        preset_space=lambda name: algorithm.presets[name].space if name in algorithm.presets else None,
         default_space=algorithm.default_space,
         classes={"mutator": algorithm.mutator.load_config(), "trainer": algorithm.trainer.load_config()},
         splits=algorithm.splits,
@@ -315,6 +319,7 @@ def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
         presets=registry.recipes,
         preset=registry.recipe,
         default_preset=DEFAULT_RECIPE,
+        preset_space=lambda name: None,
         default_space=None,
         classes={"trainer": RetrainConfig},
         splits=(),
@@ -378,7 +383,7 @@ def _is_short_for(name: Any, qualified: Any) -> bool:
 
 
 def _chosen_space(
-    registry: Registry, given: str | SpaceSource | None, layers: Sequence[Layer], form: _Form
+    registry: Registry, given: str | SpaceSource | None, layers: Sequence[Layer], default: str | None
 ) -> tuple[SpaceSource, Callable[[str], bool]]:
     if isinstance(given, SpaceSource):
         names = ("", given.reference.text, given.reference.title)
@@ -386,7 +391,7 @@ def _chosen_space(
         if other not in names:
             raise ConfigError(f"the search space is {given.reference.text!r}: space.name cannot be {other!r}")
         return given, lambda name: name in names
-    source = find_space(registry, chosen_name(layers, "space", form.default_space or ""))
+    source = find_space(registry, chosen_name(layers, "space", default or ""))
     return source, _is_named(source.reference.text, lambda name: registry.qualified("space", name))
 
 

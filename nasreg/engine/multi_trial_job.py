@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nasreg.config.custom_space import import_code
 from nasreg.config.resolve import ResolvedRun
 from nasreg.engine.evaluation import EvaluationPlan, make_executor
+from nasreg.engine.execute import draw
 from nasreg.engine.search_job import SearchJob, search_spec
 from nasreg.errors import ConfigError, IncompatibleError, PluginError
 from nasreg.events import Event
@@ -138,6 +139,11 @@ class MultiTrialJob(SearchJob):
         return self.evaluator.objective
 
     @property
+    def objectives(self) -> tuple[MetricSpec, ...]:
+        """What the algorithm optimises beside the score."""
+        return self.trainer.objectives
+
+    @property
     def step_samples(self) -> int:
         """Number of samples in a step of the evaluator, if it trains."""
         config = self.evaluator.config
@@ -146,7 +152,11 @@ class MultiTrialJob(SearchJob):
     def begin(self, directory: RunDirectory) -> None:
         """Write what the trials are scored by."""
         metrics = [metric.model_dump(mode="json") for metric in self.evaluator.metrics]
-        directory.write_json(files.OBJECTIVE, {"objective": self.objective.model_dump(mode="json"), "metrics": metrics})
+        objectives = [metric.model_dump(mode="json") for metric in self.trainer.objectives]
+        directory.write_json(
+            files.OBJECTIVE,
+            {"objective": self.objective.model_dump(mode="json"), "metrics": metrics, "objectives": objectives},
+        )
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
@@ -163,6 +173,21 @@ class MultiTrialJob(SearchJob):
         super().end(directory)
         if self.facts:
             directory.write_json(files.FACTS, [fact.model_dump(mode="json") for fact in self.facts])
+        if self.objectives:
+            self._write_front(directory)
+
+    def _write_front(self, directory: RunDirectory) -> None:
+        """Write the architectures of the Pareto front, and a picture of it."""
+        for record in directory.front:
+            architecture = self.space.architecture(record["architecture"])
+            directory.write_text(files.front_architecture(record["trial"]), architecture.to_json())
+
+        def drawing() -> None:
+            from nasreg.report import draw_front
+
+            draw_front(directory, directory.path / files.FRONT)
+
+        draw(self.trainer, directory, drawing)
 
     def close(self) -> None:
         """Free what the evaluator holds."""

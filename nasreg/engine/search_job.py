@@ -118,6 +118,11 @@ class SearchJob(Job):
         return None
 
     @property
+    def objectives(self) -> tuple[MetricSpec, ...]:
+        """What a multi-trial algorithm optimises beside the score."""
+        return ()
+
+    @property
     def facts(self) -> tuple[Fact, ...]:
         """What the evaluator knows of the result, in a search that has trials."""
         return ()
@@ -131,6 +136,7 @@ class SearchJob(Job):
             history=of_kind(records, "epoch"),
             trials=of_kind(records, "trial"),
             objective=self.objective,
+            objectives=self.objectives,
             facts=self.facts,
             run_dir=self.directory.path if self.directory else None,
             supernet=self.trainer.supernet(),

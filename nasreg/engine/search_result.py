@@ -13,9 +13,11 @@ from nasreg.config.notation import architecture_text
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import UsageError
 from nasreg.nn import extract_space, freeze
+from nasreg.runs.front import pareto_front
 from nasreg.runs.trial_summary import count_trials, counts_text
 from nasreg.runs.trials import best_first
 from nasreg.specs import Architecture, Fact, MetricSpec, SearchSpaceSpec
+from nasreg.specs.formatting import plural
 from nasreg.specs.metrics import metric_spec, split_name
 
 
@@ -35,6 +37,8 @@ class SearchResult:
     """For each trial of a multi-trial algorithm, by id: status, score, metrics, seconds, decisions."""
     objective: MetricSpec | None
     """The metric that trials are scored by; None for a one-shot algorithm."""
+    objectives: tuple[MetricSpec, ...]
+    """What a multi-trial algorithm optimises beside that metric; see ``front``."""
     facts: tuple[Fact, ...]
     """What the evaluator of a multi-trial algorithm knows of the result, such as its rank in a table."""
     supernet: nn.Module | None = field(repr=False)
@@ -51,6 +55,15 @@ class SearchResult:
     def genotype(self) -> str | None:
         """The architecture as it is published: in the notation of its space, or as a genotype in a space of cells."""
         return architecture_text(self.space, self.architecture, self.source.entry)
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """The Pareto front of a search with several objectives: trials that no other dominates, the best score first.
+
+        Each is an element of ``trials``; ``space.architecture(trial["architecture"])`` is its architecture. Empty in a
+        search with one objective.
+        """
+        return [] if self.objective is None else pareto_front(self.trials, self.objective, self.objectives)
 
     def model(self, *, keep_weights: bool = False, recalibrate: bool = False) -> nn.Module:
         """Return the network of the architecture, as a plain module without any class of nasreg.
@@ -88,6 +101,8 @@ class SearchResult:
             facts["trials"] = counts_text(count_trials(self.trials))
             best = best_first(self.trials, self.objective)[0]
             facts[f"best {self.objective.title}"] = self.objective.format(best["score"])
+            if self.objectives:
+                facts["Pareto front"] = plural(len(self.front), "trial")
             facts |= {fact.title: fact.text for fact in self.facts}
         else:
             last = self.history[-1]

@@ -96,7 +96,7 @@ class TrainingEvaluator(Evaluator):
         trainer = self.make_trainer(proposal)
         with self._output(proposal) as output:
             trainer.fit(output)
-            if trainer.config.keep_weights or trainer.config.inherit_weights:
+            if trainer.config.keep_weights or self.config.inherit_weights:  # also of one that inherits none itself
                 self._save(proposal, trainer.model, output.directory)
         metrics = dict(trainer.final_metrics)
         value = metrics.pop(self.objective.name)
@@ -118,7 +118,7 @@ class TrainingEvaluator(Evaluator):
             device=context.device,
             data=self._data,
             proposal=proposal,
-            build=lambda: self.build(proposal),
+            build=lambda: self.build(proposal, inherits=config.inherit_weights),
         )
         return TrialTrainer(trial_context, config)
 
@@ -141,10 +141,10 @@ class TrainingEvaluator(Evaluator):
             with JsonLines(directory.path / files.METRICS) as metrics:
                 yield RunOutput(directory, metrics, [metrics, progress])
 
-    def build(self, proposal: Proposal) -> nn.Module:
+    def build(self, proposal: Proposal, *, inherits: bool) -> nn.Module:
         """Return the network of a proposal with its first weights: new ones, or those of its parent where they fit."""
         network = self.context.build_network(proposal.architecture)
-        if self.config.inherit_weights and proposal.parent is not None:
+        if inherits and proposal.parent is not None:
             parent, weights = self._load(proposal.parent)
             if parent is not None and self._inherit is not None:
                 weights = self._inherit(parent, proposal.architecture, weights)

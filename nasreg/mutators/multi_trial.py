@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasreg.errors import PluginError
@@ -20,6 +20,7 @@ from nasreg.mutators.base import Mutator
 from nasreg.mutators.seeding import seed_torch
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
+from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.space import SearchSpaceSpec
 from nasreg.specs.trial import Proposal, Trial
 
@@ -49,6 +50,15 @@ class MultiTrialMutator(Mutator):
         self.best: Trial | None = None
         self._seed = 0
         self._latest: Proposal | None = None
+
+    @property
+    def objectives(self) -> Sequence[MetricSpec]:
+        """What the algorithm optimises beside the score, such as costs of the network; nothing by default.
+
+        Each is a metric of the evaluator or one of ``nasreg.specs.trial.COSTS``, which the core measures where the
+        evaluator does not. ``Trial.metrics`` has the values, and the search reports a Pareto front.
+        """
+        return ()
 
     def setup(self) -> None:  # nothing to do is a good default
         """Make the state of the mutator, such as a population. Called once, with the generators seeded."""

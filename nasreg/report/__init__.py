@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasreg.report.drawing.cells import cells_figure, draw_cells
     from nasreg.report.drawing.network import draw_network
     from nasreg.report.packages import missing_packages
+    from nasreg.report.page.front import draw_front
     from nasreg.report.page.write import write_report
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "drawing.cells": ("cells_figure", "draw_cells"),
     "drawing.network": ("draw_network",),
     "packages": ("missing_packages",),
+    "page.front": ("draw_front",),
     "page.write": ("write_report",),
 }
 _HOME = {name: f"nasreg.report.{module}" for module, names in _HOMES.items() for name in names}
@@ -38,6 +40,7 @@ __all__ = [
     "describe_architecture",
     "draw_candidates",
     "draw_cells",
+    "draw_front",
     "draw_network",
     "missing_packages",
     "next_commands",

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from nasreg.errors import ArchitectureError, RunDirectoryError, StorageError
 from nasreg.runs import files
+from nasreg.runs.front import pareto_front
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
@@ -311,6 +312,32 @@ class RunDirectory:
             return MetricSpec.model_validate(self.read_json(files.OBJECTIVE)["objective"])
         except (ValidationError, LookupError, TypeError) as error:
             raise RunDirectoryError(f"{self.path / files.OBJECTIVE} is damaged") from error
+
+    @property
+    def objectives(self) -> tuple[MetricSpec, ...]:
+        """What the search optimises beside that metric; nothing in a search with one objective.
+
+        Raises:
+            RunDirectoryError: The file is malformed.
+        """
+        if not (self.path / files.OBJECTIVE).exists():
+            return ()
+        try:
+            # an older version has not recorded them
+            found = self.read_json(files.OBJECTIVE).get("objectives", [])
+            return tuple(MetricSpec.model_validate(each) for each in found)
+        except (ValidationError, AttributeError, TypeError) as error:
+            raise RunDirectoryError(f"{self.path / files.OBJECTIVE} is damaged") from error
+
+    @property
+    def front(self) -> list[dict[str, Any]]:
+        """The records of the trials on the Pareto front, the best score first; none in a search with one objective.
+
+        Raises:
+            RunDirectoryError: They cannot be read.
+        """
+        objective, objectives = self.objective, self.objectives
+        return [] if objective is None or not objectives else pareto_front(self.trials, objective, objectives)
 
     @property
     def facts(self) -> tuple[Fact, ...]:

@@ -41,6 +41,8 @@ CELLS = "cells.svg"
 """The same as a picture."""
 FACTS = "facts.json"
 """What the evaluator of a search knows of its result, such as its rank in a table."""
+FRONT = "front.svg"
+"""The Pareto front of a search with several objectives, as a picture."""
 BEST_WEIGHTS = "best.safetensors"
 LAST_WEIGHTS = "last.safetensors"
 """Of a retraining: the weights of its best and of its last epoch."""
@@ -66,6 +68,11 @@ def epoch_architecture(epoch: int) -> str:
 def trial_directory(trial: int) -> str:
     """Return the name of the directory of a trial that trains; ids count from 1."""
     return f"{TRIAL_DIRECTORIES}/{trial:06}"
+
+
+def front_architecture(trial: int) -> str:
+    """Return the name of the file with the architecture of a trial on the Pareto front."""
+    return f"front/trial-{trial:06}.json"
 
 
 def seed_directory(seed: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 
 from nasreg.errors import RunDirectoryError
+from nasreg.runs.front import TrialFront, without_repetitions
 from nasreg.specs.formatting import plural
 from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.trial import MACS, PARAMETERS, TrialStatus, best_first_key
@@ -72,6 +73,12 @@ class TrialSummary:
     """Ids of the trials that failed."""
     reasons: Mapping[TrialStatus, Sequence[Reason]]
     """Why trials failed or were rejected, the most frequent reason first."""
+    objectives: Sequence[MetricSpec]
+    """What is optimised beside the score; empty in a search with one objective."""
+    points: Sequence[tuple[float, ...]]
+    """Of each trial that has a value of every objective the score, then the others; empty with one objective."""
+    front: Sequence[Mapping[str, Any]]
+    """The records of the trials on the Pareto front, the best score first; empty with one objective."""
     seconds: float
     """Sum of the times of all evaluations."""
     longest: float
@@ -123,13 +130,16 @@ def count_trials(records: Sequence[Mapping[str, Any]]) -> Mapping[TrialStatus, i
     return {status: found[status] for status in ("done", "failed", "rejected")}
 
 
-def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSummary:
+def summarize_trials(
+    path: Path, objective: MetricSpec, n_best: int, objectives: Sequence[MetricSpec] = ()
+) -> TrialSummary:
     """Summarise a file of trials; a torn last line is skipped, and a file that is missing has no trials.
 
     Args:
         path: The file.
         objective: The metric that the trials are scored by.
         n_best: Number of records to return of the best trials.
+        objectives: What is optimised beside the score.
 
     Raises:
         RunDirectoryError: The file cannot be read, or a complete line is not the record of a trial.
@@ -139,6 +149,8 @@ def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSum
     scores: list[Scored] = []
     failed: list[int] = []
     reasons: dict[TrialStatus, _Reasons] = {"failed": _Reasons(), "rejected": _Reasons()}
+    front: TrialFront[bytes] = TrialFront(objective, objectives)
+    points: list[tuple[float, ...]] = []
     seconds = longest = 0.0
     for line, text in _lines(path):
         counts[line.status] += 1
@@ -147,6 +159,9 @@ def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSum
             scores.append(Scored(line.trial, line.score, line.fidelity))
         else:
             reasons[line.status].add(line.reason or "unknown")
+        if objectives and (point := front.values(line.score, line.metrics)):
+            points.append(point)
+            front.add(line.score, line.metrics, line.fidelity, text)
         if line.status == "failed":
             failed.append(line.trial)
         if line.status != "rejected":
@@ -160,6 +175,9 @@ def summarize_trials(path: Path, objective: MetricSpec, n_best: int) -> TrialSum
         scores=sorted(scores),
         failed=sorted(failed),
         reasons={status: found.most_common() for status, found in reasons.items()},
+        objectives=objectives,
+        points=points,
+        front=without_repetitions(json.loads(text) for text in front),
         seconds=seconds,
         longest=longest,
     )

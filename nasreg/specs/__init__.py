@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nasreg.specs.base import Config, Spec
     from nasreg.specs.data import DataInfo
     from nasreg.specs.domains import Step
+    from nasreg.specs.front import Front, crowding_distances, dominates, non_dominated_sort
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
     from nasreg.specs.metrics import Fact, MetricSpec
     from nasreg.specs.notation import Notation
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
         SearchSpaceSpec,
         ValueChoiceSpec,
     )
-    from nasreg.specs.trial import LATENCY, MACS, PARAMETERS, SIMULATED_SECONDS, Proposal, Score, Trial
+    from nasreg.specs.trial import COSTS, LATENCY, MACS, PARAMETERS, SIMULATED_SECONDS, Proposal, Score, Trial
 
 _HOMES = {
     "algorithm": (
@@ -73,6 +74,7 @@ _HOMES = {
     "base": ("Config", "Spec"),
     "data": ("DataInfo",),
     "domains": ("Step",),
+    "front": ("Front", "crowding_distances", "dominates", "non_dominated_sort"),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
     "metrics": ("Fact", "MetricSpec"),
     "notation": ("Notation",),
@@ -92,11 +94,12 @@ _HOMES = {
         "SearchSpaceSpec",
         "ValueChoiceSpec",
     ),
-    "trial": ("LATENCY", "MACS", "PARAMETERS", "SIMULATED_SECONDS", "Proposal", "Score", "Trial"),
+    "trial": ("COSTS", "LATENCY", "MACS", "PARAMETERS", "SIMULATED_SECONDS", "Proposal", "Score", "Trial"),
 }
 _HOME = {name: f"nasreg.specs.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "COSTS",
     "LATENCY",
     "MACS",
     "NONE",
@@ -121,6 +124,7 @@ __all__ = [
     "EvaluatorConfig",
     "EvaluatorSpec",
     "Fact",
+    "Front",
     "GenotypeEntry",
     "InputChoiceSpec",
     "InputDecision",
@@ -147,9 +151,12 @@ __all__ = [
     "TrainerSpec",
     "Trial",
     "ValueChoiceSpec",
+    "crowding_distances",
+    "dominates",
     "genotype_architecture",
     "genotype_text",
     "json_schema",
+    "non_dominated_sort",
     "parse_genotype",
 ]
 

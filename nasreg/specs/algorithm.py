@@ -105,6 +105,9 @@ class Preset(Spec):
     """A named set of options."""
 
     summary: str = Field(description="what it is for, in one line")
+    space: str | None = Field(
+        default=None, description="space used with this preset where none is named; the algorithm's own where null"
+    )
     seed: int | None = Field(default=None, description="seed, where the recipe names one")
     mutator: dict[str, Any] = Field(default_factory=dict, description="options of the mutator")
     trainer: dict[str, Any] = Field(default_factory=dict, description="options of the trainer")

@@ -153,6 +153,14 @@ class CellSpec(ChoiceSpecBase):
             groups.append(Subset(items, labels, self.kept(node) // self.slots(node), states, "source", slot))
         return Concatenation(groups) if self.repeat_sources else groups[0]
 
+    @cached_property
+    def _possible(self) -> tuple[tuple[tuple[tuple[str, ...], ...], ...], ...]:
+        """The operations that can be chosen: for each node, for each of its slots, for each source state."""
+        return tuple(
+            tuple(tuple(map(self.selectable, self.slot_edges(node, slot))) for slot in range(self.slots(node)))
+            for node in range(self.nodes)
+        )
+
     def problem(self, decision: Decision) -> str | None:
         """Return why a decision is invalid, or None. The edges of a node may be in any order in the default form."""
         if not isinstance(decision, tuple) or any(isinstance(node, str) for node in decision):
@@ -164,11 +172,12 @@ class CellSpec(ChoiceSpecBase):
             if len(kept) != self.kept(node) or (len(sources) != len(kept) and not self.repeat_sources):
                 what = "edges" if self.repeat_sources else "edges from different states"
                 return f"node {node} must keep {self.kept(node)} {what}, not {[list(edge) for edge in kept]}"
+            slots = self._possible[node]
             for slot, (operation, source) in enumerate(kept):
-                if type(source) is not int or not 0 <= source < self.inputs + node:
+                possible = slots[slot] if self.repeat_sources else slots[0]
+                if type(source) is not int or not 0 <= source < len(possible):
                     return f"node {node} cannot take state {source}"
-                possible = self.selectable(self.edge_number(node, slot, source))
-                if operation not in possible:
-                    names = ", ".join(possible)
+                if operation not in possible[source]:
+                    names = ", ".join(possible[source])
                     return f"node {node}: {operation!r} from state {source} is not one of {names}"
         return None

@@ -98,6 +98,14 @@ class Domain(ABC, Generic[D]):
             raise ArchitectureError("nothing can be changed, since there is only one possibility")
         return rng.choice(self.changes(decision, rng.randrange(n)))
 
+    def mutate_part(self, decision: D, rng: random.Random) -> D:
+        """Draw a part that can change uniformly, then within it; as ``mutate`` where there are no parts.
+
+        Raises:
+            ArchitectureError: There is only one decision.
+        """
+        return self.mutate(decision, rng)
+
     def neighbours(self, decision: D) -> Iterator[D]:
         """Yield every decision that one elementary change gives."""
         for number in range(self.n_changes(decision)):
@@ -227,6 +235,15 @@ class Product(Domain[tuple[Any, ...]]):
                 return [self._join([*before, own, *after]) for own in changed]
             number -= n
         raise IndexError(number)
+
+    def mutate_part(self, decision: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
+        decisions = list(self._split(decision))
+        places = [place for place, part in enumerate(self._parts) if part.n_changes(decisions[place])]
+        if not places:
+            return self.mutate(decision, rng)  # which says that nothing can be changed
+        place = places[rng.randrange(len(places))] if len(places) > 1 else places[0]
+        decisions[place] = self._parts[place].mutate_part(decisions[place], rng)
+        return self._join(decisions)
 
     def crossover(self, one: tuple[Any, ...], other: tuple[Any, ...], rng: random.Random) -> tuple[Any, ...]:
         return tuple(part.crossover(a, b, rng) for part, a, b in zip(self._parts, one, other, strict=True))

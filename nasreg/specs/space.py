@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -146,6 +146,31 @@ class SearchSpaceSpec(CachingSpec):
         if problems:
             raise ArchitectureError(f"the architecture does not belong to this search space: {'; '.join(problems)}")
 
+    def choices_in_effect(self, architecture: Architecture) -> tuple[AnyChoiceSpec, ...]:
+        """Return the choices whose decisions change the network: not those inside blocks beyond the depth of a repeat.
+
+        Raises:
+            ArchitectureError: It does not belong to this space.
+        """
+        self.validate(architecture)
+        unused: list[str] = []
+        for choice in self.choices:
+            if isinstance(choice, RepeatSpec):
+                depth = cast("int", architecture.decisions[choice.key])
+                blocks = range(depth, choice.depths[-1])
+                heads = [number for number, each in enumerate(choice.depths) if each != depth]
+                for path in choice.paths:
+                    unused += [f"{path}.blocks.{number}." for number in blocks]
+                    unused += [f"{path}.heads.{number}." for number in heads]
+        without = tuple(unused)
+        if not without:
+            return self.choices
+        return tuple(
+            choice
+            for choice in self.choices
+            if not choice.paths or not all(f"{path}.".startswith(without) for path in choice.paths)
+        )
+
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return an equivalent architecture with inputs and edges in ascending order, where their order means nothing.
 
@@ -161,11 +186,15 @@ class SearchSpaceSpec(CachingSpec):
         """Draw an architecture uniformly."""
         return self._made(self._domain.sample(rng))
 
-    def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
+    def mutate(self, architecture: Architecture, rng: random.Random, *, by_part: bool = False) -> Architecture:
         """Draw one of the ``neighbours`` of an architecture, never the architecture itself.
 
         First one of the elementary decisions that can change is drawn uniformly, whatever the choice that it belongs
-        to, then one of its changes uniformly. An elementary decision is
+        to, then one of its changes uniformly. With ``by_part`` a choice is drawn first, in a cell then a node and a
+        slot, and only then an elementary decision of it, as in regularized evolution (Real et al., arXiv 1802.01548)
+        and in the programs of NAS-Bench-201: a decision of a node with few edges is changed more often.
+
+        An elementary decision is
 
         - the candidate of a layer choice, the value of a value choice, the depth of a repeat;
         - each input of an input choice of any number: it is added or taken away;
@@ -177,7 +206,8 @@ class SearchSpaceSpec(CachingSpec):
         Raises:
             ArchitectureError: It does not belong to this space, or it is the only architecture of the space.
         """
-        return self._made(self._domain.mutate(self._decisions(architecture), rng))
+        decisions = self._decisions(architecture)
+        return self._made(self._domain.mutate_part(decisions, rng) if by_part else self._domain.mutate(decisions, rng))
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Yield every architecture that ``mutate`` can return, once.

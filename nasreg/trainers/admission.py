@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from nasreg.errors import ConfigError, TrainingError, one_line
+from nasreg.errors import ConfigError, IncompatibleError, TrainingError, one_line
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.trial import COSTS, LATENCY, PARAMETERS, Proposal
@@ -21,18 +21,24 @@ class Admission:
     Args:
         context: The search.
         config: Options.
+        objectives: What the algorithm optimises beside the score.
 
     Attributes:
         last_reason: Why the last proposal was rejected.
 
     Raises:
         ConfigError: No architecture can meet a budget.
+        IncompatibleError: Nobody measures an objective.
     """
 
-    def __init__(self, context: MultiTrialContext, config: MultiTrialTrainerConfig) -> None:
+    def __init__(
+        self, context: MultiTrialContext, config: MultiTrialTrainerConfig, objectives: Sequence[MetricSpec] = ()
+    ) -> None:
         self._context = context
         self._config = config
+        unmeasured = _unmeasured(context, objectives)
         self._limits = _limits(context, config)
+        self._measured = dict.fromkeys([*self._limits, *unmeasured])
         self.last_reason: str | None = None
         self._rejected = 0
         self._seen: set[bytes] = set()
@@ -58,9 +64,9 @@ class Admission:
             return "it was proposed before", {}
         if not self._passes(proposal.architecture):
             return f"filter {self._config.filter} refused it", {}
-        if not self._limits:
+        if not self._measured:
             return None, {}
-        costs = self._context.measure_costs(proposal.architecture, self._limits)
+        costs = self._context.measure_costs(proposal.architecture, self._measured)
         for name, limit in self._limits.items():
             if costs[name] > limit:
                 title = _metric(name).title
@@ -96,6 +102,22 @@ class Admission:
         if self._rejected >= self._config.max_rejected:
             return f"{self._rejected} proposals in a row were rejected, the last one since: {self.last_reason}"
         return None
+
+
+def _unmeasured(context: MultiTrialContext, objectives: Sequence[MetricSpec]) -> list[str]:
+    """Return the names of the objectives that the evaluator does not measure: costs of the network."""
+    known = {metric.name for metric in context.metrics}
+    names = [metric.name for metric in objectives if metric.name not in known]
+    costs = [cost.name for cost in COSTS]
+    for name in names:
+        if name not in costs:
+            evaluator = context.spec.evaluator.title if context.spec.evaluator is not None else ""
+            able = ", ".join([*sorted(known - set(costs)), *costs])
+            raise IncompatibleError(
+                f"the algorithm optimises {name!r}, which evaluator {evaluator!r} does not measure; it can optimise:"
+                f" {able}"
+            )
+    return names
 
 
 def _limits(context: MultiTrialContext, config: MultiTrialTrainerConfig) -> dict[str, float]:

@@ -24,6 +24,7 @@ from nasreg.runs import files
 from nasreg.runs.output import RunOutput
 from nasreg.runs.trials import TrialFile, read_record, read_trials
 from nasreg.runs.writing import LineFile
+from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.trial import SIMULATED_SECONDS, Proposal, Trial, TrialStatus
 from nasreg.trainers.admission import Admission
 from nasreg.trainers.base import Trainer
@@ -56,9 +57,11 @@ class MultiTrialTrainer(Trainer):
 
     Attributes:
         mutator: Proposes.
+        objectives: What it optimises beside the score.
 
     Raises:
         ConfigError: No architecture can meet a budget.
+        IncompatibleError: Nobody measures an objective.
     """
 
     context: MultiTrialContext
@@ -67,7 +70,8 @@ class MultiTrialTrainer(Trainer):
         super().__init__(context)
         self.config = config
         self.mutator: MultiTrialMutator = context.make_mutator(context.space)
-        self._admission = Admission(context, config)
+        self.objectives: tuple[MetricSpec, ...] = tuple(self.mutator.objectives)
+        self._admission = Admission(context, config, self.objectives)
         self._pending: deque[_Pending] = deque()
         self._recorded: dict[int, Trial] = {}
         self._latest_recorded = 0

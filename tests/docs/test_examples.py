@@ -145,7 +145,7 @@ def records(run: Path) -> list[dict]:
 
 
 CASES = {
-    "regularized_evolution": ("regularized-evolution", {"mutator": {"population": 3, "sample": 2}}),
+    "regularized_evolution": ("aging-evolution", {"mutator": {"population": 3, "sample": 2}}),
     "reinforce": ("gru-controller", {}),
     "table_lookup": ("random", {}),
     "synflow": ("random", {"evaluator": "synflow", "evaluator_options": None}),
@@ -188,7 +188,7 @@ def test_interrupted_and_resumed_it_has_the_same_trials(name, look_up, train, tm
 
 
 def test_the_oldest_member_dies_and_scores_rise(look_up):
-    trials = look_up("regularized-evolution", 150, mutator={"population": 20, "sample": 5}).trials
+    trials = look_up("aging-evolution", 150, mutator={"population": 20, "sample": 5}).trials
     assert [trial["trial"] for trial in trials if "parent" not in trial] == list(range(1, 21))
     assert all(trial["parent"] >= trial["trial"] - 20 for trial in trials[20:])
     decisions = [trial["architecture"] for trial in trials]

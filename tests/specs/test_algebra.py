@@ -166,6 +166,54 @@ def test_mutate_draws_the_decision_that_changes_uniformly():
     assert 1900 < changes["cell"] < 2100
 
 
+@given(spaces(), seeds)
+def test_a_mutation_by_part_is_a_neighbour(space, seed):
+    rng = random.Random(seed)
+    one = space.sample(rng)
+    if space.size() > 1:
+        assert space.mutate(one, rng, by_part=True) in list(space.neighbours(one))
+    else:
+        with pytest.raises(ArchitectureError, match="only one possibility"):
+            space.mutate(one, rng, by_part=True)
+
+
+def test_a_mutation_by_part_draws_the_choice_first_and_in_a_cell_the_node():
+    operations = ("a", "b", "c")
+    few, fixed = LayerChoiceSpec(key="few", candidates=("a", "b")), RepeatSpec(key="fixed", depths=(3,))
+    cell = CellSpec(key="cell", inputs=1, nodes=3, candidates=(operations,) * 6, edges_kept=3, concat=(3,))
+    space, rng = SearchSpaceSpec(choices=(few, fixed, cell)), random.Random(0)
+    one = space.sample(rng)
+    changes = Counter()
+    for other in (space.mutate(one, rng, by_part=True) for _ in range(6000)):
+        if other.decisions["few"] != one.decisions["few"]:
+            changes["few"] += 1
+        else:
+            pairs = zip(one.decisions["cell"], other.decisions["cell"], strict=True)
+            changes[next(node for node, (before, after) in enumerate(pairs) if before != after)] += 1
+    assert set(changes) == {"few", 0, 1, 2}
+    assert 2850 < changes["few"] < 3150
+    assert all(900 < changes[node] < 1100 for node in range(3))  # though they have one, two and three edges
+
+
+def test_choices_in_blocks_beyond_the_depth_have_no_effect():
+    depth = RepeatSpec(key="depth", depths=(1, 3), paths=("stack",))
+    inner = [LayerChoiceSpec(key=f"b{n}", candidates=("a", "b"), paths=(f"stack.blocks.{n}.op",)) for n in range(3)]
+    shared = ValueChoiceSpec(key="width", values=(1, 2), paths=("stack.blocks.2.conv.size", "stack.blocks.0.conv.size"))
+    head = ValueChoiceSpec(key="head", values=(1, 2), paths=("stack.heads.1.size",))
+    free = ValueChoiceSpec(key="free", values=(1, 2))
+    space = SearchSpaceSpec(choices=(depth, *inner, shared, head, free))
+    one = space.sample(random.Random(0))
+
+    def keys(depth):
+        architecture = space.architecture({**one.decisions, "depth": depth})
+        return [choice.key for choice in space.choices_in_effect(architecture)]
+
+    assert keys(1) == ["depth", "b0", "width", "free"]
+    assert keys(3) == ["depth", "b0", "b1", "b2", "width", "head", "free"]
+    with pytest.raises(ArchitectureError):
+        space.choices_in_effect(one.model_copy(update={"decisions": {}}))
+
+
 def test_a_child_can_have_any_mixture_of_nodes():
     rng = random.Random(0)
     one, other = DARTS.sample(rng), DARTS.sample(rng)

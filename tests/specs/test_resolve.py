@@ -73,6 +73,13 @@ def test_the_splits_of_an_algorithm_decide_the_fractions(algorithm, preset, expe
     assert resolve(algorithm, config=yaml.safe_load(spec.to_yaml())) == spec
 
 
+def test_a_preset_that_is_named_chooses_the_space_unless_one_is_named():
+    assert resolve("random", preset="nasbench201").space.name == "nasreg-nasbench201/nasbench201"
+    assert resolve("random", settings=["preset=nasbench201"]).space.name == "nasreg-nasbench201/nasbench201"
+    assert resolve("random", preset="nasbench201", space="chain").space.name == "nasreg/chain"
+    assert resolve("random", preset="demo").space.name == "nasreg/darts"
+
+
 def test_options_of_a_preset_belong_to_its_space():
     assert resolve().space.options["cells"] == 3
     assert resolve(space="chain").space.options["blocks"] == 3

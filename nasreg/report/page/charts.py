@@ -35,7 +35,10 @@ MAX_EPOCHS_WITH_DOTS = 40
 MAX_LARGE_DOTS = 200
 
 
-def _axes(width: float, height: float, left: float, right: float, top: float, bottom: float) -> tuple[Figure, Axes]:
+def chart_axes(
+    width: float, height: float, left: float, right: float, top: float, bottom: float
+) -> tuple[Figure, Axes]:
+    """Return a figure and its axes; all sizes are points."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
@@ -49,7 +52,8 @@ def _axes(width: float, height: float, left: float, right: float, top: float, bo
     return figure, axes
 
 
-def _title(figure: Figure, text: str) -> None:
+def chart_title(figure: Figure, text: str) -> None:
+    """Write the title of a chart at its top."""
     top = 1 - 8 / (72 * figure.get_size_inches()[1])
     figure.text(
         0, top, shorten(text, 40), size=BODY + 0.5, family=FONT, weight="bold", color=INK, va="center", parse_math=False
@@ -63,7 +67,8 @@ def _integer_ticks(axes: Axes, first: int, last: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
 
 
-def _legend(figure: Figure, columns: int = 2) -> None:
+def chart_legend(figure: Figure, columns: int = 2) -> None:
+    """Add the legend of a chart at its top right."""
     from matplotlib.font_manager import FontProperties
 
     font = FontProperties(family=FONT, size=BODY)
@@ -81,7 +86,7 @@ def _legend(figure: Figure, columns: int = 2) -> None:
         text.set_parse_math(False)
 
 
-def _format_ticks(axes: Axes, metric: MetricSpec) -> None:
+def format_ticks(axes: Axes, metric: MetricSpec) -> None:
     """Print the values of an axis in the unit of a metric."""
     if metric.unit == "%":
         from matplotlib.ticker import PercentFormatter
@@ -89,7 +94,8 @@ def _format_ticks(axes: Axes, metric: MetricSpec) -> None:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
-def _title_with_unit(metric: MetricSpec) -> str:
+def title_with_unit(metric: MetricSpec) -> str:
+    """Return the title of an axis with the values of a metric."""
     return metric.title if metric.unit in ("", "%") else f"{metric.title} ({metric.unit})"
 
 
@@ -110,13 +116,13 @@ def curve_figure(
         series: Split, or the name of the metric where it has none, -> a value for each epoch; None leaves a gap.
         marks: Starts of stages.
     """
-    figure, axes = _axes(345, 220, left=46, right=8, top=38, bottom=32)
-    _title(figure, _title_with_unit(metric))
+    figure, axes = chart_axes(345, 220, left=46, right=8, top=38, bottom=32)
+    chart_title(figure, title_with_unit(metric))
     for name, values in series.items():
         _plot(axes, epochs, values, marks, name, *_CURVES.get(name, (INK, "-")))
-    _format_ticks(axes, metric)
+    format_ticks(axes, metric)
     _finish_epochs(axes, epochs, marks)
-    _legend(figure)
+    chart_legend(figure)
     return figure
 
 
@@ -137,13 +143,13 @@ def diagnostics_figure(
     from matplotlib.ticker import MaxNLocator
 
     top = 14 + 14 * len(series)
-    figure, axes = _axes(345, 182 + top, left=46, right=8, top=top, bottom=32)
+    figure, axes = chart_axes(345, 182 + top, left=46, right=8, top=top, bottom=32)
     for (name, values), style in zip(series.items(), _DIAGNOSTICS, strict=False):
         _plot(axes, epochs, values, marks, shorten(name, 44), *style)
     numbers = [value for values in series.values() for value in values if value is not None]
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=all(value == round(value) for value in numbers)))
     _finish_epochs(axes, epochs, marks)
-    _legend(figure, columns=1)
+    chart_legend(figure, columns=1)
     return figure
 
 
@@ -234,7 +240,7 @@ def weight_figure(table: WeightTable, marks: Sequence[Mark], min_share: float, m
         18.0,
     )
     height = top + 12 * len(labels) + bottom
-    figure, axes = _axes(left + 170 + right, height, left, right, top, bottom)
+    figure, axes = chart_axes(left + 170 + right, height, left, right, top, bottom)
     axes.set_facecolor(REMOVED)
     extent = (first - 0.5, last + 0.5, len(labels), 0)
     axes.imshow(shares, COLOUR_MAP, aspect="auto", interpolation="none", extent=extent, vmin=min_share, vmax=max_share)
@@ -256,7 +262,7 @@ def weight_figure(table: WeightTable, marks: Sequence[Mark], min_share: float, m
                 ha=align, va="center_baseline", size=BODY, family=FONT, weight="bold" if is_chosen else "normal",
                 color=INK if is_chosen else QUIET, parse_math=False,
             )  # fmt: skip
-    _title(figure, table.title)
+    chart_title(figure, table.title)
     return figure
 
 
@@ -280,8 +286,8 @@ def score_figure(dots: ScoreDots, metric: MetricSpec) -> Figure:
         dots: The trials; at least one has a score.
         metric: The metric of the scores.
     """
-    figure, axes = _axes(420, 210, left=54, right=8, top=30, bottom=32)
-    _title(figure, _title_with_unit(metric))
+    figure, axes = chart_axes(420, 210, left=54, right=8, top=30, bottom=32)
+    chart_title(figure, title_with_unit(metric))
     size = 4 if len(dots.scores) <= MAX_LARGE_DOTS else 2
     numbers, values = zip(*dots.scores, strict=True)
     axes.plot(numbers, values, "o", color=TRAIN, markersize=size, markeredgewidth=0, label="trial")
@@ -293,8 +299,8 @@ def score_figure(dots: ScoreDots, metric: MetricSpec) -> Figure:
             transform=axes.get_xaxis_transform(), clip_on=False, zorder=3,
         )  # fmt: skip
     axes.grid(axis="y", color=FAINT, linewidth=0.3)
-    _format_ticks(axes, metric)
+    format_ticks(axes, metric)
     _integer_ticks(axes, 1, dots.last)
     axes.set_xlabel("trial", size=BODY, color=QUIET, family=FONT)
-    _legend(figure, columns=3)
+    chart_legend(figure, columns=3)
     return figure

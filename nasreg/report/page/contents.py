@@ -69,6 +69,7 @@ class Objective(BaseModel):
 
     objective: MetricSpec | None = None
     metrics: list[MetricSpec] = Field(default_factory=list)
+    objectives: list[MetricSpec] = Field(default_factory=list)
 
 
 class Status(BaseModel):
@@ -209,7 +210,7 @@ def read_contents(run: RunDirectory, metrics: Sequence[MetricSpec]) -> RunConten
     objective = _file(run, files.OBJECTIVE, Objective)
     trials = None
     if objective.objective is not None:
-        trials = summarize_trials(run.path / files.TRIALS, objective.objective, MAX_TRIALS)
+        trials = summarize_trials(run.path / files.TRIALS, objective.objective, MAX_TRIALS, objective.objectives)
     if status.state == "done":
         _check_complete(path if trials is None else run.path / files.TRIALS)
     lines = read_metrics(path) if path.exists() else []

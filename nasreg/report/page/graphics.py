@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from markupsafe import Markup
@@ -21,11 +22,12 @@ from nasreg.report.page.charts import (
     weight_figure,
 )
 from nasreg.report.page.contents import Mark, RunContents
+from nasreg.report.page.front import front_figure, front_points
 from nasreg.report.page.inline_svg import inline_svg
 from nasreg.runs.trial_summary import TrialSummary, counts_text
 from nasreg.specs import Architecture, CellSpec, ChoiceSpec, SearchSpaceSpec
 from nasreg.specs.architecture import CellDecision
-from nasreg.specs.formatting import format_plain
+from nasreg.specs.formatting import format_plain, plural
 from nasreg.specs.metrics import split_name
 
 if TYPE_CHECKING:
@@ -226,6 +228,21 @@ def scores(contents: RunContents) -> Markup | None:
     metric, dots = trials.objective, score_dots(trials)
     title = f"scores of {counts_text(trials.counts)}; the best {metric.format(trials.best[0]['score'])}"
     return _inline(lambda: score_figure(dots, metric), "scores", title)
+
+
+def fronts(contents: RunContents) -> list[Markup]:
+    """Return a chart of the Pareto front for each objective beside the score; none in a search with one objective."""
+    trials = contents.trials
+    if trials is None or not trials.front:
+        return []
+    charts = []
+    for number, cost in enumerate(trials.objectives):
+        title = f"{trials.objective.title} over {cost.title}; {plural(len(trials.front), 'trial')} on the Pareto front"
+        make = partial(
+            front_figure, front_points(trials, number), trials.objective, cost, is_only=len(trials.objectives) == 1
+        )
+        charts.append(_inline(make, f"front-{number}", title))
+    return charts
 
 
 def score_dots(trials: TrialSummary) -> ScoreDots:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -19,11 +21,13 @@ from nasreg.runs import files
 from nasreg.runs.trial_summary import counts_text, metric_text
 from nasreg.specs import RunSpec
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, plural
-from nasreg.specs.metrics import metric_spec, split_name
+from nasreg.specs.metrics import MetricSpec, metric_spec, split_name
 from nasreg.specs.trial import FIDELITY
 
 TEMPLATES = Path(__file__).parent / "templates"
 _UNKNOWN = "-"
+MAX_FRONT = 100
+"""Trials in the table of the Pareto front."""
 
 
 def render_page(contents: RunContents) -> str:
@@ -70,6 +74,8 @@ def render_page(contents: RunContents) -> str:
         slider_steps=[(step.drawing, step_label(contents, lines[step.epoch])) for step in slider.steps],
         heading=heading(contents),
         scores=graphics.scores(contents),
+        fronts=graphics.fronts(contents),
+        front_table=front_table(contents),
         trial_table=trial_table(contents),
         trial_notes=trial_notes(contents),
         diagnostics=graphics.diagnostics(contents),
@@ -136,23 +142,33 @@ def trial_table(contents: RunContents) -> list[list[str]]:
     failed; without such trials it is empty.
     """
     trials = contents.trials
-    if trials is None or not trials.best:
+    return [] if trials is None else _table_of(contents, trials.objective, trials.best)
+
+
+def front_table(contents: RunContents) -> list[list[str]]:
+    """Return the table of the trials on the Pareto front, in the form of ``trial_table``."""
+    trials = contents.trials
+    return [] if trials is None else _table_of(contents, trials.objective, trials.front[:MAX_FRONT])
+
+
+def _table_of(contents: RunContents, objective: MetricSpec, records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    if not records:
         return []
     known = {metric.name: metric for metric in contents.trial_metrics}
-    measured = {name for trial in trials.best for name in trial.get("metrics", {})}
+    measured = {name for trial in records for name in trial.get("metrics", {})}
     names = [name for name in known if name in measured] + sorted(measured - known.keys())
     metrics = [known[name] if name in known else metric_spec(name, ()) for name in names]
-    last = "failed" if any("reason" in trial for trial in trials.best) else ""
-    partial = any("fidelity" in trial for trial in trials.best)
+    last = "failed" if any("reason" in trial for trial in records) else ""
+    partial = any("fidelity" in trial for trial in records)
     fidelity = [FIDELITY.title] if partial else []
-    rows = [["trial", *fidelity, trials.objective.title, *(metric.title for metric in metrics), "time", last]]
-    for trial in trials.best:
+    rows = [["trial", *fidelity, objective.title, *(metric.title for metric in metrics), "time", last]]
+    for trial in records:
         values = trial.get("metrics", {})
         texts = [
             metric_text(metric, values[name]) if name in values else _UNKNOWN
             for name, metric in zip(names, metrics, strict=True)
         ]
-        score = trials.objective.format(trial["score"]) if "score" in trial else _UNKNOWN
+        score = objective.format(trial["score"]) if "score" in trial else _UNKNOWN
         duration = format_duration(trial.get("seconds", 0.0))
         fidelity = [FIDELITY.format(trial.get("fidelity", 1.0))] if partial else []
         rows.append([str(trial["trial"]), *fidelity, score, *texts, duration, trial.get("reason", "")])

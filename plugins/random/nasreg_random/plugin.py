@@ -36,6 +36,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 ),
                 "nasbench201": Preset(
                     summary="100 architectures of a table, drawn with replacement as in the benchmarks' baselines",
+                    space="nasbench201",
                     trainer={"max_trials": 100, "duplicates": "evaluate"},
                 ),
                 "demo": Preset(
