@@ -40,9 +40,8 @@ def first_lines(output: Output, run: ResolvedRun, others: str) -> Callback:
     """
     spec = run.spec
     kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
-    named = f"{kind} {chosen}, which data set {spec.dataset.title} names; others: {others}"
-    if not run.preset_of_dataset:
-        named = f"{kind} {chosen}, the default; others: {others}; all options: --dry-run"
+    purpose = f" for data set {spec.dataset.title}" if run.preset_of_dataset else ""
+    named = f"{kind} {chosen}, the default{purpose}; others: {others}; all options: --dry-run"
     return FirstLines(output, named if run.preset_is_default else None)
 
 

@@ -178,6 +178,8 @@ class AnySubset(Domain[tuple[str, ...]]):
         self.encoding_size = len(names)
         self._names = names
         self._min_chosen = min_chosen
+        # A lone element of which one has to be chosen leaves nothing to decide.
+        self._options = ("yes",) if len(names) == min_chosen else ("no", "yes")
 
     def at(self, rank: int) -> tuple[str, ...]:
         bits = rank + self._min_chosen
@@ -190,7 +192,7 @@ class AnySubset(Domain[tuple[str, ...]]):
         return tuple(name for name in self._names if name in chosen)
 
     def steps(self, key: str, prefix: str = "") -> tuple[Step, ...]:
-        return tuple(Step(key, "input", f"{prefix}input {name}", ("no", "yes")) for name in self._names)
+        return tuple(Step(key, "input", f"{prefix}input {name}", self._options) for name in self._names)
 
     def _changeable(self, decision: tuple[str, ...]) -> list[str]:
         return [name for name in self._names if name not in decision or len(decision) > self._min_chosen]
@@ -209,13 +211,13 @@ class AnySubset(Domain[tuple[str, ...]]):
 
     def next_indices(self, indices: Sequence[int]) -> Sequence[int]:
         is_last_chance = self._min_chosen and len(indices) == len(self._names) - 1 and not any(indices)
-        return (1,) if is_last_chance else (0, 1)
+        return range(len(self._options))[-1:] if is_last_chance else range(len(self._options))
 
     def decision_of(self, indices: Sequence[int]) -> tuple[str, ...]:
-        return tuple(name for name, index in zip(self._names, indices, strict=True) if index)
+        return tuple(name for name, index in zip(self._names, indices, strict=True) if self._options[index] == "yes")
 
     def indices_of(self, decision: tuple[str, ...]) -> list[int]:
-        return [int(name in decision) for name in self._names]
+        return [self._options.index("yes" if name in decision else "no") for name in self._names]
 
 
 class Concatenation(Product):

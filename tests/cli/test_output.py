@@ -215,7 +215,7 @@ def test_trials_are_printed_the_best_first_with_why_others_have_no_score(tmp_pat
     first = {each["architecture"]["layer"]: each for each in reversed(trials)}
     done, failed, rejected = (first[name] for name in ("small", "broken", "large"))
     assert (done["status"], failed["status"], rejected["status"]) == ("done", "failed", "rejected")
-    assert "preset demo, which data set digits names" in out
+    assert "preset demo, the default for data set digits" in out
     assert f"trial {done['trial']} (" in out
     assert f"{done['score']:.1%} (best so far), 58 parameters, " in out
     warnings = [line.removeprefix("nasreg: warning: ") for line in err.splitlines() if "warning" in line]
@@ -292,7 +292,7 @@ def test_a_run_continues_when_its_reader_goes_away(tmp_path):
     done = shell(f"nasreg {' '.join(RANDOM)} --out run | head -n 1", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "next: nasreg retrain run\n"
-    assert done.stdout.startswith("preset demo, which data set digits names; others: ")
+    assert done.stdout.startswith("preset demo, the default for data set digits; others: ")
     assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "done"
 
 

@@ -34,7 +34,10 @@ def wait_for(process: forked.Process, condition, what: str) -> None:
 
 def test_the_first_lines_say_what_is_run(searched):
     lines = searched.out.splitlines()
-    assert lines[0] == "preset demo, which data set digits names; others: --preset, see nasreg describe darts"
+    assert lines[0] == (
+        "preset demo, the default for data set digits; others: --preset, see nasreg describe darts;"
+        " all options: --dry-run"
+    )
     assert lines[1] == "darts: space darts, data set digits, preset demo, device cpu"
     assert lines[2].startswith("supernet of ")
     assert lines[2].endswith(", 3 epochs of 3 steps")

@@ -34,7 +34,7 @@ TINY = ("--set", "space.cells=1", "--set", "space.channels=2", "--set", "space.n
     [
         ({"dataset": "folder:."}, "preset paper, the default; others: --preset; all options: --dry-run\n"),
         ({"dataset": "cifar10"}, "preset paper, the default; others: --preset; all options: --dry-run\n"),
-        ({}, "preset demo, which data set digits names; others: --preset\n"),
+        ({}, "preset demo, the default for data set digits; others: --preset; all options: --dry-run\n"),
         ({"preset": "paper"}, ""),
         ({"settings": ["preset=paper"]}, ""),
         ({"config": {"preset": "paper"}}, ""),
