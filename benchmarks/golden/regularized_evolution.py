@@ -92,7 +92,8 @@ class RecordedDraws(random.Random):
 
 def recognises(content: Any) -> bool:
     """Return whether a file is in this format."""
-    return isinstance(content, dict) and "traces" in content
+    traces = content.get("traces") if isinstance(content, dict) else None
+    return isinstance(traces, list) and not any(isinstance(each, dict) and "theta0" in each for each in traces)
 
 
 def checks(content: Any, path: Path) -> Iterator[Check]:

@@ -2,7 +2,8 @@
 
 Zoph, Le: Neural Architecture Search with Reinforcement Learning, arXiv 1611.01578, section 3.2: one reward for all
 steps of an architecture, and a moving average of the rewards as the baseline. Differing from the paper, the controller
-is a GRU, it is updated after each trial, and a bonus for the entropy keeps it from deciding too early.
+is a GRU, it is updated after each trial, and a bonus for the entropy keeps it from deciding too early. The package
+nasreg-nasnet has controllers made of the core's building blocks.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def nasreg_plugin() -> PluginInfo:
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     return [
         AlgorithmSpec(
-            name="reinforce",
+            name="gru-controller",
             summary="a recurrent controller, trained by REINFORCE with a moving average as the baseline",
             paper="Zoph, Le: Neural Architecture Search with Reinforcement Learning, https://arxiv.org/abs/1611.01578",
             family="multi-trial",
@@ -131,7 +132,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 
 if __name__ == "__main__":
     nasreg.register(sys.modules[__name__])
-    result = nasreg.search("chain", "digits", "reinforce", seed=0, dataset_options={"limit": 600})
+    result = nasreg.search("chain", "digits", "gru-controller", seed=0, dataset_options={"limit": 600})
     for trial in result.trials:
         print(f"{trial['trial']:2}  accuracy {trial['score']:.3f}")
     print(result.architecture.decisions)

@@ -8,23 +8,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.mutators.base import Mutator, OneShotMutator
     from nasreg.mutators.config import SoftmaxMutatorConfig
+    from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, SequentialPolicy, TabularPolicy
     from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
     from nasreg.mutators.multi_trial import MultiTrialMutator
+    from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
 
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
     "config": ("SoftmaxMutatorConfig",),
+    "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy"),
     "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
     "multi_trial": ("MultiTrialMutator",),
+    "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "MovingBaseline",
     "MultiTrialMutator",
     "Mutator",
     "OneShotMutator",
+    "Policy",
+    "PolicyGradient",
+    "PolicyLearner",
+    "Ppo",
+    "RecurrentPolicy",
+    "Rollouts",
+    "SequentialPolicy",
     "SoftmaxMutator",
     "SoftmaxMutatorConfig",
+    "TabularPolicy",
     "collapse_warnings",
     "count_operation",
     "derive_cell",

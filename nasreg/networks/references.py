@@ -17,7 +17,7 @@ from nasreg.config.lookup import find_space, space_source
 from nasreg.config.notation import architecture_from_text, noted_spaces
 from nasreg.config.sources import SpaceSource
 from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError, UnknownNameError, UsageError
-from nasreg.nn import extract_space
+from nasreg.nn import deferred_candidates, extract_space
 from nasreg.registry import Registry, default_registry
 from nasreg.runs.directory import RunDirectory, architecture_in_run, run_of_file
 from nasreg.specs import (
@@ -156,7 +156,9 @@ def _published(name: str, registry: Registry) -> ArchitectureRef:
         entry = registry.genotype(name)
     except UnknownNameError as error:
         raise UnknownNameError(f"{error} It is no run directory and no architecture.json either.") from error
-    return _of_genotype(entry.name, entry.genotype, find_space(registry, entry.space), registry)
+    source = find_space(registry, entry.space)
+    of_text = _of_notation if _notes(source, entry.genotype) else _of_genotype
+    return of_text(entry.name, entry.genotype, source, registry)
 
 
 def _of_architecture(
@@ -179,11 +181,16 @@ def _of_notation(title: str, text: str, space: SpaceSource | None, registry: Reg
                 f" space=...): {', '.join(names)}"
             )
         space = find_space(registry, names[0])
-    if space.entry is None or space.entry.notation is None or not space.entry.notation.matches(text):
+    if not _notes(space, text):
         raise ConfigError(f"{title} is not in a notation of the search space {space.reference.text!r}")
     found = ArchitectureRef(title, space, {}, None, text.strip())
     found.resolve(_default_space(space))  # a malformed text is refused at once
     return found
+
+
+def _notes(space: SpaceSource, text: str) -> bool:
+    """Return whether a text is meant to be in the notation of a space."""
+    return space.entry is not None and space.entry.notation is not None and space.entry.notation.matches(text)
 
 
 def _of_genotype(title: str, text: str, space: SpaceSource | None, registry: Registry) -> ArchitectureRef:
@@ -257,7 +264,8 @@ def describe_space(source: SpaceSource, options: Mapping[str, Any], info: DataIn
         if len(_described) >= MAX_DESCRIBED:
             _described.clear()
         # without memory and time; the user's own code may not be written for that
-        _described[key] = entry, _extracted(source, options, info, "meta")
+        with deferred_candidates():
+            _described[key] = entry, _extracted(source, options, info, "meta")
     return _described[key][1]
 
 

@@ -10,6 +10,7 @@ from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
 from nasreg.nn.functional import functional_call_tied
 from nasreg.nn.input_choice import InputChoice
+from nasreg.nn.loose_ends import AfterLooseEnds
 from nasreg.nn.parameters import parameter_count
 from nasreg.nn.recalibrate import recalibrate_batch_norm
 from nasreg.nn.repeat import Repeat
@@ -18,6 +19,7 @@ from nasreg.nn.transforms import TransformHandle, candidate_sites, transform_can
 from nasreg.nn.value_choice import Value, ValueChoice, ValueExpression
 
 __all__ = [
+    "AfterLooseEnds",
     "Answer",
     "BatchNorm2d",
     "CandidateSite",

@@ -52,6 +52,8 @@ class Cell(Choice):
         join: ``concat`` joins them along dimension 1, ``sum`` adds them.
         loose_ends: Join only those that no node reads (as in NASNet and ENAS); with ``concat`` the others count as
             zeros, so that the shape stays the same. Answers are then decisions, or weights for some candidates by name.
+        drop_zeros: With loose ends, let the frozen cell leave these zeros out. Every layer that takes the output must
+            be an ``AfterLooseEnds``, which freezes to what fits.
         repeat_sources: Give each node ``edges_kept`` slots that each choose an operation and any earlier state, also
             one that another slot reads (as in NASNet and ENAS). Each slot has an edge of its own from each state.
         none_selectable: Let architectures choose ``none`` (as in NAS-Bench-201), not only weigh it during a search.
@@ -77,6 +79,7 @@ class Cell(Choice):
         concat: Sequence[int] | None = None,
         join: Literal["concat", "sum"] = "concat",
         loose_ends: bool = False,
+        drop_zeros: bool = False,
         repeat_sources: bool = False,
         none_selectable: bool = False,
         reduction: bool = False,
@@ -84,6 +87,9 @@ class Cell(Choice):
         key: str | None = None,
     ) -> None:
         super().__init__(key)
+        if drop_zeros and not (loose_ends and join == "concat"):
+            raise SpaceError(f"Cell {key!r}: drop_zeros is for loose ends that are concatenated")
+        self.drop_zeros = drop_zeros
         slots = edges_kept if repeat_sources else 1
         n_edges = sum(slots * (inputs + node) for node in range(nodes))
         names = tuple(map(tuple, edge_candidates)) if edge_candidates is not None else (tuple(candidates),) * n_edges
@@ -326,9 +332,10 @@ class Cell(Choice):
         if cell.join == "sum":
             graph.output(add_all(graph, [states[state] for state in joined]))
         else:
-            for state in set(cell.concat) - set(joined):
+            shown = joined if self.drop_zeros else cell.concat
+            for state in set(shown) - set(joined):
                 states[state] = graph.call_function(torch.zeros_like, (states[state],))
-            graph.output(graph.call_function(torch.cat, ([states[state] for state in cell.concat], 1)))
+            graph.output(graph.call_function(torch.cat, ([states[state] for state in shown], 1)))
         return fx.GraphModule(root, graph)
 
     def _source_of_same_shape(self, node: int) -> int:

@@ -392,7 +392,10 @@ class GenotypeEntry(Spec):
     summary: str = Field(min_length=1, description="what it is, in one line")
     paper: str | None = Field(default=None, description="title, authors and address of the paper")
     space: RegistryName = Field(description="the search space that it belongs to")
-    genotype: str = Field(description="Genotype(normal=[...], ...), as the authors' programs write it")
+    genotype: str = Field(
+        description="Genotype(normal=[...], ...), as the authors' programs write it, or a text in the notation of the"
+        " space"
+    )
 
 
 class RecipeEntry(_Entry):

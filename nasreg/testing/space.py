@@ -112,17 +112,20 @@ class SpaceContract:
         missing = {name: option for name, option in entry.capabilities.items() if option not in options}
         assert not missing, "capabilities that name no option"
 
-    def test_its_notation_is_read_as_it_is_written(self, entry: SpaceEntry, spec: SearchSpaceSpec) -> None:
-        """Its example, and the text of random architectures."""
+    def test_its_notation_is_read_as_it_is_written(
+        self, entry: SpaceEntry, source: SpaceSource, spec: SearchSpaceSpec
+    ) -> None:
+        """Its example, with default options, and the text of random architectures."""
         if entry.notation is None:
             pytest.skip("it has no notation")
-        example = entry.notation.architecture(spec, entry.notation.example)
-        for architecture in (example, *(spec.sample(random.Random(number)) for number in range(5))):
-            text = entry.notation.text(spec, architecture)
+        default = describe_space(source, {})
+        example = entry.notation.architecture(default, entry.notation.example)
+        for space, architecture in ((default, example), *((spec, spec.sample(random.Random(n))) for n in range(5))):
+            text = entry.notation.text(space, architecture)
             if text is not None:
                 assert entry.notation.matches(text)
-                found = entry.notation.architecture(spec, text)
-                assert spec.canonical(found) == spec.canonical(architecture), text
+                found = entry.notation.architecture(space, text)
+                assert space.canonical(found) == space.canonical(architecture), text
 
     # -- its choices and networks --------------------------------------------------------------------------------------
 

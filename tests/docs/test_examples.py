@@ -146,7 +146,7 @@ def records(run: Path) -> list[dict]:
 
 CASES = {
     "regularized_evolution": ("aging-evolution", {"mutator": {"population": 3, "sample": 2}}),
-    "reinforce": ("reinforce", {}),
+    "reinforce": ("gru-controller", {}),
     "table_lookup": ("random", {}),
     "synflow": ("random", {"evaluator": "synflow", "evaluator_options": None}),
     "successive_halving": ("halving", {}),
@@ -201,7 +201,7 @@ def test_the_oldest_member_dies_and_scores_rise(look_up):
 
 
 def test_the_controller_learns(look_up):
-    scores = [trial["score"] for trial in look_up("reinforce", 300, mutator={"lr": 0.03}).trials]
+    scores = [trial["score"] for trial in look_up("gru-controller", 300, mutator={"lr": 0.03}).trials]
     assert mean(scores[-50:]) > mean(scores[:50]) + 0.03
 
 
