@@ -66,6 +66,7 @@ def _bayes_opt() -> AlgorithmSpec:
             ),
             "nasbench201": Preset(
                 summary="the defaults on the table of NAS-Bench-201, 100 evaluations",
+                space="nasbench201",
                 trainer={"max_trials": 100},
             ),
             "demo": Preset(

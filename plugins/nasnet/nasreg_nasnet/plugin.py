@@ -95,6 +95,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 ),
                 "nasbench201": Preset(
                     summary="500 architectures of a table, rewards in percent, and a learning rate for so few updates",
+                    space="nasbench201",
                     mutator={"lr": 0.01, "reward_scale": 100},
                     trainer={"max_trials": 500},
                 ),
@@ -121,6 +122,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
             presets={
                 "nasbench201": Preset(
                     summary="500 architectures of a table, as NATS-Bench: no recurrence, rewards in percent, lr 0.01",
+                    space="nasbench201",
                     mutator={"reward_scale": 100},
                     trainer={"max_trials": 500},
                 ),
