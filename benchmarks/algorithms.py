@@ -85,10 +85,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="algorithms; by default all that are installed")
     wanted = parser.parse_args().names or nasreg.list_algorithms()
-    records = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {}
     for name in wanted:
-        records[name] = measure(name)
-        print(f"{name:24}{records[name]}", flush=True)
+        record = measure(name)
+        print(f"{name:24}{record}", flush=True)
+        records = {**json.loads(RECORDS.read_text(encoding="utf-8")), name: record}
         RECORDS.write_text(json.dumps(dict(sorted(records.items())), indent=2) + "\n", encoding="utf-8")
 
 

@@ -17,12 +17,15 @@ SMALL = {"cells": 3, "blocks": 2, "channels": 2, "nodes": 2}
 def short_options(algorithm: str) -> dict[str, Any]:
     """Return options of an algorithm's trainer that make its search short.
 
-    They are those of ``epochs`` (two), ``max_trials`` (three), ``batch_size`` and ``warmup_epochs`` that it has.
+    They are those of ``epochs`` (two), ``max_trials`` (three), ``batch_size`` and ``warmup_epochs`` that it has. An
+    algorithm that gives trials a part of the full effort may need more trials: it has those of its default preset.
 
     Args:
         algorithm: Its name.
     """
-    return _known(SHORT, nasreg.describe(algorithm, "algorithm")["algorithm"]["trainer"]["options"])
+    found = nasreg.describe(algorithm, "algorithm")["algorithm"]
+    short = _known(SHORT, found["trainer"]["options"])
+    return {name: value for name, value in short.items() if name != "max_trials"} if found["fidelity"] else short
 
 
 def short_evaluator_options(evaluator: str) -> dict[str, Any]:

@@ -403,7 +403,7 @@ def test_every_command_builds_the_space_of_a_script_or_module_in_a_new_process(t
     run("retrain", run_dir, *options, "--out", trained, cwd=elsewhere)
     evaluated = run("evaluate", trained, "--device", "cpu", cwd=elsewhere)
     profiled = run("profile", run_dir, "--device", "cpu", cwd=elsewhere)
-    run("export", trained / "last.safetensors", "-o", file, cwd=elsewhere)
+    run("export", trained, "--weights", trained / "last.safetensors", "-o", file, cwd=elsewhere)
     assert re.search(r"conv\b.*c[13]", shown)
     assert "top-5" in evaluated
     assert "parameters" in profiled
