@@ -89,7 +89,7 @@ def curve_figure(
     if seconds:
         _time_axis(axes, last)
     else:
-        axes.set_xlabel("evaluations", size=BODY, color=QUIET, family=FONT)
+        _count_axis(axes)
     return figure
 
 
@@ -154,6 +154,14 @@ def _log_ticks(axes: Axes, first: float, last: float) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _count_axis(axes: Axes) -> None:
+    if axes.get_xscale() != "log":
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlabel("evaluations", size=BODY, color=QUIET, family=FONT)
 
 
 def _time_axis(axes: Axes, last: float) -> None:
@@ -249,7 +257,7 @@ def rank_figure(title: str, x: Array, ranks: Mapping[str, Array], how: Mapping[s
         _log_ticks(axes, x[0], x[-1])
     axes.set_ylim(len(ranks) + 0.1, 0.9)
     axes.grid(axis="y", color=FAINT, linewidth=0.3)
-    axes.set_xlabel("evaluations", size=BODY, color=QUIET, family=FONT)
+    _count_axis(axes)
     return figure
 
 
@@ -263,6 +271,7 @@ def critical_difference_figure(title: str, ranking: Ranking, how: Mapping[str, S
     """
     from matplotlib.figure import Figure
 
+    width = 400.0
     k = len(ranking.labels)
     cliques = ranking.cliques()
     names = [
@@ -272,14 +281,14 @@ def critical_difference_figure(title: str, ranking: Ranking, how: Mapping[str, S
     top, step, bar = 62.0, 15.0, 7.0
     below = 8 + bar * len(cliques) + 8
     height = top + below + step * half + 6
-    figure = Figure(figsize=(WIDTH / 72, height / 72), facecolor="none")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height, 0))
+    figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     chart_title(figure, title)
     margin = min(130.0, max(text_width(name, BODY) for name in names) + 10)
 
     def at(value: float) -> float:
-        return margin + (value - 1) / max(k - 1, 1) * (WIDTH - 2 * margin)
+        return margin + (value - 1) / max(k - 1, 1) * (width - 2 * margin)
 
     def text(x: float, y: float, what: str, colour: str = INK, align: str = "left", size: float = BODY) -> None:
         axes.text(x, y, what, size=size, family=FONT, color=colour, ha=align, va="center_baseline", parse_math=False)
@@ -288,7 +297,7 @@ def critical_difference_figure(title: str, ranking: Ranking, how: Mapping[str, S
     for value in range(1, k + 1):
         axes.plot([at(value)] * 2, [top - 4, top], color=QUIET, linewidth=1)
         text(at(value), top - 10, str(value), QUIET, "center")
-    length = min(ranking.critical_difference, k - 1) / max(k - 1, 1) * (WIDTH - 2 * margin)
+    length = min(ranking.critical_difference, k - 1) / max(k - 1, 1) * (width - 2 * margin)
     cut = ranking.critical_difference > k - 1
     axes.plot([margin, margin + length], [32, 32], color=INK, linewidth=1.4)
     for x in (margin, *([] if cut else [margin + length])):
@@ -302,9 +311,9 @@ def critical_difference_figure(title: str, ranking: Ranking, how: Mapping[str, S
         to_left = place < half
         y = top + below + step * (place if to_left else k - 1 - place) + 4
         x, colour = at(mean), how[label].colour
-        end = 2.0 if to_left else WIDTH - 2.0
-        width = text_width(name, BODY)
-        near = min(end + width + 3, x) if to_left else max(end - width - 3, x)
+        end = 2.0 if to_left else width - 2.0
+        length = text_width(name, BODY)
+        near = min(end + length + 3, x) if to_left else max(end - length - 3, x)
         axes.plot([x, x, near], [top, y, y], color=colour, linewidth=1.0)
         axes.plot([x], [top], how[label].marker, color=colour, markersize=4.5, markeredgewidth=0, zorder=4)
         text(end, y, name, align="left" if to_left else "right")
