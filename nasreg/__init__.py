@@ -46,8 +46,12 @@ if TYPE_CHECKING:
         register,
     )
     from nasreg.specs import AlgorithmSpec, Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
+    from nasreg.studies.api import compare
+    from nasreg.studies.result import StudyResult
 
 _HOMES = {
+    "nasreg.studies.result": ("StudyResult",),
+    "nasreg.studies.api": ("compare",),
     "nasreg.engine.checks.check": ("check",),
     "nasreg.engine.checks.findings": (
         "CheckReport",
@@ -120,10 +124,12 @@ __all__ = [
     "RunSpec",
     "SearchResult",
     "SearchSpaceSpec",
+    "StudyResult",
     "__version__",
     "build_network",
     "candidate_costs",
     "check",
+    "compare",
     "describe",
     "evaluate",
     "export_network",

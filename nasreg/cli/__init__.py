@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from nasreg import __version__
-from nasreg.cli import author, check, lookup, network, resume, retrain, run, show
+from nasreg.cli import author, check, compare, lookup, network, resume, retrain, run, show
 from nasreg.cli.command import Command
 from nasreg.cli.output import Output
 from nasreg.errors import NasregError, NasregWarning, StorageError
@@ -29,6 +29,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.rstrip("_").replace("_", "-"): command
     for command in (
         *(run.run, check.check, resume.resume, show.show),
+        *(compare.compare, compare.ablate),
         *(retrain.retrain, retrain.evaluate, network.profile, network.export),
         *(lookup.list_, lookup.describe, lookup.plugins),
         author.new_plugin,

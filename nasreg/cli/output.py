@@ -120,10 +120,13 @@ class Output:
                 self._running = False
 
     @contextlib.contextmanager
-    def counting(self) -> Iterator[Callable[[str, int, int], None]]:
+    def counting(self, title: str | None = None) -> Iterator[Callable[[str, int, int], None]]:
         """Return a context whose value shows on a terminal how far several pieces of work are.
 
         It is called with the name of one, and how much of how much is done.
+
+        Args:
+            title: What is done; by default the set of that name is read.
         """
         if self.quiet or not sys.stderr.isatty():
             yield lambda name, done, total: None
@@ -137,7 +140,7 @@ class Output:
 
             def count(name: str, done: int, total: int) -> None:
                 if name not in tasks:
-                    tasks[name] = bars.add_task(f"reading the {name} set", total=total)
+                    tasks[name] = bars.add_task(title or f"reading the {name} set", total=total)
                 bars.update(tasks[name], completed=done)
 
             yield count

@@ -10,6 +10,7 @@ import typer
 from nasreg.cli import options
 from nasreg.cli.output import Output
 from nasreg.cli.run import tensorboard_callbacks
+from nasreg.cli.study import resume_study
 
 if TYPE_CHECKING:
     from nasreg.engine.retrain import RetrainResult
@@ -23,7 +24,7 @@ def resume(
         Path,
         typer.Argument(
             metavar="RUN_DIR",
-            help="Directory of a run that was interrupted, or that is to be extended",
+            help="Directory of a run that was interrupted, or that is to be extended; or of a study",
             show_default=False,
         ),
     ],
@@ -42,7 +43,7 @@ def resume(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Resume a search or a retraining.
+    """Resume a search, a retraining or a study.
 
     It continues from its last checkpoint and ends as if it had not been interrupted.
     """
@@ -54,6 +55,11 @@ def resume(
     from nasreg.runs import files
 
     output = Output(as_json=as_json, quiet=quiet)
+    if (run_dir / files.STUDY).is_file():
+        if set_ or device:
+            raise UsageError(f"{run_dir} is a study: --set and --device are for a single run")
+        resume_study(output, run_dir, {"workers": workers or 1})
+        return
     result: SearchResult | RetrainResult | RepeatedResult
     with output.progress() as progress:
         callbacks: list[Callback] = [FirstLines(output, None), *progress]

@@ -60,6 +60,7 @@ class Job(ABC):
         trainer: Does the training.
         notices: Notices for the user, sent before the training.
         structure: Digests of the parts of a user's own model, which are compared when the run is resumed.
+        pictures: Whether pictures are drawn and the page is written.
     """
 
     needs_test_set: ClassVar[bool]
@@ -75,6 +76,7 @@ class Job(ABC):
         self.directory = directory
         self.notices: list[str] = []
         self.structure: dict[str, str] = {}
+        self.pictures = True
 
     @classmethod  # noqa: B027  # nothing to check is a good default
     def check(cls, run: ResolvedRun, registry: Registry) -> None:
@@ -144,6 +146,7 @@ def execute(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     options: Mapping[str, Any] | None = None,
+    pictures: bool = True,
 ) -> tuple[J, list[dict[str, Any]]]:
     """Execute a resolved run; with a run directory, write everything there, from the first file to the report.
 
@@ -155,6 +158,7 @@ def execute(
         resume: Resume the run in ``out``.
         callbacks: Called with each event.
         options: More arguments of ``job_class``.
+        pictures: Whether to draw pictures and to write the page of the run.
 
     Returns:
         The finished job, and ``callbacks.record`` of every epoch and trial, in order, also of those before the run was
@@ -184,6 +188,7 @@ def execute(
         needs_test = job_class.needs_test_set
         data = RunData(bundle, run.dataset_config, spec.seed, device, test=needs_test, failures=failures)
     job = job_class(run, registry, data, directory, **(options or {}))
+    job.pictures = pictures
     job.notices += [] if data is None else data.notices
     described = {"fingerprint": None} if data is None else data.describe()
     if directory is None:
@@ -208,7 +213,7 @@ def execute(
             directory.set_status("done", **measured)
         if job_class.measures_cost(run):
             _measure_cost(job, directory, job.step_samples)
-        _report(job.trainer, directory)
+        _report(job, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
 
@@ -257,7 +262,7 @@ def _recording(
             if unwritten := _unwritten(directory, error):
                 raise StorageError(f"{unwritten}; then resume with: {directory.command('resume')}") from error
             if isinstance(error, Exception):  # not after the second Ctrl-C, which asks for an immediate end
-                _report(job.trainer, directory)
+                _report(job, directory)
             raise
 
 
@@ -318,8 +323,11 @@ def _measure_cost(job: Job, directory: RunDirectory, batch_size: int) -> None:
         job.trainer.emit(Notice(f"the cost of the network could not be measured ({one_line(error)})"))
 
 
-def _report(trainer: Trainer, directory: RunDirectory) -> None:
+def _report(job: Job, directory: RunDirectory) -> None:
     """Write the page of a run; a failure is reported and does not hide how the run itself ended."""
+    if not job.pictures:
+        return
+    trainer = job.trainer
     again = f"write it with: {directory.command('show')}"
     missing = missing_packages()
     if missing:
@@ -332,15 +340,15 @@ def _report(trainer: Trainer, directory: RunDirectory) -> None:
         trainer.emit(Notice(f"no report was written ({one_line(error)}); {again}"))
 
 
-def draw(trainer: Trainer, directory: RunDirectory, drawing: Callable[[], object]) -> None:
+def draw(job: Job, directory: RunDirectory, drawing: Callable[[], object]) -> None:
     """Draw a picture of a run if the packages for it are installed; a failure does not lose the result."""
-    if missing_packages():
+    if not job.pictures or missing_packages():
         return  # the report says so
     try:
         drawing()
     except Exception as error:  # noqa: BLE001  # the result is complete without a picture
         again = directory.command("show", "-o", "cells.svg")
-        trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
+        job.trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
 
 
 def _libraries() -> list[ModuleType]:

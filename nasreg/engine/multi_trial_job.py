@@ -187,7 +187,7 @@ class MultiTrialJob(SearchJob):
 
             draw_front(directory, directory.path / files.FRONT)
 
-        draw(self.trainer, directory, drawing)
+        draw(self, directory, drawing)
 
     def close(self) -> None:
         """Free what the evaluator holds."""

@@ -144,6 +144,28 @@ def check_execution_only(before: RunSpec | RetrainSpec, run: ResolvedRun, path: 
         raise RunDirectoryError(_refusal(path, [_change_text(name, *values[name]) for name in refused]))
 
 
+def is_complete(directory: RunDirectory, run: ResolvedRun) -> bool:
+    """Return whether the run in a directory has finished, with the options of ``run`` as far as they decide its result.
+
+    Args:
+        directory: The run directory.
+        run: The run that is wanted there.
+
+    Raises:
+        RunDirectoryError: The directory is no run, or an option that decides the result differs.
+    """
+    values = _differences(directory.written_options, run.spec.model_dump(mode="json"))
+    refused, extended = [], False
+    for name, (old, new) in values.items():
+        kind = _kind(run, name)
+        if kind == "result" or (kind == "extends" and not _is_larger(new, old)):
+            refused.append(_change_text(name, old, new))
+        extended = extended or kind == "extends"
+    if refused:
+        raise RunDirectoryError(_refusal(directory.path, refused))
+    return directory.status["state"] == "done" and not extended and architecture_damage(directory) is None
+
+
 def check_resumable(directory: RunDirectory, run: ResolvedRun) -> Changes:
     """Check that a run can be resumed with these options, and return what they change.
 

@@ -172,6 +172,48 @@ def resolve_retrain(
     return run
 
 
+def retraining_of(
+    registry: Registry,
+    search: ResolvedRun,
+    directory: RunDirectory,
+    *,
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+) -> ResolvedRun:
+    """Return the retraining of what a search has found, on the same data, with its seed and on its device.
+
+    Args:
+        registry: Where names are looked up.
+        search: The search.
+        directory: Its run directory.
+        recipe: Name of a recipe; by default the one that the data set names.
+        settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"``.
+
+    Raises:
+        NasregError: As ``retrain``; or the search has not ended.
+    """
+    spec = search.spec
+    config = search.dataset.config
+    same = {
+        name: value
+        for name, value in spec.dataset.options.items()
+        if name in _SAME_TEST_SPLIT or config.resume_kind(name) == "execution"  # such as the path of a folder
+    }
+    origin = ArchitectureOrigin(
+        str(directory.path), directory.architecture, spec.space.options, {"name": spec.dataset.name, **same}
+    )
+    request = RunRequest(
+        origin=origin,
+        space=search.space,
+        dataset=search.dataset,
+        preset=recipe,
+        settings=settings,
+        seed=spec.seed,
+        device=spec.device,
+    )
+    return resolve(registry, request)
+
+
 def _check_fits(found: ArchitectureRef, run: ResolvedRun) -> None:
     """Check an architecture in the space with the options of its retraining, which may differ from those of its search.
 
@@ -193,6 +235,7 @@ def run_retrain(
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    pictures: bool = True,
 ) -> RetrainResult:
     """Execute a resolved retraining.
 
@@ -202,11 +245,14 @@ def run_retrain(
         out: Run directory to make, or with ``resume`` to resume.
         resume: Resume the run in ``out``.
         callbacks: Called with each event.
+        pictures: Whether to draw pictures and to write the page of the run.
 
     Raises:
         NasregError: As ``retrain``.
     """
-    job, records = execute(run, RetrainJob, registry=registry, out=out, resume=resume, callbacks=callbacks)
+    job, records = execute(
+        run, RetrainJob, registry=registry, out=out, resume=resume, callbacks=callbacks, pictures=pictures
+    )
     path = job.directory.path if job.directory else None
     return RetrainResult(job.network(), job.trainer.state.metrics, of_kind(records, "epoch"), path)
 
@@ -291,4 +337,4 @@ class RetrainJob(Job):
 
             draw_cells(plan.space, plan.architecture, directory.path / files.CELLS)
 
-        draw(self.trainer, directory, drawing)
+        draw(self, directory, drawing)

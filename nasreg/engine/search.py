@@ -153,6 +153,7 @@ def run_search(
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    pictures: bool = True,
     executor: Executor | None = None,
 ) -> SearchResult:
     """Execute a resolved search.
@@ -163,6 +164,7 @@ def run_search(
         out: Run directory to make, or with ``resume`` to resume.
         resume: Resume the run in ``out``.
         callbacks: Called with each event.
+        pictures: Whether to draw pictures and to write the page of the run.
         executor: Evaluates the trials of a multi-trial algorithm, in place of the executor that the spec names.
 
     Raises:
@@ -173,6 +175,13 @@ def run_search(
         raise UsageError("executor: a one-shot algorithm trains one supernet, in this process")
     options = {} if executor is None else {"executor": executor}
     job, records = execute(
-        run, job_class, registry=registry, out=out, resume=resume, callbacks=callbacks, options=options
+        run,
+        job_class,
+        registry=registry,
+        out=out,
+        resume=resume,
+        callbacks=callbacks,
+        options=options,
+        pictures=pictures,
     )
     return job.result(records)

@@ -110,7 +110,7 @@ class SearchJob(Job):
             title = self.spec.headline_of(uses_data=self.data is not None)
             draw_cells(self.space, architecture, path, strengths=strengths, title=title)
 
-        draw(self.trainer, directory, drawing)
+        draw(self, directory, drawing)
 
     @property
     def objective(self) -> MetricSpec | None:

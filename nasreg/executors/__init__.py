@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nasreg.executors.base import Outcome, TrialExecutor
 from nasreg.executors.futures import FuturesExecutor
-from nasreg.executors.processes import ProcessExecutor
+from nasreg.executors.processes import ProcessExecutor, WorkerProcesses
 from nasreg.executors.serial import SerialExecutor
 
-__all__ = ["FuturesExecutor", "Outcome", "ProcessExecutor", "SerialExecutor", "TrialExecutor"]
+__all__ = ["FuturesExecutor", "Outcome", "ProcessExecutor", "SerialExecutor", "TrialExecutor", "WorkerProcesses"]

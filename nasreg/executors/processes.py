@@ -1,9 +1,9 @@
-"""Evaluates proposals in worker processes of this machine, each with its part of the cores and a device of its own.
+"""Worker processes of this machine, each with its part of the cores and a device of its own, which evaluate proposals.
 
 Each worker is a ``ProcessPoolExecutor`` with one process, so that it is known whose process died. A process is
-spawned, not forked: torch's threads and CUDA do not survive a fork. A proposal whose process dies is evaluated once
-more in a new process; if that dies, too, the proposal has failed. An evaluation can send messages to the main process,
-such as its progress. Imports no torch.
+spawned, not forked: torch's threads and CUDA do not survive a fork. A task, such as a proposal, whose process dies is
+done once more in a new process; if that dies, too, it has failed. A task can send messages to the main process, such as
+its progress. Imports no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from nasreg.errors import InterruptedRunError, TrainingError
 from nasreg.executors.base import Outcome, TrialExecutor
@@ -34,7 +34,93 @@ GRACE_SECONDS = 60.0
 """Time that an interrupted evaluation has to save its state."""
 
 
-class ProcessExecutor(TrialExecutor):
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class WorkerProcesses(Generic[T, R]):
+    """Does tasks in worker processes.
+
+    Args:
+        start: Called once in each process, with the device of the worker; it prepares the work, or raises.
+        work: Does a task in a process that has been prepared. Both have to be picklable.
+        devices: The device of each worker, by name.
+        receive: Called with each message that a task sends by ``send_to_main_process``.
+        lost: Returns, for the reason, the result of a task whose process died each time.
+
+    Attributes:
+        workers: Number of processes.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[str], None],
+        work: Callable[[T], R],
+        devices: Sequence[str],
+        receive: Callable[[Any], None],
+        lost: Callable[[str], R],
+    ) -> None:
+        self.workers = len(devices)
+        self._work = work
+        self._receive = receive
+        self._lost = lost
+        self._workers = [_Worker(start, device, max(1, _cores() // len(devices))) for device in devices]
+        self._running: dict[Future[R], tuple[_Worker, T, int]] = {}
+
+    def submit(self, task: T) -> None:
+        """Give a task to a worker that has none."""
+        busy = {worker for worker, _, _ in self._running.values()}
+        worker = next(worker for worker in self._workers if worker not in busy)
+        self._give(worker, task, 1)
+
+    def _give(self, worker: _Worker, task: T, attempt: int) -> None:
+        self._running[worker.submit(self._work, task)] = worker, task, attempt
+
+    def poll(self, timeout: float) -> list[tuple[T, R]]:
+        """Wait until one task ends at least, or for the time given.
+
+        Returns:
+            Each task that has ended, with its result.
+        """
+        ended = wait(self._running, timeout, FIRST_COMPLETED).done
+        for worker in self._workers:
+            for message in worker.messages():
+                self._receive(message)
+        found = []
+        for future in ended:
+            worker, task, attempt = self._running.pop(future)
+            try:
+                worker.check_started()
+                found.append((task, future.result()))
+            except BrokenProcessPool:
+                worker.close()
+                if attempt < ATTEMPTS:
+                    self._give(worker, task, attempt + 1)
+                else:
+                    reason = f"its worker process died, {ATTEMPTS} times (killed, or out of memory)"
+                    found.append((task, self._lost(reason)))
+        return found
+
+    def interrupt(self) -> list[tuple[T, R]]:
+        """Send each worker SIGTERM, on which a training saves a checkpoint, and wait for it."""
+        for worker in {worker for worker, _, _ in self._running.values()}:
+            worker.signal(signal.SIGTERM)
+        ended = wait(self._running, GRACE_SECONDS).done
+        found = []
+        for future in ended:
+            # A task that saves nothing dies of the signal.
+            with contextlib.suppress(InterruptedRunError, BrokenProcessPool):
+                found.append((self._running[future][1], future.result()))
+        self._running = {}
+        return found
+
+    def close(self) -> None:
+        """End all processes at once."""
+        for worker in self._workers:
+            worker.close()
+
+
+class ProcessExecutor(WorkerProcesses[Proposal, Outcome], TrialExecutor):
     """Evaluates proposals in worker processes.
 
     Args:
@@ -51,59 +137,7 @@ class ProcessExecutor(TrialExecutor):
         devices: Sequence[str],
         receive: Callable[[Any], None],
     ) -> None:
-        self.workers = len(devices)
-        self._evaluate = evaluate
-        self._receive = receive
-        self._workers = [_Worker(start, device, max(1, _cores() // len(devices))) for device in devices]
-        self._running: dict[Future[Outcome], tuple[_Worker, Proposal, int]] = {}
-
-    def submit(self, proposal: Proposal) -> None:
-        """Give a proposal to a worker that has none."""
-        busy = {worker for worker, _, _ in self._running.values()}
-        worker = next(worker for worker in self._workers if worker not in busy)
-        self._give(worker, proposal, 1)
-
-    def _give(self, worker: _Worker, proposal: Proposal, attempt: int) -> None:
-        self._running[worker.submit(self._evaluate, proposal)] = worker, proposal, attempt
-
-    def poll(self, timeout: float) -> list[tuple[Proposal, Outcome]]:
-        """Wait until one evaluation ends at least, or for the time given."""
-        ended = wait(self._running, timeout, FIRST_COMPLETED).done
-        for worker in self._workers:
-            for message in worker.messages():
-                self._receive(message)
-        found = []
-        for future in ended:
-            worker, proposal, attempt = self._running.pop(future)
-            try:
-                worker.check_started()
-                found.append((proposal, future.result()))
-            except BrokenProcessPool:
-                worker.close()
-                if attempt < ATTEMPTS:
-                    self._give(worker, proposal, attempt + 1)
-                else:
-                    reason = f"its worker process died, {ATTEMPTS} times (killed, or out of memory)"
-                    found.append((proposal, Outcome(None, reason)))
-        return found
-
-    def interrupt(self) -> list[tuple[Proposal, Outcome]]:
-        """Send each worker SIGTERM, on which a training saves a checkpoint, and wait for it."""
-        for worker in {worker for worker, _, _ in self._running.values()}:
-            worker.signal(signal.SIGTERM)
-        ended = wait(self._running, GRACE_SECONDS).done
-        found = []
-        for future in ended:
-            # An evaluation that saves nothing dies of the signal.
-            with contextlib.suppress(InterruptedRunError, BrokenProcessPool):
-                found.append((self._running[future][1], future.result()))
-        self._running = {}
-        return found
-
-    def close(self) -> None:
-        """End all processes at once."""
-        for worker in self._workers:
-            worker.close()
+        super().__init__(start, evaluate, devices, receive, lambda reason: Outcome(None, reason))
 
 
 class _Worker:
@@ -118,7 +152,7 @@ class _Worker:
         self._started: Future[None] | None = None
         self._messages: Connection | None = None
 
-    def submit(self, evaluate: Callable[[Proposal], Outcome], proposal: Proposal) -> Future[Outcome]:
+    def submit(self, work: Callable[[T], R], task: T) -> Future[R]:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._messages, sender = context.Pipe(duplex=False)
@@ -126,7 +160,7 @@ class _Worker:
                 self._pool = ProcessPoolExecutor(1, context, _begin, (sender,))
                 self._pid = self._pool.submit(os.getpid)  # the process starts with the first task
             self._started = self._pool.submit(self._start, self._device)
-        return self._pool.submit(evaluate, proposal)
+        return self._pool.submit(work, task)
 
     def messages(self) -> Iterator[Any]:
         """Yield the messages that have arrived."""
@@ -147,7 +181,7 @@ class _Worker:
         except BrokenProcessPool as error:
             raise TrainingError(
                 "a worker process ended before it was ready (killed, or out of memory). A script has to call"
-                " nasreg.search below: if __name__ == '__main__':"
+                " nasreg below: if __name__ == '__main__':"
             ) from error
 
     def signal(self, number: signal.Signals) -> None:

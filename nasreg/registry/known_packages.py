@@ -1,7 +1,8 @@
 """The table of nasreg's own plugin packages, so that an unknown name is answered with what to install.
 
-``known_packages.json`` maps kind and name to the distribution, and names the default algorithm. It is the only place in
-the core that names algorithms. It holds packages of this project only, since users install what it names.
+``known_packages.json`` maps kind and name to the distribution, and names the default algorithm and the baseline of
+studies. It is the only place in the core that names algorithms. It holds packages of this project only, since users
+install what it names.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def known_packages() -> dict[Kind, dict[str, str]]:
 def default_algorithm() -> str:
     """Return the name of the algorithm of a search that names none."""
     return str(_table()["default_algorithm"])
+
+
+def baseline_algorithm() -> str:
+    """Return the name of the algorithm that every study includes, unless the user does without it: random search."""
+    return str(_table()["baseline_algorithm"])
 
 
 def install_hint(kind: Kind, name: str, installed: set[str]) -> str | None:

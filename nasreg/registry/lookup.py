@@ -18,7 +18,7 @@ from nasreg.errors import ArchitectureError, PluginError, UnknownNameError, did_
 from nasreg.registry.catalog import Catalog, Claim
 from nasreg.registry.discovery import check, collect, load_plugin, printing_aside
 from nasreg.registry.distributions import import_plugin, installed_plugins
-from nasreg.registry.known_packages import default_algorithm
+from nasreg.registry.known_packages import baseline_algorithm, default_algorithm
 from nasreg.registry.records import CORE, IN_PROCESS, KINDS, TITLES, Entry, PluginRecord, kind_of, name_of, normalize
 from nasreg.registry.selection import left_out
 from nasreg.specs.algorithm import (
@@ -59,6 +59,11 @@ class Registry:
     def default_algorithm(self) -> str:
         """The algorithm of a search that names none."""
         return default_algorithm()
+
+    @property
+    def baseline_algorithm(self) -> str:
+        """The algorithm that every study includes, unless the user does without it: random search."""
+        return baseline_algorithm()
 
     # -- looking up ----------------------------------------------------------------------------------------------------
 

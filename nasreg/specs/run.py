@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 import yaml
@@ -64,8 +65,7 @@ class RunFile(Spec):
     def to_yaml(self) -> str:
         """Return the YAML text, with what the run is at the top."""
         values = self.model_dump(mode="json")
-        ordered = {name: values[name] for name in (*_FIRST, *values) if name in values}
-        return str(yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+        return dump_yaml({name: values[name] for name in (*_FIRST, *values) if name in values})
 
     @classmethod
     def from_yaml(cls: type[R], text: str, source: str = "run.yaml") -> R:
@@ -163,6 +163,11 @@ def _use_numbers_of_yaml_1_2() -> None:
 
 
 _use_numbers_of_yaml_1_2()
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Return values as YAML that ``load_yaml`` reads, in their order."""
+    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def load_yaml(text: str, source: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from nasreg.report.page import html
 
@@ -66,14 +67,22 @@ class Page(HTMLParser):
         return json.loads(slider["data-steps"])
 
 
-def check(path: Path) -> Page:
-    """Check what holds for every page, and return it."""
+def check(path: Path, *, links: bool = False) -> Page:
+    """Check what holds for every page, and return it.
+
+    Args:
+        path: The page.
+        links: Whether it may lead to other files next to it, which exist then.
+    """
     page = Page(path)
     for tag, attributes in page.elements:
         assert tag not in {"link", "iframe", "object", "embed", "base", "form", "img", "foreignobject", "animate"}
         for name, value in attributes.items():
             assert not name.startswith("on")
             if name in ("src", "href", "xlink:href", "action", "srcset", "data"):
+                if links and tag == "a" and not value.startswith("#"):
+                    assert (path.parent / unquote(value)).exists(), value
+                    continue
                 assert value.startswith(("#", "data:image/png;base64,"))
     inline = " ".join(attributes.get(name, "") for _, attributes in page.elements for name in ("style", "fill"))
     assert not re.search(r"url\((?!#)|@import", page.styles + inline)

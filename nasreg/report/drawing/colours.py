@@ -10,6 +10,9 @@ REMOVED = "#eeeeee"
 TRAIN, ARCH, VALIDATION, TEST = "#1f5fa9", "#8a3f90", "#c8500b", "#1b7f5d"
 """Curves of the four splits."""
 
+SERIES = ("#1f5fa0", "#c8500c", "#1b7f50", "#8a3f91", "#8c6d10", "#b0306a", "#2a7f8f", "#5a5a5a")
+"""Algorithms that are compared, in the order in which they were given."""
+
 Dashes = tuple[float, ...]
 SOLID: Dashes = ()
 UNUSED: tuple[str, Dashes] = (FAINT, (3, 2))

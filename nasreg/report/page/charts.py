@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from nasreg.report.drawing.chart import (
+    chart_axes,
+    chart_legend,
+    chart_title,
+    format_ticks,
+    integer_ticks,
+    title_with_unit,
+)
 from nasreg.report.drawing.colours import (
     ARCH,
     FAINT,
@@ -33,70 +41,6 @@ COLOUR_MAP = "viridis"
 MAX_LABELS = 8
 MAX_EPOCHS_WITH_DOTS = 40
 MAX_LARGE_DOTS = 200
-
-
-def chart_axes(
-    width: float, height: float, left: float, right: float, top: float, bottom: float
-) -> tuple[Figure, Axes]:
-    """Return a figure and its axes; all sizes are points."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
-    place = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    axes = figure.add_axes(place, facecolor="none")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("bottom", "left"):
-        axes.spines[side].set_color(FAINT)
-    axes.tick_params(colors=QUIET, labelcolor=QUIET, labelsize=BODY, length=3, width=0.8, labelfontfamily=FONT)
-    return figure, axes
-
-
-def chart_title(figure: Figure, text: str) -> None:
-    """Write the title of a chart at its top."""
-    top = 1 - 8 / (72 * figure.get_size_inches()[1])
-    figure.text(
-        0, top, shorten(text, 40), size=BODY + 0.5, family=FONT, weight="bold", color=INK, va="center", parse_math=False
-    )
-
-
-def _integer_ticks(axes: Axes, first: int, last: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlim(first - 0.5, last + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-
-
-def chart_legend(figure: Figure, columns: int = 2) -> None:
-    """Add the legend of a chart at its top right."""
-    from matplotlib.font_manager import FontProperties
-
-    font = FontProperties(family=FONT, size=BODY)
-    legend = figure.legend(
-        loc="upper right",
-        ncols=columns,
-        frameon=False,
-        labelcolor=INK,
-        prop=font,
-        borderpad=0,
-        borderaxespad=0.2,
-        handlelength=2.4,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def format_ticks(axes: Axes, metric: MetricSpec) -> None:
-    """Print the values of an axis in the unit of a metric."""
-    if metric.unit == "%":
-        from matplotlib.ticker import PercentFormatter
-
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def title_with_unit(metric: MetricSpec) -> str:
-    """Return the title of an axis with the values of a metric."""
-    return metric.title if metric.unit in ("", "%") else f"{metric.title} ({metric.unit})"
 
 
 _CURVES = {"train": (TRAIN, "-"), "arch": (ARCH, ":"), "validation": (VALIDATION, "--"), "test": (TEST, "-.")}
@@ -180,7 +124,7 @@ def _plot(
 def _finish_epochs(axes: Axes, epochs: Sequence[int], marks: Sequence[Mark]) -> None:
     """Add grid, ticks and label of the epochs, and the marks with as many labels as there is room for."""
     axes.grid(axis="y", color=FAINT, linewidth=0.3)
-    _integer_ticks(axes, epochs[0], epochs[-1])
+    integer_ticks(axes, epochs[0], epochs[-1])
     axes.set_xlabel("epoch", size=BODY, color=QUIET, family=FONT)
     for number, mark in enumerate(marks):
         if mark.epoch > epochs[0]:
@@ -249,7 +193,7 @@ def weight_figure(table: WeightTable, marks: Sequence[Mark], min_share: float, m
             axes.axvline(mark.epoch - 0.5, color=PAPER, linewidth=1.2)
     for side in ("bottom", "left"):
         axes.spines[side].set_visible(False)
-    _integer_ticks(axes, first, last)
+    integer_ticks(axes, first, last)
     axes.set_yticks([])
     for number, name in enumerate(table.candidates):
         weight, is_chosen = table.rows[last].get(name), name in table.chosen
@@ -300,7 +244,7 @@ def score_figure(dots: ScoreDots, metric: MetricSpec) -> Figure:
         )  # fmt: skip
     axes.grid(axis="y", color=FAINT, linewidth=0.3)
     format_ticks(axes, metric)
-    _integer_ticks(axes, 1, dots.last)
+    integer_ticks(axes, 1, dots.last)
     axes.set_xlabel("trial", size=BODY, color=QUIET, family=FONT)
     chart_legend(figure, columns=3)
     return figure

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nasreg.errors import RunDirectoryError
 from nasreg.report.drawing.canvas import save_figure
+from nasreg.report.drawing.chart import chart_axes, chart_legend, chart_title, format_ticks, title_with_unit
 from nasreg.report.drawing.colours import FAINT, QUIET, TRAIN, VALIDATION
 from nasreg.report.drawing.fonts import BODY, FONT
-from nasreg.report.page.charts import chart_axes, chart_legend, chart_title, format_ticks, title_with_unit
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.trial_summary import TrialSummary, summarize_trials

@@ -36,24 +36,15 @@ def render_page(contents: RunContents) -> str:
     Raises:
         RunDirectoryError: A drawing in the run directory cannot be read.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(duration=format_duration)
-    environment.globals.update(plural=plural)
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     stages = graphics.stages(contents)  # first: it may fail, and drawing takes a while
     groups, omitted_groups = graphics.weights(contents)
     slider = graphics.slider(contents)
     found, space = contents.found, contents.space
     entry = recorded_entry(contents.spec.space.name)
     lines = {line.epoch: line for line in contents.epochs}
-    return environment.get_template("page.html.j2").render(
+    return render_template(
+        TEMPLATES,
+        "page.html.j2",
         run=contents,
         summary=summary(contents),
         facts=facts(contents),
@@ -82,7 +73,32 @@ def render_page(contents: RunContents) -> str:
         stages=stages,
         costs=costs(contents),
         settings=contents.spec.to_yaml(),
-        style=Markup(style),  # noqa: S704  # our own
+    )
+
+
+def render_template(folder: Path, name: str, style: str = "", **values: object) -> str:
+    """Return a template as HTML: with the style, the script and the macros that all pages share.
+
+    Args:
+        folder: Folder of the template.
+        name: Name of the template.
+        style: More rules of its style sheet.
+        **values: What it shows.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(duration=format_duration)
+    environment.globals.update(plural=plural)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    common = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    return environment.get_template(name).render(
+        **values,
+        style=Markup(common + style),  # noqa: S704  # our own
         script=Markup(script),  # noqa: S704  # our own
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

@@ -19,6 +19,7 @@ from nasreg.report.drawing.colours import (
     PAPER,
     QUIET,
     REMOVED,
+    SERIES,
     TEST,
     TRAIN,
     VALIDATION,
@@ -36,6 +37,7 @@ THEME = {
     ARCH: "arch",
     VALIDATION: "validation",
     TEST: "test",
+    **{colour: f"series-{number}" for number, colour in enumerate(SERIES)},
     **{colour: f"kind-{number}" for number, (_, colour, _) in enumerate(KINDS.values())},
 }
 """Colour in a drawing -> variable of the style sheet that replaces it; dark mode changes its value."""
