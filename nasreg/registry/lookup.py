@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from types import ModuleType
@@ -34,6 +34,7 @@ from nasreg.specs.algorithm import (
     SpaceEntry,
 )
 from nasreg.specs.base import resolve
+from nasreg.specs.notation import Notation
 from nasreg.specs.version import __version__
 
 CORE_PLUGIN = "nasreg.engine.builtins"
@@ -163,12 +164,14 @@ class Registry:
             ``PluginRecord.origin`` -> what is wrong with it, one line each; what failed to load and clashes included.
         """
         problems: dict[str, list[str]] = {}
+        spaces = [self._find("space", name).entry for name in self.names("space")]
+        notations = [each.notation for each in spaces if isinstance(each, SpaceEntry) and each.notation is not None]
         for record in self.plugins():
             found = [record.error] if record.error else []
             found += record.clashes
             for kind in KINDS:
                 for name in getattr(record, f"{kind}s"):
-                    found += _unresolved(kind, self._find(kind, name).entry)
+                    found += _unresolved(kind, self._find(kind, name).entry, notations)
             if found:
                 problems.setdefault(record.origin, []).extend(found)
         return problems
@@ -349,9 +352,17 @@ class Registry:
             catalog.records.append(record)
 
 
-def _unresolved(kind: Kind, entry: Entry) -> Iterator[str]:
-    """Yield what cannot be imported, or read, of what an entry names."""
+def _unresolved(kind: Kind, entry: Entry, notations: Sequence[Notation]) -> Iterator[str]:
+    """Yield what cannot be imported, or read, of what an entry names.
+
+    Args:
+        kind: The kind of the entry.
+        entry: The entry.
+        notations: Those of all spaces: a genotype in one of them can only be read with its space.
+    """
     if isinstance(entry, RecipeEntry):
+        return
+    if isinstance(entry, GenotypeEntry) and any(notation.matches(entry.genotype) for notation in notations):
         return
     if isinstance(entry, GenotypeEntry):
         from nasreg.specs.genotype import parse_genotype

@@ -67,7 +67,7 @@ PARTS = {
     "drifting": {"factory": Drifting},
     "noisy": {"factory": Noisy},
     "reversed": {"factory": Reversed},
-    "building": {"factory": Building},
+    "building": {"factory": Building, "spaces": ("chain",)},
     "lacking": {"factory": Narrow},
     "confined": {"factory": Narrow, "spaces": ("chain",)},
     "lenient": {"config": Lax},

@@ -34,7 +34,7 @@ def nasreg_plugin():
 
 def spec(name, factory="nasreg_darts.trainer:DartsTrainer", config="nasreg_darts.config:DartsTrainerConfig", **more):
     return AlgorithmSpec(
-        name=name, summary="for a test", family="one-shot", primitives={{"cell", "layer"}},
+        name=name, summary="for a test", family="one-shot", primitives={{"cell", "layer"}}, splits={{"arch"}},
         mutator=MutatorSpec(
             factory="nasreg_darts.mutator:DartsMutator", config="nasreg.mutators:SoftmaxMutatorConfig"
         ),
