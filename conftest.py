@@ -18,10 +18,13 @@ SLOW_OF_THE_KIT = (
     "test_the_seed_decides_everything",
     "test_interrupted_and_resumed_it_is_the_same_run",
     "test_it_runs_on_every_space_that_it_claims",
+    "test_it_copes_with_failed_and_rejected_trials",
+    "test_it_scores_every_space_that_it_claims",
+    "test_a_frozen_network_computes_what_the_supernet_computes",
     "test_parameters_change",
     "test_worker_processes_give_the_same_scores",
 )
-"""Tests of ``nasreg.testing`` that search. The kit is for users, too, so it has no marks of ours."""
+"""Tests of ``nasreg.testing`` that search, or compute many networks. The kit is for users, too: it has no marks."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,8 @@ import yaml
 
 from forked import check, nasreg, start
 
+pytestmark = pytest.mark.slow
+
 TABLE = ("--space", "nasbench201", "--budget", "5")
 
 

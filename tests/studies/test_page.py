@@ -16,6 +16,8 @@ from nasreg.studies import charts
 from nasreg.studies.judging import rank
 from pages import check
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def page(study):
