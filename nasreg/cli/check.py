@@ -56,7 +56,8 @@ def check(
 
     Everything that is found is listed at once. Exit code 2 if there is an error. Nothing is written.
     """
-    from nasreg.config.resolve import RunRequest, chosen_algorithm, resolve
+    from nasreg.config.request import RunRequest
+    from nasreg.config.resolve import chosen_algorithm, resolve
     from nasreg.engine.checks.check import check_run
     from nasreg.errors import UsageError
     from nasreg.registry import default_registry

@@ -149,7 +149,6 @@ def compare(
         "retrain": read_retraining(retrain, retrain_set),
         "title": title,
         "device": device,
-        "baseline": False if without_random else None,
     }
     given = {name: value for name, value in given.items() if value}
     if without_random:

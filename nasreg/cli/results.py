@@ -18,7 +18,7 @@ from nasreg.specs.metrics import metric_spec
 from nasreg.specs.run import RunSpec
 
 if TYPE_CHECKING:
-    from nasreg.config.resolve import ResolvedRun
+    from nasreg.config.request import ResolvedRun
     from nasreg.engine.retrain import RetrainResult
     from nasreg.engine.runs import RepeatedResult
     from nasreg.engine.search_result import SearchResult

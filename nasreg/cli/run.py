@@ -46,7 +46,8 @@ def run(
 ) -> None:
     """Search for an architecture."""
     from nasreg.cli.results import first_lines, report_search, report_spec
-    from nasreg.config.resolve import RunRequest, resolve
+    from nasreg.config.request import RunRequest
+    from nasreg.config.resolve import resolve
     from nasreg.registry import default_registry
     from nasreg.specs.references import parse_reference
 

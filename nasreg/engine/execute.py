@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.engine.resume import check_resumable
 from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded

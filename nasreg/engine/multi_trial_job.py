@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from nasreg.config.custom_space import import_code
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.engine.evaluation import EvaluationPlan, make_executor
 from nasreg.engine.execute import draw
 from nasreg.engine.search_job import SearchJob, search_spec

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nasreg.config.layers import settings_layer
-from nasreg.config.resolve import ResolvedRun, load_resolved
+from nasreg.config.request import ResolvedRun
+from nasreg.config.resolve import load_resolved
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.identity import changed_data
 from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError

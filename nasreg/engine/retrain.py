@@ -16,7 +16,8 @@ from torch import nn
 
 from nasreg.config.lookup import dataset_from_object
 from nasreg.config.notation import architecture_text
-from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, resolve
+from nasreg.config.request import ArchitectureOrigin, ResolvedRun, RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.data import RunData
 from nasreg.engine.execute import Job, draw, execute
 from nasreg.engine.resume import architecture_damage

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from nasreg.config.resolve import ResolvedRun, load_resolved
+from nasreg.config.request import ResolvedRun
+from nasreg.config.resolve import load_resolved
 from nasreg.engine.resume import changed_run, check_execution_only, resumed_run
 from nasreg.engine.retrain import RetrainResult, run_retrain
 from nasreg.engine.search import run_search

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from nasreg.config.lookup import dataset_from_object, space_from_object
-from nasreg.config.resolve import ResolvedRun, RunRequest, chosen_algorithm, resolve
+from nasreg.config.request import ResolvedRun, RunRequest
+from nasreg.config.resolve import chosen_algorithm, resolve
 from nasreg.engine.execute import execute
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, SearchJob

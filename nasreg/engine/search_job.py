@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nasreg.config.notation import architecture_text
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.data.config import TEST_FRACTION_HINT
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult

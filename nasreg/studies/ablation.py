@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.errors import ConfigError, did_you_mean
 from nasreg.registry import Registry
 from nasreg.specs.formatting import option_text

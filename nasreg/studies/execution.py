@@ -21,7 +21,7 @@ from typing import Literal
 
 import torch
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.engine.resume import is_complete
 from nasreg.engine.retrain import retraining_of, run_retrain
 from nasreg.engine.search import run_search

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nasreg.config.resolve import ArchitectureOrigin, ResolvedRun, RunRequest, resolve
+from nasreg.config.request import ArchitectureOrigin, ResolvedRun, RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.engine.search_job import OneShotJob, search_spec

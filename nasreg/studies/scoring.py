@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.engine.evaluation import EvaluationPlan
 from nasreg.engine.search_job import search_spec
 from nasreg.errors import TrainingError

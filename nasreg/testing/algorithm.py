@@ -19,7 +19,8 @@ from torch.utils.data import Dataset, default_collate
 
 import nasreg
 from nasreg.config.lookup import find_space
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError
 from nasreg.events import Event, StepEnded, TrialEnded, TrialProgress

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 import nasreg
 from nasreg.config.lookup import dataset_from_object
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.data import RunData
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.errors import ConfigError, IncompatibleError

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.engine.multi_trial_job import MultiTrialJob
 from nasreg.events import Callback, Event, Notice, RunEnded, SearchStarted, TrialEnded
 from nasreg.registry import default_registry

@@ -18,7 +18,8 @@ from nasreg.cli.output import Output
 from nasreg.cli.paths import shell_command
 from nasreg.cli.results import first_lines
 from nasreg.cli.start import FirstLines
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.engine.retrain import resolve_retrain
 from nasreg.events import RunStarted, SearchStarted, StepEnded
 from nasreg.networks.weights import read_manifest

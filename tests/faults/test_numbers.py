@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nasreg.cli import main
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.errors import ConfigError
 from nasreg.registry import default_registry
 

@@ -9,7 +9,8 @@ import pytest
 import nasreg
 from evaluators import DESCENT, SCRIPTED, Digits
 from nasreg.cli import main
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.errors import ArchitectureError, ConfigError, UsageError
 from nasreg.registry import default_registry
 from nasreg.specs import Config, Notation, SpaceEntry

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nasreg.config.lookup import find_space
-from nasreg.config.resolve import RunRequest
+from nasreg.config.request import RunRequest
 from nasreg.config.resolve import resolve as resolve_request
 from nasreg.errors import ConfigError, NasregError, RunDirectoryError, SpaceError, UnknownNameError, UsageError
 from nasreg.registry import Registry

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasreg.config.resolve import ResolvedRun, resolve
+from nasreg.config.request import ResolvedRun
+from nasreg.config.resolve import resolve
 from nasreg.engine.checks.data import CheckedData, Progress, check_data
 from nasreg.engine.checks.findings import LEVELS, CheckReport, Findings, SpaceFacts
 from nasreg.engine.checks.network import CheckedNetwork, check_exports, check_network

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Subset
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.data import DatasetBundle, RunData
 from nasreg.data.config import TEST_FRACTION_HINT
 from nasreg.data.labels import class_names

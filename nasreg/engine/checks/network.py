@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.engine.checks.findings import Findings, Level, NetworkFacts
 from nasreg.engine.checks.space import example_batch
 from nasreg.errors import ExportError, one_line

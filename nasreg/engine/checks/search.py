@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.config.sources import SpaceSource
 from nasreg.data import RunData
 from nasreg.engine.checks.findings import Findings, SearchFacts, StepFacts

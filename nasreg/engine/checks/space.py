@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasreg.config.resolve import ResolvedRun
+from nasreg.config.request import ResolvedRun
 from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, CandidateFacts, Findings, Level, SpaceFacts
 from nasreg.networks.build import network_of_search
 from nasreg.networks.candidates import CalledCandidate, Output, call_candidates, usual_output

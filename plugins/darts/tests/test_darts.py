@@ -14,7 +14,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import nasreg
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.mutators import SoftmaxMutatorConfig, derive_cell
 from nasreg.nn import Execution, InputChoice, LayerChoice, extract_space, set_execution
 from nasreg.registry import Registry

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import nasreg
-from nasreg.config.resolve import RunRequest, resolve
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.errors import ConfigError, IncompatibleError, SpaceError
 from nasreg.events import EpochEnded, StageStarted, StepEnded
 from nasreg.nn import Cell, LayerChoice
