@@ -310,7 +310,7 @@ def sample_loader(reader: SampleReader, plan: BatchPlan, workers: int, device: t
     )
 
 
-def started(loader: DataLoader[Any]) -> Iterator[Loaded]:
+def started(loader: DataLoader[Any]) -> Iterator[Any]:
     """Return the iterator of a loader, whose processes are started unless they run already.
 
     Raises:

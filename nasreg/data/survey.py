@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from nasreg.data.config import DatasetConfig
-from nasreg.data.reading import Failure, SampleReader, SampleRequest
+from nasreg.data.loader_processes import begin_loader_process
+from nasreg.data.reading import Failure, SampleReader, SampleRequest, started
 
 BATCH = 64
 """Images that are read before progress is reported."""
@@ -119,5 +120,12 @@ def survey(
 
 def _batches(observer: _Observer, workers: int) -> Iterator[list[Sighting]]:
     if len(observer):
-        generator = torch.Generator()  # or the loader would draw from the user's
-        yield from DataLoader(observer, BATCH, num_workers=workers, collate_fn=list, generator=generator)
+        loader = DataLoader(
+            observer,
+            BATCH,
+            num_workers=workers,
+            collate_fn=list,
+            generator=torch.Generator(),  # or it would draw from the user's
+            worker_init_fn=begin_loader_process,
+        )
+        yield from started(loader)
