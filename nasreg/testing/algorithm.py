@@ -23,7 +23,7 @@ from nasreg.config.request import RunRequest
 from nasreg.config.resolve import resolve
 from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError
-from nasreg.events import Event, StepEnded, TrialEnded, TrialProgress
+from nasreg.events import Event, StepEnded, SupernetProgress, TrialEnded, TrialProgress
 from nasreg.networks.references import EXAMPLE_INFO, describe_space
 from nasreg.nn.extract import named_choices
 from nasreg.registry import default_registry
@@ -254,6 +254,8 @@ def _moment(event: Event) -> _Moment | None:
     match event:
         case StepEnded():
             return StepEnded, 0, event.epoch, event.step
+        case SupernetProgress():
+            return SupernetProgress, 0, event.epoch, event.step
         case TrialProgress():
             return TrialProgress, event.trial, event.epoch, event.step
         case TrialEnded() if event.trial.status != "rejected":
