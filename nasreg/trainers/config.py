@@ -77,7 +77,9 @@ class SinglePathTrainerConfig(OneShotTrainerConfig):
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(default=3e-4, ge=0, description="weight decay of the weights that a step computes")
-    grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient")
+    grad_clip: float | None = Field(
+        default=5.0, gt=0, description="maximum norm of the gradient; null for no limit"
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing of the loss")
 
 
