@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.notation import Notation
 
 SPACES = (
     SpaceEntry(
@@ -40,6 +41,12 @@ SPACES = (
         factory="nasreg.spaces.shufflenet:build",
         config="nasreg.spaces.config:ShuffleNetSpaceConfig",
         retrain={"phase": "retrain"},
+        notation=Notation(
+            prefix="shufflenet(",
+            example="shufflenet(2, 1, 0, 1, 2, 0, 2, 0, 2, 0, 2, 3, 0, 0, 0, 0, 3, 2, 3, 3)",
+            formatter="nasreg.spaces.shufflenet_notation:format_numbers",
+            parser="nasreg.spaces.shufflenet_notation:parse_numbers",
+        ),
     ),
     SpaceEntry(
         name="vit",

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.mutators.uniform import UniformMutator
 from nasreg.trainers.config import SinglePathTrainerConfig
-from nasreg.trainers.functional import learning_rate, trainable_parameters
+from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
 from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
 
@@ -38,13 +37,9 @@ class SinglePathTrainer(OneShotTrainer):
         """Build the supernet and the optimiser."""
         super().setup()
         config, parameters = self.config, trainable_parameters(self.model).values()
-        optimizer: torch.optim.Optimizer
-        if config.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-            )
-        else:
-            optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = weight_optimizer(
+            config.optimizer, parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
         self.optimizers = {"weights": optimizer}
 
     def start_epoch(self, epoch: int) -> None:
