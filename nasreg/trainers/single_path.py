@@ -73,7 +73,12 @@ class SinglePathTrainer(OneShotTrainer):
         self._tell_unused()
         self.emit(
             EpochEnded(
-                self.state.epoch, self.epochs, seconds, metrics, self.mutator.architecture(), model=self.trained_model
+                self.state.epoch + 1,
+                self.epochs,
+                seconds,
+                metrics,
+                self.mutator.architecture(),
+                model=self.trained_model,
             )
         )
 
