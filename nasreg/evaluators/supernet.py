@@ -21,7 +21,7 @@ from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.config import SupernetEvaluatorConfig
 from nasreg.events import Event, MemoryMeasured, Notice, StepEnded, SupernetProgress
 from nasreg.mutators.uniform import UniformMutator
-from nasreg.nn import recalibrate_batch_norm
+from nasreg.nn import Execution, recalibrate_batch_norm
 from nasreg.nn.recalibrate import running_norms
 from nasreg.runs import files
 from nasreg.runs.callbacks import JsonLines
@@ -34,6 +34,7 @@ from nasreg.specs.run import RunSpec
 from nasreg.specs.trial import Proposal, Score
 from nasreg.trainers.context import OneShotContext
 from nasreg.trainers.measure import measure
+from nasreg.trainers.one_shot import execute_as
 from nasreg.trainers.single_path import SinglePathTrainer
 
 if TYPE_CHECKING:
@@ -117,8 +118,10 @@ class SupernetEvaluator(Evaluator):
             self._borrow(RunDirectory(self.config.run))
 
     def _use(self, supernet: nn.Module) -> None:
+        device = self.context.device
         self._paths.attach(supernet)
-        self._supernet = supernet.to(self.context.device)
+        self._supernet = supernet.to(device)
+        execute_as(Execution(optimized=self.config.execution == "optimized"), supernet, device)
 
     @property
     def _folder(self) -> Path | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
 from nasreg.errors import ArchitectureError, ConfigError, SpaceError
 from nasreg.networks import build_network
 from nasreg.networks.costs import network_costs
+from nasreg.networks.equivalence import check_equivalence
 from nasreg.nn import deferred_candidates, extract_space, freeze
 from nasreg.registry import default_registry
 from nasreg.spaces import shufflenet
@@ -85,6 +88,8 @@ def test_widths_are_choices_that_all_candidates_of_a_block_share():
         "stage1/width1",
     ]
     assert space["stage1/width0"].values == (4, 8)
+    for seed in range(2):
+        check_equivalence(model, space.sample(random.Random(seed)), torch.randn(4, 3, 8, 8))
     decisions = {"stage1/block0": "xception", "stage1/block1": "shuffle_5x5", "stage1/width0": 4, "stage1/width1": 8}
     network = freeze(model, space.architecture(decisions))
     sizes = [layer.out_channels for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
