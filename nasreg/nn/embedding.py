@@ -29,8 +29,8 @@ class Embedding(ElasticLayer, nn.Embedding):
 
     def __init__(self, num_embeddings: Value, embedding_dim: Value, device: Any = None, dtype: Any = None) -> None:
         sizes = Sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        largest = (max(sizes.possible(name)) for name in ("num_embeddings", "embedding_dim"))
-        super().__init__(*largest, device=device, dtype=dtype)
+        largest, widest = max(sizes.possible("num_embeddings")), max(sizes.possible("embedding_dim"))
+        super().__init__(largest, widest, device=device, dtype=dtype)
         self.sizes = sizes
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as in torch

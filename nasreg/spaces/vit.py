@@ -134,6 +134,7 @@ class VisionTransformer(nn.Module):
     ``(B, C, H, W)`` images to ``(B, classes)`` logits.
     """
 
+    numbers: Tensor
     rows: Tensor
     columns: Tensor
 
