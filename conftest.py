@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, settings
 # Tests run in as many processes as there are cores. Torch's threads of several processes would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# pytest --hypothesis-profile=thorough tries more examples.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+settings.register_profile("thorough", settings.get_profile("untimed"), max_examples=200)
 settings.load_profile("untimed")
 
 SLOW_OF_THE_KIT = (
@@ -46,9 +48,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep converted files in one cache for the tests of the process, and out of that of the user."""
+    """Keep converted files in one cache for the tests of the process, and out of that of the user; force none to disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASREG_CACHE", str(tmp_path_factory.getbasetemp() / "nasreg-cache"))
+        patch.setattr(os, "fsync", lambda number: None)  # no test outlasts a power failure, and disks are slow
         yield
 
 
