@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector away from what is imported and collected: it would look through all of it, for seconds."""
+    """Keep the garbage collector away from what is imported and collected: it would look through all of it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
@@ -48,10 +48,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep converted files in one cache for the tests of the process, and out of that of the user; force none to disk."""
+    """Keep converted files in one cache for the tests of the process, and out of that of the user; wait for no disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASREG_CACHE", str(tmp_path_factory.getbasetemp() / "nasreg-cache"))
-        patch.setattr(os, "fsync", lambda number: None)  # no test outlasts a power failure, and disks are slow
+        patch.setattr(os, "fsync", lambda number: None)  # nothing is kept that a power failure could harm
         yield
 
 
