@@ -209,9 +209,18 @@ class AlgorithmContract(MultiTrialTests):
     # -- its searches --------------------------------------------------------------------------------------------------
 
     def test_it_runs_on_every_space_that_it_claims(
-        self, spec: AlgorithmSpec, search: Search, data: Dataset[tuple[Tensor, ...]], tmp_path: Path, space: str
+        self,
+        spec: AlgorithmSpec,
+        search: Search,
+        evaluator_options: dict[str, Any],
+        data: Dataset[tuple[Tensor, ...]],
+        tmp_path: Path,
+        space: str,
     ) -> None:
-        """Its architectures belong to the space and freeze to networks that train; other spaces are refused first."""
+        """Its architectures belong to the space and freeze to networks that train; other spaces are refused first.
+
+        Its trials are trained for one epoch, unless some of them get a part of the full effort.
+        """
         out = tmp_path / "run"
         if reason := _refusal(spec, space):
             with pytest.raises(IncompatibleError) as caught:
@@ -219,7 +228,8 @@ class AlgorithmContract(MultiTrialTests):
             assert str(caught.value) == reason
             assert not out.exists()
             return
-        result = search(out, space)
+        shorter = {"epochs": 1} if "epochs" in evaluator_options and not spec.fidelity else {}
+        result = search(out, space, evaluator_options={**evaluator_options, **shorter})
         result.space.validate(result.architecture)
         for path in [out / files.ARCHITECTURE, *out.glob(f"{files.ARCHITECTURES}/*")]:
             result.space.validate(Architecture.load(path))
