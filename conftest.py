@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -55,17 +56,29 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_measurements() -> Iterator[None]:
+    """Measure latencies in as many rounds as are asked for, and no longer: no test is about their precision."""
+    from nasreg.networks import profile
+
+    measure = profile.measure_latency
+
+    def measure_shortly(call: Any, size: int, device: Any, rounds: int, seconds: float) -> Any:
+        del seconds
+        return measure(call, size, device, rounds, 0.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile, "measure_latency", measure_shortly)
+        yield
+
+
 @pytest.fixture(scope="module")
 def without_report() -> Iterator[None]:
-    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page.
-
-    The latency of the network, which ``tests/networks`` is about, is measured in the fewest rounds.
-    """
+    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page."""
     from nasreg.engine import execute
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "write_report", lambda path, metrics: None)
-        patch.setattr(execute, "COST_SECONDS", 0.0)
         yield
 
 
