@@ -32,4 +32,13 @@ SPACES = (
         config="nasreg.spaces.config:ElasticChainSpaceConfig",
         capabilities={"elastic_chain": "blocks"},
     ),
+    SpaceEntry(
+        name="mobilenet",
+        summary="stages of inverted residual blocks (MobileNetV2, ProxylessNAS, MobileNetV3) of chosen kernel size,"
+        " expansion, depth and width",
+        paper="Cai, Zhu, Han: ProxylessNAS, https://arxiv.org/abs/1812.00332",
+        factory="nasreg.spaces.mobilenet:build",
+        config="nasreg.spaces.config:MobileNetSpaceConfig",
+        retrain={"phase": "retrain"},
+    ),
 )
