@@ -153,8 +153,8 @@ class MobileNetSpaceConfig(Config):
     )
     choices: Literal["layers", "elastic"] = Field(
         default="layers",
-        description="layers: each block is one of several layers with weights of their own, or skipped; elastic: kernels,"
-        " expansions, widths and depths are values, which share one largest weight",
+        description="layers: each block is one of several layers with weights of their own, or skipped; elastic:"
+        " kernels, expansions, widths and depths are values, which share one largest weight",
     )
     channels: int | None = Field(
         default=None,
@@ -190,8 +190,8 @@ class MobileNetSpaceConfig(Config):
         default=None,
         ge=0,
         le=8,
-        description="number of stages that halve the image, the last ones of those that the form has; by default as many"
-        " as leave 4 pixels a side",
+        description="number of stages that halve the image, the last ones of those that the form has; by default as"
+        " many as leave 4 pixels a side",
     )
     head: int | None = Field(
         default=None,

@@ -24,6 +24,7 @@ from torchvision.ops import StochasticDepth
 import nasreg.nn as elastic
 from nasreg.errors import SpaceError
 from nasreg.nn import LayerChoice, Repeat, Scope, ValueChoice
+from nasreg.nn.candidates import ModuleFactory
 from nasreg.nn.value_choice import Value
 from nasreg.spaces.config import MobileNetSpaceConfig
 from nasreg.specs.data import DataInfo
@@ -256,7 +257,7 @@ def _layers(config: MobileNetSpaceConfig, stage: Stage, c_in: Value, width: Valu
     for index in range(stage.blocks or config.blocks):
         if not isinstance(c_in, int) or not isinstance(width, int):
             raise TypeError("layers have fixed widths")
-        candidates: dict[str, partial[nn.Module]] = {}
+        candidates: dict[str, ModuleFactory] = {}
         for expansion in config.expansions:
             hidden = None if expansion == 1 else divisible(c_in * expansion)
             for kernel in config.kernels:
@@ -272,7 +273,7 @@ def _layers(config: MobileNetSpaceConfig, stage: Stage, c_in: Value, width: Valu
                     drop_path=config.phase == "retrain",
                 )
         if index:
-            candidates[SKIP] = partial(nn.Identity)
+            candidates[SKIP] = nn.Identity
         blocks.append(LayerChoice(candidates, key=f"block{index}"))
         c_in = width
     return nn.Sequential(*blocks)
@@ -339,8 +340,8 @@ def _strides(info: DataInfo, config: MobileNetSpaceConfig, stages: Sequence[Stag
             reductions, side = reductions + 1, -(-side // 2)
     elif reductions > len(published):
         raise SpaceError(
-            f"space.reductions={reductions}: the {len(stages)} stages of form {config.form} have {len(published)} with a"
-            " stride at most; set it lower, or space.stages higher"
+            f"space.reductions={reductions}: the {len(stages)} stages of form {config.form} have {len(published)} with"
+            " a stride at most; set it lower, or space.stages higher"
         )
     kept = published[len(published) - reductions :]
     return [2 if large else 1, *(2 if number in kept else 1 for number in range(len(stages)))]

@@ -70,9 +70,9 @@ def cells_figure(
 ) -> Figure:
     """Return the drawing of ``draw_cells`` as a matplotlib figure that pyplot does not manage.
 
-    Stacks of blocks, and scopes of layer choices, are drawn as ``nasreg.report.drawing.stack`` says. In cells every artist has a ``gid``:
-    ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T, followed by ``-N`` where slot N
-    of a node with slots keeps it.
+    Stacks of blocks, and scopes of layer choices, are drawn as ``nasreg.report.drawing.stack`` says. In cells every
+    artist has a ``gid``: ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T, followed
+    by ``-N`` where slot N of a node with slots keeps it.
 
     Raises:
         ConfigError: matplotlib is not installed, or there is not one strength per edge.
