@@ -40,7 +40,8 @@ from nasreg.specs.trial import COSTS, LATENCY, MACS, PARAMETERS
 
 MAX_COMBINATIONS = 512
 """Of the values that the costs of one block may depend on; a module with more is taken apart."""
-ROUNDS = 5
+ROUNDS, PASSES = 5, 3
+"""A latency is the shortest round of several passes over all blocks: other work makes it longer, never shorter."""
 
 Assignment = Mapping[str, Decision]
 """Key of a value or a depth -> its decision."""
@@ -91,52 +92,79 @@ def measure_blocks(
         supernet = _Supernet(copy_module(model).to(device).eval(), space, info, device, batch_size)
         measure = _Measure(names, device, batch_size)
         with torch.no_grad(), computing(info.channels, info.height, info.width):
-            blocks = [cost for block in supernet.blocks for cost in supernet.costs(block, measure)]
+            entries = [entry for block in supernet.blocks for entry in supernet.entries(block, measure)]
+            measure.run()
     return CostTable(
         image=(info.channels, info.height, info.width),
         batch_size=batch_size,
         device=str(device),
         threads=torch.get_num_threads(),
-        blocks=tuple(blocks),
+        blocks=tuple(map(measure.costs, entries)),
     )
+
+
+def shortest_latency(call: Callable[[], Any], batch_size: int, device: torch.device) -> float:
+    """Return the shortest of some rounds of a call, in milliseconds."""
+    return measure_latency(call, batch_size, device, ROUNDS, CANDIDATE_SECONDS).min_ms
+
+
+class _Measured(NamedTuple):
+    """What a module costs: its parameters, and its calls, whose costs ``_Measure`` knows."""
+
+    parameters: int
+    calls: tuple[object, ...]
+
+
+class _Entry(NamedTuple):
+    """A block whose costs are to be measured: one for each combination of its options."""
+
+    path: str
+    decisions: tuple[Row, ...]
+    options: tuple[tuple[str, ...], ...]
+    costs: list[_Measured]
 
 
 class _Measure:
     """Measures calls, equal ones once."""
 
     def __init__(self, names: Collection[str], device: torch.device, batch_size: int) -> None:
-        self.names = [cost.name for cost in COSTS if cost.name in names]
+        self._names = [cost.name for cost in COSTS if cost.name in names]
         self._device = device
         self._batch_size = batch_size
+        self._calls: dict[object, Callable[[], Any] | None] = {}
         self._known: dict[object, dict[str, float]] = {}
 
-    def __call__(self, module: nn.Module, calls: Sequence[Call]) -> dict[str, float]:
-        """Return the costs of a module.
+    def add(self, module: nn.Module, calls: Sequence[Call]) -> _Measured:
+        """Add a module with the arguments of each of its calls in a forward pass."""
+        signatures = [_signature(module, arguments) for arguments in calls]
+        for signature, (args, kwargs) in zip(signatures, calls, strict=True):
+            free = type(module) is nn.Identity
+            self._calls.setdefault(signature, None if free else partial(module, *args, **kwargs))
+        return _Measured(parameter_count(module), tuple(signatures))
 
-        Args:
-            module: The module.
-            calls: The arguments of each of its calls in a forward pass.
-        """
-        found = dict.fromkeys(self.names, 0.0)
-        if PARAMETERS.name in found:
-            found[PARAMETERS.name] = parameter_count(module)
-        for arguments in calls:
-            known = self._known.setdefault(_signature(module, arguments), {})
-            call = partial(module, *arguments[0], **arguments[1])
-            if MACS.name in found:
-                if MACS.name not in known:
-                    known[MACS.name] = count_macs(call) // self._batch_size
-                found[MACS.name] += known[MACS.name]
-            if LATENCY.name in found:
-                if LATENCY.name not in known:
-                    known[LATENCY.name] = self._latency(module, call)
-                found[LATENCY.name] += known[LATENCY.name]
-        return found
+    def run(self) -> None:
+        """Measure all calls."""
+        self._known = {signature: dict.fromkeys(self._names, 0.0) for signature in self._calls}
+        calls = [(self._known[signature], call) for signature, call in self._calls.items() if call is not None]
+        if MACS.name in self._names:
+            for known, call in calls:
+                known[MACS.name] = count_macs(call) // self._batch_size
+        if LATENCY.name in self._names:
+            for number in range(PASSES):
+                for known, call in calls:
+                    latency = shortest_latency(call, self._batch_size, self._device)
+                    known[LATENCY.name] = min(latency, known[LATENCY.name]) if number else latency
 
-    def _latency(self, module: nn.Module, call: Callable[[], Any]) -> float:
-        if type(module) is nn.Identity:
-            return 0.0
-        return measure_latency(call, self._batch_size, self._device, ROUNDS, CANDIDATE_SECONDS).median_ms
+    def costs(self, entry: _Entry) -> BlockCost:
+        """Return the costs of a block."""
+
+        def total(name: str, each: _Measured) -> float:
+            if name == PARAMETERS.name:
+                return each.parameters
+            return sum(self._known[signature][name] for signature in each.calls)
+
+        costs = {name: tuple(total(name, each) for each in entry.costs) for name in self._names}
+        return BlockCost(path=entry.path, decisions=entry.decisions, options=entry.options, costs=costs)
 
 
 class _Supernet:
@@ -197,8 +225,8 @@ class _Supernet:
             self._recorded[place] = found
         return self._recorded[place]
 
-    def costs(self, block: _Block, measure: _Measure) -> Iterator[BlockCost]:
-        """Yield the costs of a block, unless the supernet never calls it."""
+    def entries(self, block: _Block, measure: _Measure) -> Iterator[_Entry]:
+        """Yield what is to be measured of a block: nothing if the supernet never calls it."""
         affected = self._affected[block.path]
         keys = sorted({*block.values, *affected})
         specs = [self._elastic[key] for key in keys]
@@ -210,13 +238,13 @@ class _Supernet:
             )
         if not self._inputs({})[block.path]:
             return
-        found: list[dict[str, float]] = []
+        found: list[_Measured] = []
         for numbers in itertools.product(*values):
             chosen: dict[str, Decision] = dict(zip(keys, numbers, strict=True))
             changed = {key: chosen[key] for key in affected if chosen[key] != self._base[key]}
             calls = self._inputs(changed)[block.path]
             self._assignment = {**self._base, **chosen}
-            found += [measure(self._frozen(block, module), calls) for module in block.candidates.values()]
+            found += [measure.add(self._frozen(block, module), calls) for module in block.candidates.values()]
         decisions: list[Row] = [(key, 0) for key in keys]
         options = [spec.names for spec in specs]
         if block.row is not None:
@@ -229,12 +257,7 @@ class _Supernet:
                 decisions.append((key, 0))
                 options.append(names)
                 found = [each for each in found for _ in names]
-        yield BlockCost(
-            path=block.path,
-            decisions=tuple(decisions),
-            options=tuple(options),
-            costs={name: tuple(each[name] for each in found) for name in measure.names},
-        )
+        yield _Entry(block.path, tuple(decisions), tuple(options), found)
 
     def _frozen(self, block: _Block, module: nn.Module) -> nn.Module:
         """Return a module with the present values, as a plain one."""
