@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from nasreg.config.lookup import space_source
-from nasreg.networks.block_costs import PASSES, measure_blocks
+from nasreg.networks.block_costs import PASSES, measure_blocks, shortest_latency
 from nasreg.networks.costs import network_costs
 from nasreg.networks.profile import check_least, measuring
 from nasreg.nn import extract_space, freeze
