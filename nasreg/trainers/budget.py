@@ -63,16 +63,21 @@ class ExpectedCost:
             share = spec.kept(node) / len(spec.edges_into(node))
         return torch.tensor([[share * float(name == option) for option in spec.rows[number]] for name in names])
 
-    def __call__(self) -> Tensor:
-        """Return the expected cost, a scalar that can be differentiated by the architecture parameters."""
-        weights: dict[str, Tensor | list[Tensor]] = {}
+    def __call__(self, weights: Mapping[str, Tensor | Sequence[Tensor]] | None = None) -> Tensor:
+        """Return the expected cost, a scalar that can be differentiated by the architecture parameters.
+
+        Args:
+            weights: Key of a choice -> weights of its options, for a cell those of each edge; by default the mutator's
+                probabilities. With a 1 for each sampled option it is the cost of the sampled network.
+        """
+        known = dict(weights or {})
         total = torch.zeros(()) + self.fixed
         for costs, selections, decisions in self._terms:
             value = costs
             for (key, number), selection in reversed(list(zip(decisions, selections, strict=True))):
-                if key not in weights:
-                    weights[key] = self._mutator.probabilities(self._mutator.space[key])
-                found = weights[key]
+                if key not in known:
+                    known[key] = self._mutator.probabilities(self._mutator.space[key])
+                found = known[key]
                 row = found if isinstance(found, Tensor) and found.dim() == 1 else found[number]
                 value = value.to(row.dtype) @ (selection.to(row.dtype) @ row)
             total = total.to(value.device, value.dtype) + value
