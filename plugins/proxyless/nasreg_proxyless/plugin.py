@@ -11,7 +11,7 @@ PAPER = (
     "Cai, Zhu, Han: ProxylessNAS: Direct Neural Architecture Search on Target Task and Hardware,"
     " https://arxiv.org/abs/1812.00332"
 )
-SMALL = {"stages": 3, "blocks": 2, "channels": 16, "reductions": 1}
+SMALL = {"stages": 3, "blocks": 2, "channels": 16, "reductions": 1, "kernels": [3, 5]}
 
 
 @hookimpl
@@ -62,15 +62,18 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 "demo": Preset(
                     summary="a real search for few MACs that takes about a minute on two CPU cores",
                     trainer={
-                        "epochs": 14,
-                        "warmup_epochs": 4,
-                        "batch_size": 64,
-                        "lr": 0.1,
-                        "warmup_lr": 0.1,
+                        "epochs": 30,
+                        "warmup_epochs": 10,
+                        "batch_size": 16,
+                        "lr": 0.05,
+                        "warmup_lr": 0.05,
                         "arch_lr": 0.03,
                         "arch_every": 2,
                         "gradient": "two",
                         "label_smoothing": 0.0,
+                        "cost": "macs",
+                        "reference": 1.5e6,
+                        "cost_loss": "sum",
                     },
                     spaces={
                         "mobilenet": SMALL,

@@ -47,6 +47,8 @@ class ProxylessTrainer(BilevelTrainer):
         super().__init__(context, config)
         self.cost: ExpectedCost | None = None
         self.baseline = MovingBaseline(config.baseline_decay)
+        self._steps = 0
+        """Number of steps since the warm-up."""
         self._candidate_of: dict[int, set[Candidate]] = {}
         if config.gradient == "reinforce" and not self.task.objective.higher_is_better:
             raise IncompatibleError(
@@ -82,9 +84,8 @@ class ProxylessTrainer(BilevelTrainer):
 
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the weights, and in every ``arch_every``-th step the architecture parameters before them."""
-        steps = self.context.data.splits["train"].steps(self.config.batch_size)
-        number = (self.state.epoch - self.config.warmup_epochs) * steps + self.state.step + 1
-        return super().train_step(train, arch if number % self.config.arch_every == 0 else None)
+        self._steps += arch is not None
+        return super().train_step(train, arch if self._steps % self.config.arch_every == 0 else None)
 
     def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss, with label smoothing in the steps of the weights, and the main prediction."""
@@ -219,10 +220,10 @@ class ProxylessTrainer(BilevelTrainer):
             return super().measure()
 
     def state_dict(self) -> dict[str, Any]:
-        """Add the baseline."""
-        return {**super().state_dict(), "baseline": self.baseline.value}
+        """Add the baseline, and the number of steps since the warm-up."""
+        return {**super().state_dict(), "baseline": self.baseline.value, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         super().load_state_dict(state)
-        self.baseline.value = state["baseline"]
+        self.baseline.value, self._steps = state["baseline"], state["steps"]
