@@ -88,12 +88,11 @@ def measure_blocks(
     """
     device = device or torch.device("cpu")
     space = extract_space(model)
-    with measuring(device, batch_size, info):
+    measure = _Measure(names, device, batch_size)
+    with measuring(device, batch_size, info), torch.no_grad(), computing(info.channels, info.height, info.width):
         supernet = _Supernet(copy_module(model).to(device).eval(), space, info, device, batch_size)
-        measure = _Measure(names, device, batch_size)
-        with torch.no_grad(), computing(info.channels, info.height, info.width):
-            entries = [entry for block in supernet.blocks for entry in supernet.entries(block, measure)]
-            measure.run()
+        entries = [entry for block in supernet.blocks for entry in supernet.entries(block, measure)]
+        measure.run()
     return CostTable(
         image=(info.channels, info.height, info.width),
         batch_size=batch_size,
@@ -198,14 +197,19 @@ class _Supernet:
         }
         self._recorded: dict[tuple[tuple[str, Decision], ...], dict[str, list[Call]]] = {}
         self._affected: dict[str, list[str]] = {block.path: [] for block in self.blocks}
-        base = self._inputs({})
-        for key, spec in self._elastic.items():
-            if isinstance(spec, ValueChoiceSpec):
-                for value in spec.values[:-1]:
-                    other = self._inputs({key: value})
-                    for path, keys in self._affected.items():
-                        if key not in keys and list(map(_shapes, other[path])) != list(map(_shapes, base[path])):
-                            keys.append(key)
+        values = {key: spec.values for key, spec in self._elastic.items() if isinstance(spec, ValueChoiceSpec)}
+        # Where other values are the largest, such as strides, one may have no effect that it has elsewhere.
+        for others in ({}, {key: each[0] for key, each in values.items()}):
+            base = self._inputs(others)
+            for key, each in values.items():
+                for value in each:
+                    self._compare(key, base, self._inputs({**others, key: value}))
+
+    def _compare(self, key: str, base: Mapping[str, list[Call]], other: Mapping[str, list[Call]]) -> None:
+        """Note which blocks get other inputs with another value of a choice."""
+        for path, keys in self._affected.items():
+            if key not in keys and list(map(_shapes, other[path])) != list(map(_shapes, base[path])):
+                keys.append(key)
 
     def _answer(self, choice: Choice, key: str) -> Any:
         if key in self._assignment:
@@ -214,6 +218,7 @@ class _Supernet:
 
     def _inputs(self, changed: Assignment) -> dict[str, list[Call]]:
         """Return the arguments of each block's calls where some values are not the largest."""
+        changed = {key: value for key, value in changed.items() if value != self._base[key]}
         place = tuple(sorted(changed.items()))
         if place not in self._recorded:
             found: dict[str, list[Call]] = {block.path: [] for block in self.blocks}
@@ -250,8 +255,7 @@ class _Supernet:
         found: list[_Measured] = []
         for numbers in itertools.product(*values):
             chosen: dict[str, Decision] = dict(zip(keys, numbers, strict=True))
-            changed = {key: chosen[key] for key in affected if chosen[key] != self._base[key]}
-            calls = self._inputs(changed)[block.path]
+            calls = self._inputs({key: chosen[key] for key in affected})[block.path]
             self._assignment = {**self._base, **chosen}
             found += [measure.add(self._frozen(block, module), calls) for module in block.candidates.values()]
         decisions: list[Row] = [(key, 0) for key in keys]
