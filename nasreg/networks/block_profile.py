@@ -14,7 +14,7 @@ from torch import nn
 from nasreg.config.lookup import space_source
 from nasreg.networks.block_costs import PASSES, measure_blocks, shortest_latency
 from nasreg.networks.costs import network_costs
-from nasreg.networks.profile import NETWORK_SECONDS, check_least, measuring
+from nasreg.networks.profile import CANDIDATE_SECONDS, check_least, measuring
 from nasreg.nn import extract_space, freeze
 from nasreg.registry import Registry, default_registry
 from nasreg.specs import Architecture, DataInfo, Spec
@@ -90,7 +90,9 @@ def profile_blocks(
         counted = [network_costs(each, info, (PARAMETERS.name, MACS.name), place) for each in networks]
         images = torch.zeros(batch_size, info.channels, info.height, info.width, device=place)
         calls = [partial(network.eval().to(place), images) for network in networks]
-        passes = [[shortest_latency(call, batch_size, place, NETWORK_SECONDS) for call in calls] for _ in range(PASSES)]
+        passes = [
+            [shortest_latency(call, batch_size, place, 10 * CANDIDATE_SECONDS) for call in calls] for _ in range(PASSES)
+        ]
     predictions = []
     for number, architecture in enumerate(architectures):
         measured = {**counted[number], LATENCY.name: min(each[number] for each in passes)}
