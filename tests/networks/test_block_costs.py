@@ -64,7 +64,9 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("title", [title for title in MODELS if title != "chain"])
+@pytest.mark.parametrize(
+    "title", ["mixed", "layers", *(pytest.param(title, marks=pytest.mark.slow) for title in ("darts", "elastic"))]
+)
 def test_parameters_and_macs_of_whole_networks_are_the_sums(title):
     model = MODELS[title]()
     space, table = extract_space(model), measure_blocks(model, INFO, COUNTED)
@@ -151,6 +153,7 @@ def test_a_search_within_a_budget_finds_a_cheaper_architecture(tmp_path, limit):
         assert result.architecture.decisions == {"a": "conv1", "b": "skip"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_report")
 def test_an_interrupted_search_keeps_the_latencies_that_it_has_measured(tmp_path):
     trainer = {"epochs": 2, "batch_size": 16, "max_latency_ms": 1e-3}
@@ -172,6 +175,7 @@ class Mixed3(nn.Sequential):
         super().__init__(LayerChoice([nn.Conv2d(1, 1, 1), nn.Identity()], key="c"), nn.Flatten(), nn.Linear(64, 2))
 
 
+@pytest.mark.slow
 def test_the_command(capsys):
     argv = ["profile", "--space", "chain", "--blocks", "--image", "1x8x8", "--set", "space.blocks=2"]
     assert main(argv) == 0

@@ -11,10 +11,13 @@ import torch
 from torch import nn
 
 import nasreg
+from nasreg.config.request import RunRequest
+from nasreg.config.resolve import resolve
 from nasreg.errors import ConfigError, NasregError
 from nasreg.mutators import OneShotMutator, SoftmaxMutatorConfig
 from nasreg.networks.block_costs import measure_blocks
 from nasreg.nn import Cell, Execution, LayerChoice, extract_space, set_execution
+from nasreg.registry import Registry
 from nasreg.specs import Config, DataInfo, RunSpec, Selection
 from nasreg.tasks import Classification
 from nasreg.testing import toy_images
@@ -311,6 +314,7 @@ def search(out=None, **trainer):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_report")
 def test_a_latency_is_measured_once_and_recorded(tmp_path):
     search(tmp_path / "run", reference=0.01, cost_loss="sum", max_latency_ms=0.01)
@@ -346,3 +350,32 @@ def test_a_product_of_a_cost_below_one_is_refused():
         ConfigError, match=r"cost_loss=product: the expected macs is 0.5, .*choose trainer.cost_loss=sum"
     ):
         trainer.total_loss(torch.ones(()), torch.tensor(0.5))
+
+
+def test_preset_paper_is_the_authors_program():
+    spec = resolve(Registry(), RunRequest(algorithm="proxyless", preset="paper", dataset="cifar10")).spec
+    assert isinstance(spec, RunSpec)
+    wanted = {
+        "epochs": 40 + 120,
+        "warmup_epochs": 40,
+        "batch_size": 256,
+        "warmup_lr": 0.05,
+        "lr": 0.025,
+        "lr_min": 0.0,
+        "momentum": 0.9,
+        "weight_decay": 4e-5,
+        "label_smoothing": 0.1,
+        "arch_lr": 1e-3,
+        "arch_betas": [0.0, 0.999],
+        "arch_weight_decay": 0.0,
+        "arch_every": 5,
+        "gradient": "full",
+        "cost_alpha": 0.2,
+        "cost_beta": 0.3,
+        "cost_lambda": 0.1,
+        "samples": 10,
+        "baseline_decay": 0.99,
+        "reward_exponent": 0.1,
+    }
+    assert {name: spec.trainer[name] for name in wanted} == wanted
+    assert (spec.space.title, spec.mutator) == ("mobilenet", {"init_std": 1e-3})
