@@ -6,7 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from nasreg.specs.base import Spec
 from nasreg.specs.cell import CellSpec
 from nasreg.specs.choices import InputChoiceSpec
 from nasreg.specs.space import SearchSpaceSpec
+from nasreg.specs.trial import LATENCY
 
 Row = tuple[str, int]
 """Key of a choice, and the number of an edge for a cell, else 0."""
@@ -88,11 +89,18 @@ class CostTable(Spec):
         return sum(block.predict(cost, chosen) for block in self.blocks)
 
     def fits(self, other: CostTable) -> bool:
-        """Return whether another table has the same blocks, with the same options, for the same images."""
-        return self._structure() == other._structure()
+        """Return whether another table is of the same supernet.
 
-    def _structure(self) -> tuple[object, ...]:
-        return self.image, tuple((block.path, block.decisions, block.options) for block in self.blocks)
+        It has the same blocks with the same options, for the same images, and the same costs but for latencies.
+        """
+        counted = [name for name in self.names if name in other.names and name != LATENCY.name]
+        return self._structure(counted) == other._structure(counted)
+
+    def _structure(self, counted: Sequence[str]) -> tuple[object, ...]:
+        blocks = (
+            (each.path, each.decisions, each.options, [each.costs[name] for name in counted]) for each in self.blocks
+        )
+        return self.image, list(blocks)
 
 
 def chosen_options(space: SearchSpaceSpec, architecture: Architecture) -> dict[Row, str]:

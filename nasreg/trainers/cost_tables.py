@@ -14,7 +14,7 @@ from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs.base import parse
 from nasreg.specs.cost_table import CostTable
-from nasreg.specs.trial import LATENCY
+from nasreg.specs.trial import COSTS, LATENCY, MACS, PARAMETERS
 
 
 def find_table(
@@ -38,7 +38,7 @@ def find_table(
     Raises:
         ConfigError: The file cannot be read, or has no table of this supernet with these costs.
     """
-    counted = measure(model, [name for name in names if name != LATENCY.name])
+    counted = measure(model, [PARAMETERS.name, MACS.name])  # which tell supernets apart
 
     def found(tables: list[CostTable]) -> CostTable | None:
         return next((each for each in tables if each.fits(counted) and set(names) <= set(each.names)), None)
@@ -55,7 +55,7 @@ def find_table(
     path = None if run is None else run.path / files.BLOCK_COSTS
     recorded = read_tables(path) if path is not None and path.is_file() else []
     if (table := found(recorded)) is None:
-        table = measure(model, names)
+        table = measure(model, [cost.name for cost in COSTS])
         if run is not None:
             run.write_json(files.BLOCK_COSTS, [each.model_dump(mode="json") for each in (*recorded, table)])
     return table

@@ -175,6 +175,17 @@ class Mixed3(nn.Sequential):
         super().__init__(LayerChoice([nn.Conv2d(1, 1, 1), nn.Identity()], key="c"), nn.Flatten(), nn.Linear(64, 2))
 
 
+def test_a_table_fits_a_supernet_of_the_same_sizes_alone():
+    tables = [
+        measure_blocks(
+            mobilenet.build(INFO, MobileNetSpaceConfig(channels=8, stages=1, blocks=1, head=head)), INFO, names
+        )
+        for head, names in ((16, COUNTED), (16, ("macs",)), (24, COUNTED))
+    ]
+    assert tables[0].fits(tables[1])
+    assert not tables[0].fits(tables[2])
+
+
 @pytest.mark.slow
 def test_the_command(capsys):
     argv = ["profile", "--space", "chain", "--blocks", "--image", "1x8x8", "--set", "space.blocks=2"]
