@@ -238,3 +238,84 @@ class VitSpaceConfig(Config):
     @classmethod
     def _distinct(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
         return None if value is None else _different(value)
+
+
+class MobileNetSpaceConfig(Config):
+    """Options of the mobile space."""
+
+    form: Literal["v2", "v3"] = Field(
+        default="v2",
+        description="v2: the stages of ProxylessNAS, with ReLU6; v3: those of MobileNetV3-Large, with its"
+        " squeeze-and-excitation, activations and head",
+    )
+    choices: Literal["layers", "elastic"] = Field(
+        default="layers",
+        description="layers: each block is one of several layers with weights of their own, or skipped; elastic:"
+        " kernels, expansions, widths and depths are values, which share one largest weight",
+    )
+    channels: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="channels of the stem; the other widths are in proportion, as multiples of 8; by default the"
+        " published 32 (v2) or 16 (v3)",
+    )
+    stages: int | None = Field(
+        default=None, ge=1, le=6, description="number of stages: the first ones of the form; by default all"
+    )
+    blocks: int = Field(
+        default=4, ge=1, le=32, description="largest number of blocks in a stage; the sixth stage of v2 has one"
+    )
+    widths: tuple[Annotated[tuple[Width, ...], Field(min_length=1)], ...] | None = Field(
+        default=None,
+        description="numbers of channels to choose from in each stage, in place of the published; layers have one each",
+    )
+    width_factors: tuple[Annotated[float, Field(gt=0, le=16)], ...] = Field(
+        default=(0.75, 1.0), min_length=1, description="elastic only: factors of the width of each stage to choose from"
+    )
+    kernels: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+        default=(3, 5, 7), min_length=1, description="kernel sizes to choose from in each block; odd"
+    )
+    expansions: tuple[Annotated[float, Field(ge=1, le=64)], ...] = Field(
+        default=(3, 6), min_length=1, description="expansions to choose from in each block; elastic: whole numbers"
+    )
+    stem: Literal["auto", "cifar", "imagenet"] = Field(
+        default="auto",
+        description="cifar: a stem of stride 1; imagenet: of stride 2; auto: imagenet for images of 96 pixels and more",
+    )
+    reductions: int | None = Field(
+        default=None,
+        ge=0,
+        le=8,
+        description="number of stages that halve the image, the last ones of those that the form has; by default as"
+        " many as leave 4 pixels a side",
+    )
+    head: int | None = Field(
+        default=None,
+        ge=1,
+        le=16384,
+        description="channels of the last convolution; by default the published, in proportion to channels",
+    )
+    phase: Literal["search", "retrain"] = Field(
+        default="search", description="retrain: blocks with a shortcut may be dropped in training (drop-path)"
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout before the last linear layer")
+
+    _odd = field_validator("kernels")(_odd_sizes)
+    _distinct = field_validator("expansions", "width_factors")(_different)
+
+    @model_validator(mode="after")
+    def _fit(self) -> MobileNetSpaceConfig:
+        published = 6 if self.form == "v2" else 5
+        stages = self.stages or published
+        if stages > published:
+            raise ValueError(f"form {self.form} has {published} stages, not {stages}")
+        if self.widths is not None and len(self.widths) != stages:
+            raise ValueError(f"widths: expected those of {stages} stages, got {len(self.widths)}")
+        if self.choices == "layers" and any(len(choice) > 1 for choice in self.widths or ()):
+            raise ValueError("widths: a stage of layers has one width; choices='elastic' may choose from several")
+        if self.choices == "elastic" and any(expansion != int(expansion) for expansion in self.expansions):
+            raise ValueError("expansions: those of choices='elastic' are whole numbers")
+        for choice in self.widths or ():
+            _different(choice)
+        return self

@@ -57,4 +57,15 @@ SPACES = (
         config="nasreg.spaces.config:VitSpaceConfig",
         retrain={"phase": "retrain"},
     ),
+    SpaceEntry(
+        name="mobilenet",
+        summary="stages of inverted residual blocks (MobileNetV2, ProxylessNAS, MobileNetV3) of chosen kernel size,"
+        " expansion, depth and width",
+        paper="Cai, Zhu, Han: ProxylessNAS, https://arxiv.org/abs/1812.00332",
+        factory="nasreg.spaces.mobilenet:build",
+        config="nasreg.spaces.config:MobileNetSpaceConfig",
+        cost="2.2M to 5.1M parameters, 103M to 607M MACs on ImageNet (224 pixels, 1000 classes); form v3: 2.9M to 7.7M,"
+        " 69M to 566M",
+        retrain={"phase": "retrain"},
+    ),
 )

@@ -44,10 +44,32 @@ RECIPES = (
         dataset={**_IMAGENET, "color_jitter": [0.4, 0.4, 0.4, 0.2]},
     ),
     RecipeEntry(
+        name="mobilenet",
+        summary="the recipe of ProxylessNAS for ImageNet: 300 epochs, batches of 256, images of 224 pixels",
+        paper="Cai, Zhu, Han: ProxylessNAS, https://arxiv.org/abs/1812.00332",
+        trainer={
+            "epochs": 300,
+            "lr": 0.05,
+            "weight_decay": 4e-5,
+            "label_smoothing": 0.1,
+            "drop_path": 0.0,
+            "batch_size": 256,
+        },
+        spaces={"mobilenet": {}},
+        dataset={
+            "image_size": 224,
+            "center_fraction": 224 / 256,
+            "crop_scale": [0.08, 1.0],
+            "color_jitter": [0.4, 0.4, 0.4, 0.2],
+            "crop_padding": 0,
+            "flip": True,
+        },
+    ),
+    RecipeEntry(
         name="demo",
         summary="a real training of a small network that ends within two minutes on two CPU cores",
         trainer={"epochs": 25, "batch_size": 64, "lr": 0.1, "drop_path": 0.1},
-        spaces={"darts": {"cells": 5, "channels": 12}, "chain": {"channels": 16}},
+        spaces={"darts": {"cells": 5, "channels": 12}, "chain": {"channels": 16}, "mobilenet": {"channels": 16}},
     ),
     RecipeEntry(
         name="imagenet-shufflenet",

@@ -42,7 +42,7 @@ def short_evaluator_options(evaluator: str) -> dict[str, Any]:
 
 
 def small_options(space: str) -> dict[str, Any]:
-    """Return options that make a space small: those of ``cells``, ``stages``, ``blocks``, ``channels`` and ``nodes``.
+    """Return options that make a space small: those of ``SMALL`` that it has.
 
     Args:
         space: Its name.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nasreg.data.splits import Batch
     from nasreg.trainers.base import Trainer
     from nasreg.trainers.bilevel import BilevelTrainer, Gradients
-    from nasreg.trainers.budget import ParameterBudget
+    from nasreg.trainers.budget import Budget, ExpectedCost
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
     from nasreg.trainers.functional import cosine_rate
     from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
@@ -31,7 +31,7 @@ _HOMES = {
     "nasreg.data.splits": ("Batch",),
     "nasreg.trainers.base": ("Trainer",),
     "nasreg.trainers.bilevel": ("BilevelTrainer", "Gradients"),
-    "nasreg.trainers.budget": ("ParameterBudget",),
+    "nasreg.trainers.budget": ("Budget", "ExpectedCost"),
     "nasreg.trainers.context": (
         "DataContext",
         "MultiTrialContext",
@@ -52,8 +52,10 @@ __all__ = [
     "Batch",
     "BilevelTrainer",
     "BilevelTrainerConfig",
+    "Budget",
     "DataContext",
     "EpochTrainer",
+    "ExpectedCost",
     "Gradients",
     "LoopState",
     "MultiTrialContext",
@@ -62,7 +64,6 @@ __all__ = [
     "OneShotContext",
     "OneShotTrainer",
     "OneShotTrainerConfig",
-    "ParameterBudget",
     "RetrainConfig",
     "RetrainContext",
     "RetrainTrainer",

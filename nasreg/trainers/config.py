@@ -58,6 +58,11 @@ class OneShotTrainerConfig(TrainerConfig):
         " formula; the numbers are the same but for rounding",
         json_schema_extra=EXECUTION_BITS,
     )
+    block_costs: str | None = Field(
+        default=None,
+        description="file with the costs of the blocks of the supernet, as block_costs.json of a run or 'nasreg profile"
+        " --blocks --json' has them; by default they are measured where an option needs them",
+    )
     activation_checkpointing: bool = Field(
         default=False,
         description="compute two of three cells or choices again in the backward pass, which takes a fraction of the"
@@ -103,8 +108,17 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
         description="budget: architectures that are expected to have more parameters (at the size of the search) are"
         " penalised in proportion to the excess, not excluded; see budget_weight",
     )
+    max_macs: float | None = Field(
+        default=None, gt=0, description="budget of the expected multiply-accumulates for one image, as max_parameters"
+    )
+    max_latency_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="budget of the expected latency of one image on the device, in milliseconds, as max_parameters; the"
+        " latency of each block is measured when the search begins",
+    )
     budget_weight: float = Field(
-        default=1.0, ge=0, description="factor of the penalty, which is the relative excess over max_parameters"
+        default=1.0, ge=0, description="factor of the penalty, which is the sum of the relative excesses over budgets"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,9 +14,11 @@ from nasreg.mutators.base import OneShotMutator
 from nasreg.nn import Execution, extract_space, freeze, recalibrate_batch_norm, set_execution
 from nasreg.nn.recalibrate import running_norms
 from nasreg.runs.files import epoch_architecture
+from nasreg.specs.cost_table import CostTable
 from nasreg.specs.metrics import metric_spec
 from nasreg.trainers.config import OneShotTrainerConfig
 from nasreg.trainers.context import OneShotContext
+from nasreg.trainers.cost_tables import find_table
 from nasreg.trainers.loop import EpochTrainer
 
 if TYPE_CHECKING:
@@ -65,6 +68,21 @@ class OneShotTrainer(EpochTrainer):
         model = self.context.build_supernet(**capabilities).to(self.context.device)
         execute_as(self.execution(), model, self.context.device)
         return model
+
+    def cost_table(self, names: Collection[str]) -> CostTable:
+        """Return costs of the blocks of the present supernet: given, else as the run has recorded them, else measured.
+
+        Args:
+            names: Which of ``parameters``, ``macs`` and ``latency_ms``.
+
+        Raises:
+            ConfigError: The given file cannot be read, or is not of this supernet.
+            SpaceError: The costs of a block depend on too much.
+        """
+        measure = self.context.measure_blocks
+        if measure is None:
+            raise TypeError("the context of this search measures no blocks")
+        return find_table(self.model, names, measure, self.config.block_costs, self.run)
 
     def execution(self) -> Execution:
         """Return how the choices of a supernet compute, as the options say."""
