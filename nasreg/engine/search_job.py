@@ -29,6 +29,7 @@ from nasreg.specs.formatting import plural
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
+from nasreg.trainers.distributed import present, share_draws
 
 if TYPE_CHECKING:
     from nasreg.data import RunData
@@ -156,6 +157,7 @@ def search_spec(run: ResolvedRun) -> RunSpec:
 class OneShotJob(SearchJob):
     """A search on one supernet."""
 
+    in_several_processes = True
     trainer: OneShotTrainer
 
     def __init__(
@@ -171,7 +173,8 @@ class OneShotJob(SearchJob):
             task=get_task(self.spec.task),
             device=self.images.device,
             build_supernet=self._build_supernet,
-            make_mutator=lambda space: make_mutator(space, run.mutator_config),
+            processes=present(),
+            make_mutator=lambda space: share_draws(make_mutator(space, run.mutator_config), present()),
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
             **self._diagnostics(),
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasreg.trainers.bilevel import BilevelTrainer, Gradients
     from nasreg.trainers.budget import ParameterBudget
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
+    from nasreg.trainers.distributed import Processes, part_of
     from nasreg.trainers.functional import cosine_rate
     from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
     from nasreg.trainers.multi_trial import MultiTrialTrainer
@@ -41,6 +42,7 @@ _HOMES = {
     "nasreg.trainers.loop": ("EpochTrainer", "LoopState", "StepResult"),
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
+    "nasreg.trainers.distributed": ("Processes", "part_of"),
     "nasreg.trainers.retraining": ("RetrainTrainer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -60,6 +62,7 @@ __all__ = [
     "OneShotTrainer",
     "OneShotTrainerConfig",
     "ParameterBudget",
+    "Processes",
     "RetrainConfig",
     "RetrainContext",
     "RetrainTrainer",
@@ -68,6 +71,7 @@ __all__ = [
     "Trainer",
     "TrainerConfig",
     "cosine_rate",
+    "part_of",
 ]
 
 

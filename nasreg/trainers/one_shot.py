@@ -67,7 +67,13 @@ class OneShotTrainer(EpochTrainer):
         set_execution(model, execution)
         if execution.optimized and self.context.device.type == "cpu":
             _set_memory_format(model, torch.channels_last)
+        if self.config.sync_batch_norm:
+            self.synchronize_batch_norm(model)
         return model
+
+    def trained_modules(self) -> list[nn.Module]:
+        """Return the supernet and the mutator."""
+        return [self.model, self.mutator]
 
     def execution(self) -> Execution:
         """Return how the choices of a supernet compute, as the options say."""
@@ -78,6 +84,7 @@ class OneShotTrainer(EpochTrainer):
         """Return the trained supernet with its choices undecided again."""
         self.mutator.detach(self.model)
         set_execution(self.model, Execution())
+        self.context.processes.localize_batch_norm(self.model)
         _set_memory_format(self.model, None)
         return self.model
 

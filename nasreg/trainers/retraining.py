@@ -19,6 +19,7 @@ from nasreg.data.splits import Batch
 from nasreg.errors import SpaceError
 from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
+from nasreg.specs.references import RegisteredRef
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
 from nasreg.trainers.functional import learning_rate, trainable_parameters
@@ -39,6 +40,7 @@ class RetrainTrainer(EpochTrainer):
     def __init__(self, context: RetrainContext, config: RetrainConfig) -> None:
         super().__init__(context, config)
         self.average: AveragedModel | None = None
+        self._parallel: nn.Module
         self.best: float | None = None
         """Best value of the objective so far, on the validation split if there is one, else on the test set."""
 
@@ -68,6 +70,11 @@ class RetrainTrainer(EpochTrainer):
             )
         }
 
+        if config.sync_batch_norm:
+            self.synchronize_batch_norm(self.model)
+        own = not isinstance(self.context.spec.space.reference, RegisteredRef)  # it may have parameters without use
+        self._parallel = self.processes.data_parallel(self.model, find_unused=own)
+
     def start_epoch(self, epoch: int) -> None:
         """Set learning rate and drop-path."""
         config = self.config
@@ -86,13 +93,20 @@ class RetrainTrainer(EpochTrainer):
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the weights, and their average."""
         del arch
-        inputs, targets = train
-        if self.config.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        result = self.descend((inputs, targets), max_norm=self.config.grad_clip)
+        result = self.descend(train, max_norm=self.config.grad_clip)
         if self.average is not None:
+            self.processes.share_statistics(self.model)
             self.average.update_parameters(self.model)
         return result
+
+    def predict(self, x: Tensor) -> Any:
+        """Return the output of the network; of several processes, DistributedDataParallel adds up the gradients."""
+        if self.config.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return self._parallel(x)
+
+    def add_up_gradients(self) -> None:
+        """Do nothing: ``backward`` has added them up."""
 
     def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss, smoothed and with that of the auxiliary head, and the main prediction."""
