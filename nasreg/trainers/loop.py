@@ -301,7 +301,7 @@ class EpochTrainer(Trainer):
         No piece is a single sample, which BatchNorm could not normalise, unless the batch is.
         """
         x, y = batch
-        share, _ = part_of(batch)
+        share, self.processes.copies = part_of(batch)
         n = number_of_pieces(len(y), self.config.accumulate)
         return [(a, b, share * (len(b) / len(y))) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
 

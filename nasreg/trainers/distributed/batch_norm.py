@@ -7,20 +7,27 @@ all else is left to autograd. That takes more memory, and an exchange for each o
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as exchange
 from torch import Tensor, nn
 
 from nasreg.errors import SpaceError
 
 
-class _SynchronizedNorm(nn.modules.batchnorm._BatchNorm):
-    """A BatchNorm over the whole batch of several processes; ``group`` are the processes."""
+class Synchronized(Protocol):
+    """The processes that compute a part of a batch each."""
 
-    group: Any
+    group: dist.ProcessGroup | None
+    copies: int
+    """Number of processes that compute the same part of the present batch."""
+
+
+class _SynchronizedNorm(nn.modules.batchnorm._BatchNorm):
+    """A BatchNorm over the whole batch of several processes."""
+
+    processes: Synchronized
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """Normalise ``(B, C, ...)``."""
@@ -47,14 +54,14 @@ _SYNCHRONIZED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def synchronize(model: nn.Module, group: Any) -> None:
+def synchronize(model: nn.Module, processes: Synchronized) -> None:
     """Let each BatchNorm of a model normalise by the statistics of the whole batch while it trains.
 
     The modules stay the same objects with the same parameters and buffers: choices and optimisers refer to them.
 
     Args:
         model: The model.
-        group: The processes that compute a part of the batch each.
+        processes: The processes.
 
     Raises:
         SpaceError: A BatchNorm is of a class that is not known.
@@ -62,7 +69,7 @@ def synchronize(model: nn.Module, group: Any) -> None:
     for name, module in model.named_modules():
         if type(module) in _SYNCHRONIZED:
             module.__class__ = _SYNCHRONIZED[type(module)]
-            cast("Any", module).group = group
+            cast("_SynchronizedNorm", module).processes = processes
         elif isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, _SynchronizedNorm):
             raise SpaceError(
                 f"the BatchNorm {name!r} of the model is a {type(module).__module__}.{type(module).__name__}, which"
@@ -76,7 +83,7 @@ def localize(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) in usual:
             module.__class__ = usual[type(module)]
-            del cast("Any", module).group
+            del cast("_SynchronizedNorm", module).processes
 
 
 def _normalize(norm: _SynchronizedNorm, images: Tensor) -> Tensor:
@@ -84,7 +91,7 @@ def _normalize(norm: _SynchronizedNorm, images: Tensor) -> Tensor:
     x = images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
     dims = [dim for dim in range(x.dim()) if dim != 1]
     shape = [1, -1, *[1] * (x.dim() - 2)]
-    group = norm.group
+    group = norm.processes.group
     count = _count(x, group)
     mean = _summed(x.sum(dims), group) / count
     centred = x - mean.view(shape)
@@ -95,13 +102,27 @@ def _normalize(norm: _SynchronizedNorm, images: Tensor) -> Tensor:
     output = centred * scale.view(shape)
     if norm.bias is not None:
         output = output + norm.bias.view(shape)
-    _update_running(norm, mean.detach(), variance.detach(), count)
+    _update_running(norm, mean.detach(), variance.detach(), count / norm.processes.copies)
     return output.to(images.dtype)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over the processes; its gradient is the sum of theirs, at any order."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        summed = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed, group=group)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return _Sum.apply(grads[0], ctx.group), None
+
+
 def _summed(values: Tensor, group: Any) -> Tensor:
-    summed: Tensor = exchange.all_reduce(values, group=group)  # type: ignore[no-untyped-call]  # torch's
-    return summed
+    return cast("Tensor", _Sum.apply(values, group))
 
 
 def _count(x: Tensor, group: Any) -> Tensor:

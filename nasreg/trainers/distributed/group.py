@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import torch
@@ -45,7 +47,17 @@ FAILURE_SECONDS = 5.0
 PRINT_SECONDS = 10.0
 """Time for which another process than rank 0 waits for rank 0 to print an error."""
 
-_FAILURE, _PRINTED = "nasreg/failure", "nasreg/printed"
+_FAILURE, _PRINTED = "failure", "printed"
+
+_numbers = itertools.count()
+"""A process may do several runs, and joins the others for each: in the same order in all."""
+
+
+@cache
+def _common_store(launch: Launch) -> Store:
+    """Return what all processes can reach."""
+    store: Store = next(iter(rendezvous("env://", launch.rank, launch.world_size)))[0]
+    return store
 
 
 class ProcessGroup(Processes):
@@ -59,7 +71,7 @@ class ProcessGroup(Processes):
 
     def __init__(self, launch: Launch, store: Store, group: dist.ProcessGroup | None) -> None:
         self.rank, self.world_size = launch.rank, launch.world_size
-        self._launch, self._store, self._group = launch, store, group
+        self._launch, self._store, self.group = launch, store, group
         self._device = torch.device("cpu")
         self._shared: dict[str, Tensor] | None = None
         self._drawing_alike = False
@@ -77,10 +89,9 @@ class ProcessGroup(Processes):
         own = not dist.is_initialized()
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         try:
-            store, _, _ = next(iter(rendezvous("env://", launch.rank, launch.world_size)))
+            store = PrefixStore(f"nasreg/{next(_numbers)}", _common_store(launch))
             if own:
-                prefixed = PrefixStore("nasreg/group", store)
-                dist.init_process_group(backend, store=prefixed, rank=launch.rank, world_size=launch.world_size)
+                dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world_size)
             group = None if own else cast("dist.ProcessGroup", dist.new_group(backend=backend))
         except (RuntimeError, ValueError, OSError) as error:
             raise UsageError(
@@ -151,7 +162,7 @@ class ProcessGroup(Processes):
     @torch.no_grad()
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their sums over the processes, in flat buckets."""
-        self._in_buckets(tensors, lambda flat: dist.all_reduce(flat, group=self._group))
+        self._in_buckets(tensors, lambda flat: dist.all_reduce(flat, group=self.group))
 
     def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over the processes, without their history."""
@@ -162,7 +173,7 @@ class ProcessGroup(Processes):
     def total(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return the sums of numbers over the processes."""
         sums = torch.tensor(list(values.values()), dtype=torch.float64)
-        dist.all_reduce(sums, group=self._group)
+        dist.all_reduce(sums, group=self.group)
         return dict(zip(values, sums.tolist(), strict=True))
 
     def total_of_all(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -176,7 +187,7 @@ class ProcessGroup(Processes):
     def any_of(self, *flags: bool) -> tuple[bool, ...]:
         """Return, for each flag, whether it is set in any process."""
         found = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(found, dist.ReduceOp.MAX, group=self._group)
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.group)
         return tuple(map(bool, found.tolist()))
 
     @torch.no_grad()
@@ -213,14 +224,14 @@ class ProcessGroup(Processes):
     def data_parallel(self, model: nn.Module, *, find_unused: bool) -> nn.Module:
         """Wrap a model in DistributedDataParallel, which here adds gradients up and does not average them."""
         parallel = nn.parallel.DistributedDataParallel(
-            model, process_group=self._group, broadcast_buffers=False, find_unused_parameters=find_unused
+            model, process_group=self.group, broadcast_buffers=False, find_unused_parameters=find_unused
         )
-        parallel.register_comm_hook(self._group, _summed)
+        parallel.register_comm_hook(self.group, _summed)
         return parallel
 
     def synchronize_batch_norm(self, model: nn.Module) -> None:
         """Let each BatchNorm normalise by the statistics of the whole batch."""
-        batch_norm.synchronize(model, self._group or dist.group.WORLD)
+        batch_norm.synchronize(model, self)
 
     def localize_batch_norm(self, model: nn.Module) -> None:
         """Undo ``synchronize_batch_norm``."""
@@ -269,7 +280,7 @@ class ProcessGroup(Processes):
     def from_first(self, value: T) -> T:
         """Return the value that rank 0 has."""
         values = [value]
-        dist.broadcast_object_list(values, group=self._group, device=torch.device("cpu"))
+        dist.broadcast_object_list(values, group=self.group, device=torch.device("cpu"))
         return values[0]
 
     def checkpoint_device(self, device: torch.device) -> torch.device:
@@ -285,10 +296,10 @@ class ProcessGroup(Processes):
             return None
         reason = self._read(_FAILURE, FAILURE_SECONDS)
         if reason is not None:
-            return reason
+            return f"{reason.removesuffix('.')}."
         return (
             f"one of the {self.world_size} processes of the run has ended without an error of its own: it was killed,"
-            " perhaps by the system for lack of memory"
+            " perhaps by the system for lack of memory."
         )
 
     def _tell(self, reason: str) -> None:
@@ -318,16 +329,16 @@ class ProcessGroup(Processes):
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
     def _barrier(self) -> None:
-        dist.all_reduce(torch.zeros(1), group=self._group)
+        dist.all_reduce(torch.zeros(1), group=self.group)
 
     def _gather(self, value: T) -> list[T]:
         found: list[Any] = [None] * self.world_size
-        dist.all_gather_object(found, value, group=self._group)
+        dist.all_gather_object(found, value, group=self.group)
         return found
 
     @torch.no_grad()
     def _copy_from_first(self, tensors: Sequence[Tensor]) -> None:
-        self._in_buckets(tensors, lambda flat: dist.broadcast(flat, 0, group=self._group))
+        self._in_buckets(tensors, lambda flat: dist.broadcast(flat, 0, group=self.group))
 
     @staticmethod
     def _in_buckets(tensors: Sequence[Tensor], exchange: Callable[[Tensor], object]) -> None:

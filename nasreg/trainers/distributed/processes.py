@@ -31,10 +31,13 @@ class Processes:
     Attributes:
         rank: Number of this process, from 0.
         world_size: Number of processes.
+        copies: Number of processes that compute the same part of the batch that is computed at present: one, unless it
+            is too small to be divided.
     """
 
     rank = 0
     world_size = 1
+    copies = 1
 
     @property
     def is_first(self) -> bool:
