@@ -116,9 +116,7 @@ def repeat(
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     if launched() is not None:
-        raise UsageError(
-            "several seeds: torchrun is for one run at a time: start each seed by itself, or all without it"
-        )
+        raise UsageError("torchrun does one run at a time: start it for each seed (--seed), or give several without it")
     registry, folder = registry or default_registry(), Path(out).absolute()
     specs = {seed: _with_seed(run.spec, seed) for seed in seeds}
     directory = RunDirectory(folder)

@@ -318,11 +318,13 @@ class EpochTrainer(Trainer):
         """
         self.optimizers[optimizer].zero_grad()
         mean, sums = 0.0, Sums()
-        for x, y, share in self.pieces(batch):
-            with self.autocast():
-                output = self.predict(x)
-            loss, prediction = self.criterion(output, y)
-            torch.autograd.backward(loss * share)
+        pieces = self.pieces(batch)
+        for number, (x, y, share) in enumerate(pieces, 1):
+            with self.adding_up(last=number == len(pieces)):
+                with self.autocast():
+                    output = self.predict(x)
+                loss, prediction = self.criterion(output, y)
+                torch.autograd.backward(loss * share)
             mean += float(loss.detach()) * share
             sums.add(self.task.statistics(prediction, y))
         mean = self.check_finite(self.processes.total({"loss": mean})["loss"], "training")
@@ -333,6 +335,11 @@ class EpochTrainer(Trainer):
     def predict(self, x: Tensor) -> Any:
         """Return the output of the model in a step of ``descend``."""
         return self.model(x)
+
+    def adding_up(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context in which the gradients of a piece are computed; the last one may exchange them."""
+        del last
+        return nullcontext()
 
     def add_up_gradients(self) -> None:
         """Add up, over the processes, the gradients that ``backward`` left."""

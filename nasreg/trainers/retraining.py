@@ -8,10 +8,12 @@ Wu, Tian (arXiv 1904.12760), which differ in numbers only. It works with any net
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.ops import StochasticDepth
 
@@ -100,13 +102,22 @@ class RetrainTrainer(EpochTrainer):
         return result
 
     def predict(self, x: Tensor) -> Any:
-        """Return the output of the network; of several processes, DistributedDataParallel adds up the gradients."""
+        """Return the output of the network; of several processes, DistributedDataParallel averages the gradients."""
         if self.config.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return self._parallel(x)
 
+    def adding_up(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context in which DistributedDataParallel averages the gradients with those of the last piece."""
+        parallel = self._parallel
+        return nullcontext() if last or not isinstance(parallel, DistributedDataParallel) else parallel.no_sync()
+
     def add_up_gradients(self) -> None:
-        """Do nothing: ``backward`` has added them up."""
+        """Make sums of the means that ``backward`` leaves where there are several processes."""
+        if self.processes.world_size > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.processes.world_size)
 
     def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss, smoothed and with that of the auxiliary head, and the main prediction."""

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import inspect
 import itertools
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._C._distributed_c10d import GradBucket, PrefixStore, Store
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -47,7 +49,7 @@ FAILURE_SECONDS = 5.0
 PRINT_SECONDS = 10.0
 """Time for which another process than rank 0 waits for rank 0 to print an error."""
 
-_FAILURE, _PRINTED = "failure", "printed"
+_FAILURE, _PRINTED, _SEEN = "failure", "printed", "seen"
 
 _numbers = itertools.count()
 """A process may do several runs, and joins the others for each: in the same order in all."""
@@ -222,12 +224,13 @@ class ProcessGroup(Processes):
             )
 
     def data_parallel(self, model: nn.Module, *, find_unused: bool) -> nn.Module:
-        """Wrap a model in DistributedDataParallel, which here adds gradients up and does not average them."""
-        parallel = nn.parallel.DistributedDataParallel(
-            model, process_group=self.group, broadcast_buffers=False, find_unused_parameters=find_unused
-        )
-        parallel.register_comm_hook(self.group, _summed)
-        return parallel
+        """Wrap a model in DistributedDataParallel."""
+        kind = nn.parallel.DistributedDataParallel
+        known = inspect.signature(kind).parameters
+        # Buffers are averaged after each step. Newer versions of torch have another name for the option.
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {"find_unused_parameters": find_unused, buffers: False}
+        return kind(model, process_group=self.group, **options)
 
     def synchronize_batch_norm(self, model: nn.Module) -> None:
         """Let each BatchNorm normalise by the statistics of the whole batch."""
@@ -309,15 +312,21 @@ class ProcessGroup(Processes):
 
     def printed(self) -> None:
         """Tell the other processes that rank 0 has printed the error."""
-        with contextlib.suppress(RuntimeError):
+        others = [f"{_SEEN}/{rank}" for rank in range(1, self.world_size)]
+        with contextlib.suppress(RuntimeError):  # some were killed
             self._store.set(_PRINTED, "yes")
+            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then the store ends with this process
+                self._store.wait(others, dt.timedelta(seconds=FAILURE_SECONDS))
 
     def is_printed(self) -> bool:
         """Return whether rank 0 prints the error soon, so that no other process needs to."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):  # torchrun ends the others as soon as one has ended
                 signal.signal(number, signal.SIG_IGN)
-        return self._read(_PRINTED, PRINT_SECONDS) is not None
+        found = self._read(_PRINTED, PRINT_SECONDS) is not None
+        with contextlib.suppress(RuntimeError):
+            self._store.set(f"{_SEEN}/{self.rank}", "yes")
+        return found
 
     def _read(self, key: str, seconds: float) -> str | None:
         try:
@@ -365,13 +374,6 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
                 bucket, size = [], 0
         if bucket:
             yield bucket
-
-
-def _summed(group: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """Add up a bucket of gradients of DistributedDataParallel."""
-    work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
-    summed: torch.futures.Future[Tensor] = work.get_future().then(lambda future: future.value()[0])
-    return summed
 
 
 def _is_lost(error: BaseException) -> bool:

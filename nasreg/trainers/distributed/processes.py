@@ -108,7 +108,7 @@ class Processes:
         """
 
     def data_parallel(self, model: nn.Module, *, find_unused: bool) -> nn.Module:
-        """Return what computes a model's output and adds up its gradients in ``backward``.
+        """Return what computes a model's output and averages its gradients over the processes in ``backward``.
 
         Args:
             model: The model.
