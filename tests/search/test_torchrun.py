@@ -135,6 +135,7 @@ def retrained() -> dict[str, list[Tensor]]:
             (toy_images(30), toy_images(20, seed=1)),
             space=Double,
             space_options={"norm": name == "norm"},
+            dataset_options={"cutout": 0},  # which would leave nothing of so small an image
             trainer={"epochs": 1, "batch_size": 7, "lr": 0.1, "auxiliary_weight": 0, "drop_path": 0, **trainer},
             device="cpu",
         )
@@ -178,7 +179,7 @@ def test_a_retraining_of_two_processes_is_that_of_one(name, compared):
     (_, alone), ranks = compared
     for one, *both in zip(alone[name], *(found[name] for _, found in ranks), strict=True):
         assert torch.equal(*both)
-        torch.testing.assert_close(both[0], one, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(both[0], one, rtol=1e-9, atol=1e-9)
 
 
 class Dropping(nn.Module):
@@ -229,7 +230,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             processes.begin(0, torch.device("cpu"))
             with processes.drawing_alike():
                 alike = torch.rand(3).tolist()
-            torch.save((alike, torch.rand(3).tolist(), alike), folder / f"drawn-{rank}.pt")
+            torch.save((alike, torch.rand(3).tolist()), folder / f"drawn-{rank}.pt")
 
     check(run_ranks(body))
     return folder
@@ -325,7 +326,7 @@ def test_commands_of_two_processes(commands, capsys):
         assert [each.err for each in done] == [f"nasreg: error: {message}\n", ""]
 
 
-def test_ctrl_c_to_torchrun_ends_all_and_it_resumes_to_the_bit(tmp_path):
+def test_ctrl_c_to_torchrun_ends_all(tmp_path):
     """The one test with torchrun itself, which takes seconds to start."""
     run, program = (
         tmp_path / "run",

@@ -11,12 +11,12 @@ some exchange, are told so by an error, and end.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import inspect
 import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -43,11 +43,14 @@ T = TypeVar("T")
 BUCKET_BYTES = 2**25
 """Approximate size of a bucket of gradients, which are added up at once."""
 
-FAILURE_SECONDS = 5.0
+FAILURE_SECONDS = 3.0
 """Time for which a process waits for the reason why another has ended."""
 
 PRINT_SECONDS = 10.0
 """Time for which another process than rank 0 waits for rank 0 to print an error."""
+
+SEEN_SECONDS = 1.0
+"""Time for which rank 0 waits for the others to see that it has printed an error."""
 
 _FAILURE, _PRINTED, _SEEN = "failure", "printed", "seen"
 
@@ -316,7 +319,7 @@ class ProcessGroup(Processes):
         with contextlib.suppress(RuntimeError):  # some were killed
             self._store.set(_PRINTED, "yes")
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":  # then the store ends with this process
-                self._store.wait(others, dt.timedelta(seconds=FAILURE_SECONDS))
+                self._wait(others, SEEN_SECONDS)
 
     def is_printed(self) -> bool:
         """Return whether rank 0 prints the error soon, so that no other process needs to."""
@@ -329,11 +332,19 @@ class ProcessGroup(Processes):
         return found
 
     def _read(self, key: str, seconds: float) -> str | None:
-        try:
-            self._store.wait([key], dt.timedelta(seconds=seconds))
-            return str(self._store.get(key).decode())
-        except RuntimeError:  # nobody has set it, or nobody is there any more
-            return None
+        with contextlib.suppress(RuntimeError):  # nobody is there any more
+            if self._wait([key], seconds):
+                return str(self._store.get(key).decode())
+        return None
+
+    def _wait(self, keys: list[str], seconds: float) -> bool:
+        """Return whether all keys are set in time. The store's own function prints a warning if they are not."""
+        end = time.monotonic() + seconds
+        while not self._store.check(keys):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
 
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
