@@ -23,7 +23,7 @@ import nasreg
 from forked import Done
 from interrupting import interrupt_at
 from nasreg.cli import main
-from nasreg.errors import InterruptedRunError, UsageError
+from nasreg.errors import InterruptedRunError, TrainingError, UsageError
 from nasreg.events import StepEnded
 from nasreg.nn import LayerChoice
 from nasreg.testing import toy_images
@@ -226,7 +226,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dropping(folder / "cut", resume=True)
         raises(UsageError, r"rank 1 .* seed=1 \(rank 0: 0\)", lambda: search(algorithm="darts", seed=rank))
         raises(UsageError, "one by one", lambda: nasreg.search(Dropping, toy_images(48), "random", device="cpu"))
+        fail = [failing_at(2)] if rank == 1 else []
+        kind, reason = (RuntimeError, "^no room") if rank == 1 else (TrainingError, "^rank 1: no room")
+        raises(kind, reason, lambda: dropping(None, callbacks=fail))
         with joined() as processes:
+            torch.manual_seed(0)
             processes.begin(0, torch.device("cpu"))
             with processes.drawing_alike():
                 alike = torch.rand(3).tolist()
