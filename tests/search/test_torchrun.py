@@ -221,7 +221,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def body(rank: int) -> None:
         dropping(folder / "whole")
         # Rank 1 alone is interrupted: both end after the same step, and resume.
-        stop = [interrupt_at(1, 2)] if rank == 1 else []
+        stop = [interrupt_at(2, 2)] if rank == 1 else []
         raises(InterruptedRunError, "epoch 2 after step 2", lambda: dropping(folder / "cut", callbacks=stop))
         dropping(folder / "cut", resume=True)
         raises(UsageError, r"rank 1 .* seed=1 \(rank 0: 0\)", lambda: search(algorithm="darts", seed=rank))
