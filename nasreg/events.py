@@ -50,6 +50,8 @@ class RunStarted(Event):
     """The kind of model that is trained."""
     auxiliary_parameters: int = 0
     """Number of the parameters that belong to an auxiliary head, which the trained network does not keep."""
+    processes: int = 1
+    """Number of the processes that train the model together; only the callbacks of rank 0 belong to the run."""
 
 
 @dataclass(frozen=True)

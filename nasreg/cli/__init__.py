@@ -18,6 +18,7 @@ from nasreg import __version__
 from nasreg.cli import author, check, compare, lookup, network, resume, retrain, run, show
 from nasreg.cli.command import Command
 from nasreg.cli.output import Output
+from nasreg.cli.processes import command_processes, error_printed, prints_error
 from nasreg.errors import NasregError, NasregWarning, StorageError
 
 INTERRUPTED = 130
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     only = argv[0] if argv[0] in _COMMANDS else None
     with _own_warnings():
         try:
-            code = typer.main.get_command(build_app(only)).main(argv, prog_name="nasreg", standalone_mode=False)
+            with command_processes(argv):
+                code = typer.main.get_command(build_app(only)).main(argv, prog_name="nasreg", standalone_mode=False)
             Output.flush()
         except NasregError as error:
             return _fail(str(error), error.exit_code, debug)
@@ -140,7 +142,9 @@ def _options(
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
-    if debug:
-        Output.traceback()
-    Output.error(message)
+    if prints_error():
+        if debug:
+            Output.traceback()
+        Output.error(message)
+        error_printed()
     return code

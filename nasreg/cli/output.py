@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO, cast
 
 from nasreg.errors import StorageError
 from nasreg.specs.finite import finite
@@ -35,6 +35,9 @@ class Output:
         quiet: Print no progress, no hints, and of the result only its bare values.
     """
 
+    silent: ClassVar[bool] = False
+    """Whether nothing is printed: of several processes, one prints."""
+
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
@@ -48,6 +51,8 @@ class Output:
             text: Prints it for people, with ``line`` and ``table``.
             brief: Its bare values for ``--quiet``, one to a line: a run directory, files, names.
         """
+        if self.silent:
+            return
         if self.as_json:
             _write(sys.stdout, json.dumps(finite(data()), indent=2, allow_nan=False))
         elif self.quiet:
@@ -58,7 +63,7 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Print a line of text for people."""
-        if not (self.as_json or self.quiet):
+        if not (self.as_json or self.quiet or self.silent):
             if self._running:
                 _LastingStream(sys.stdout).write(text + "\n")
             else:
@@ -66,7 +71,7 @@ class Output:
 
     def table(self, title: str, rows: Sequence[tuple[str, ...]]) -> None:
         """Print rows under a title, the columns aligned; coloured and folded on a terminal, plain in a pipe."""
-        if self.as_json or self.quiet:
+        if self.as_json or self.quiet or self.silent:
             return
         if sys.stdout.isatty():
             _rich_table(title, rows)
@@ -79,13 +84,14 @@ class Output:
 
     def hint(self, text: str) -> None:
         """Print what to do next, to stderr."""
-        if not self.quiet:
+        if not (self.quiet or self.silent):
             _complain(text)
 
     @staticmethod
     def warning(message: str) -> None:
         """Print a warning, to stderr."""
-        _complain(f"nasreg: warning: {' '.join(message.split())}")
+        if not Output.silent:
+            _complain(f"nasreg: warning: {' '.join(message.split())}")
 
     @staticmethod
     def error(message: str) -> None:
@@ -106,7 +112,7 @@ class Output:
     @contextlib.contextmanager
     def progress(self) -> Iterator[list[Callback]]:
         """Return a context whose value are the callbacks that show the progress of a run, and its warnings."""
-        if self.quiet:
+        if self.quiet or self.silent:
             yield [self._warn]
             return
         from nasreg.runs.progress import progress_for
@@ -128,7 +134,7 @@ class Output:
         Args:
             title: What is done; by default the set of that name is read.
         """
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or self.silent or not sys.stderr.isatty():
             yield lambda name, done, total: None
             return
         from rich.console import Console

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nasreg.errors import RunDirectoryError
+from nasreg.runs.launch import is_first
 
 
 @contextlib.contextmanager
@@ -24,6 +25,9 @@ def run_directory(out: Path | None, name: str) -> Iterator[Path]:
     """
     if out is not None:
         yield out
+        return
+    if not is_first():
+        yield Path("runs") / name  # nothing is written there
         return
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
     base = Path("runs") / f"{safe}-{time.strftime('%Y%m%d-%H%M%S')}"

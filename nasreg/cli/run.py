@@ -86,8 +86,11 @@ def run(
 
 
 def tensorboard_callbacks(directory: Path) -> list[Callback]:
-    """Return the callbacks that write TensorBoard files into a run."""
+    """Return the callbacks that write TensorBoard files into a run; of several processes, only one has them."""
     from nasreg.runs import files
     from nasreg.runs.callbacks import TensorBoard
+    from nasreg.runs.launch import is_first
 
+    if not is_first():
+        return []
     return [TensorBoard(directory / files.TENSORBOARD)]

@@ -26,7 +26,7 @@ from nasreg.specs.base import parse
 from nasreg.specs.formatting import option_text
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
-from nasreg.trainers.device import resolve_device
+from nasreg.trainers.distributed import joined, present
 from nasreg.trainers.measure import measure
 
 _AS_IN_TRAINING = ("image_size", "center_fraction")
@@ -45,6 +45,7 @@ class Evaluation:
 
 
 @checked_arguments("space")
+@joined()
 def evaluate(
     weights: str | Path,
     data: Any = None,
@@ -55,7 +56,7 @@ def evaluate(
     device: str | torch.device = "auto",
     registry: Registry | None = None,
 ) -> Evaluation:
-    """Measure a trained network on the test set of a data set.
+    """Measure a trained network on the test set of a data set; of several processes (torchrun), each on some batches.
 
     Args:
         weights: A weight file of a retraining, or its run directory, of which the last epoch counts.
@@ -86,13 +87,15 @@ def evaluate(
         path = path / files.LAST_WEIGHTS
     manifest = read_manifest(path)
     network = load_network(path, space=space, registry=registry)
-    place = resolve_device(str(device))
+    processes = present()
+    place = processes.device(str(device))
     source, config = _test_data(manifest, data, dataset_options or {}, registry)
     if manifest.dataset is not None:
         options = manifest.dataset.options
         missing = {*_AS_IN_TRAINING} & (options.keys() - config.model_fields_set)
         config = config.model_copy(update={name: options[name] for name in missing})
-    bundle = source.load(config)
+    with processes.one_after_another():
+        bundle = source.load(config)
     images = read_test(bundle, config, place)
     info = manifest.data.info
     if images.shape[0] != info.channels:
@@ -117,7 +120,7 @@ def evaluate(
     split = DataSplit("test", images, images.usable, config, 0, moments)
     task = get_task(manifest.task)
     try:
-        metrics = measure(network.to(place), split, task, batch_size, detailed=True)
+        metrics = measure(network.to(place), split, task, batch_size, detailed=True, processes=processes)
     finally:
         split.close()
     return Evaluation(metrics, len(split), task.objective.name)

@@ -32,9 +32,10 @@ from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
 from nasreg.runs.writing import storage_error
 from nasreg.specs import DataInfo
+from nasreg.specs.formatting import plural
 from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
-from nasreg.trainers.device import resolve_device
+from nasreg.trainers.distributed import Processes, joined, present
 from nasreg.trainers.interrupt import ending_in_order
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Job(ABC):
 
     needs_test_set: ClassVar[bool]
     """Whether the test set is read."""
+    in_several_processes: ClassVar[bool] = False
+    """Whether several processes, started by torchrun, can do it together."""
     trainer: Trainer
 
     def __init__(
@@ -137,6 +140,7 @@ J = TypeVar("J", bound=Job)
 
 
 @ending_in_order()
+@joined()
 def execute(
     run: ResolvedRun,
     job_class: type[J],
@@ -170,10 +174,11 @@ def execute(
     if resume and out is None:
         raise UsageError("resume: there is nothing to resume without out, the run directory")
     # Everything that can be wrong with a request is found before anything is written.
-    device = resolve_device(run.spec.device)
+    processes = present()
+    device = _check_processes(processes, run, job_class, resume=resume)
     spec = run.spec.model_copy(update={"device": str(device)})
     run = replace(run, spec=spec)
-    directory = None if out is None else RunDirectory(out)
+    directory = RunDirectory(out) if out is not None and processes.is_first else None
     if directory is not None and resume:
         check_resumable(directory, run)
     elif directory is not None:
@@ -183,8 +188,9 @@ def execute(
     if job_class.needs_data(run):
         from nasreg.data import RunData  # torchvision takes longer to import than many a search of a table
 
-        bundle = run.dataset.load(run.dataset_config)
-        failures = directory.unreadable if directory is not None and resume else []
+        with processes.one_after_another():
+            bundle = run.dataset.load(run.dataset_config)
+        failures = RunDirectory(out).unreadable if out is not None and resume else []
         needs_test = job_class.needs_test_set
         data = RunData(bundle, run.dataset_config, spec.seed, device, test=needs_test, failures=failures)
     job = job_class(run, registry, data, directory, **(options or {}))
@@ -194,7 +200,8 @@ def execute(
     if directory is None:
         records: list[dict[str, Any]] = []
         _fit(job, RunOutput(callbacks=[*callbacks, partial(_remember, records)]))
-        _measure_result(job)
+        if processes.is_first:
+            _measure_result(job)
         return job, records
     with directory.lock() as notice:
         job.notices += [notice] if notice else []
@@ -216,6 +223,25 @@ def execute(
         _report(job, directory)
     trials = [{"event": "trial", **each} for each in directory.trials]
     return job, [*read_metrics(directory.path / files.METRICS), *trials]
+
+
+def _check_processes(processes: Processes, run: ResolvedRun, job_class: type[Job], *, resume: bool) -> torch.device:
+    """Check that several processes can do a run together, with the same options; return the device of this one.
+
+    Raises:
+        UsageError: They cannot, or there is no such device.
+    """
+    if processes.world_size > 1 and not job_class.in_several_processes:
+        raise UsageError(
+            f"this search evaluates its trials one by one, which {processes.world_size} processes of torchrun cannot do"
+            f" together: start it without torchrun, with --workers {processes.world_size}"
+        )
+    device = processes.device(run.spec.device)
+    options: dict[str, Any] = {"resume": resume, "nasreg": __version__, "torch": torch.__version__}
+    for name, value in run.spec.model_dump(mode="json", exclude={"device"}).items():
+        options |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    processes.check_same(options)
+    return device
 
 
 def _begin(job: Job, directory: RunDirectory) -> None:
@@ -290,6 +316,12 @@ def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[st
         if old.get(name) != new.get(name):
             changed.append(f"{name} {new.get(name, 'missing')} (was {old.get(name, 'missing')})")
     changed += [f"another {name}" for name in ("machine", "threads") if before.get(name) != now[name]]
+    processes = before.get("processes", 1)
+    changed += (
+        [f"{plural(now['processes'], 'process', 'processes')} (was {processes})"]
+        if processes != now["processes"]
+        else []
+    )
     return [f"resumed with {', '.join(changed)}: the result may differ by rounding"] if changed else []
 
 
@@ -368,6 +400,7 @@ def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
         },
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
         "threads": torch.get_num_threads(),
+        "processes": present().world_size,
         "command": sys.argv,
         "import_path": run.space.import_path,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -39,6 +39,7 @@ from nasreg.specs.references import ObjectRef, RegisteredRef
 from nasreg.tasks import get_task
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
+from nasreg.trainers.distributed import present
 from nasreg.trainers.retraining import RetrainTrainer
 
 _SAME_TEST_SPLIT = ("test_fraction", "group_pattern", "unreadable")
@@ -262,6 +263,7 @@ class RetrainJob(Job):
     """A retraining."""
 
     needs_test_set = True
+    in_several_processes = True
     trainer: RetrainTrainer
 
     def __init__(
@@ -295,6 +297,7 @@ class RetrainJob(Job):
             spec=spec,
             space=self.plan.space,
             data=images,
+            processes=present(),
             task=get_task(spec.task),
             device=images.device,
             build_network=self.plan.build,

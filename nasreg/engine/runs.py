@@ -20,6 +20,7 @@ from nasreg.events import Callback
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
+from nasreg.runs.launch import launched
 from nasreg.specs import RetrainSpec, RunSpec
 from nasreg.specs.arguments import checked_arguments
 from nasreg.specs.base import parse
@@ -114,6 +115,8 @@ def repeat(
     """
     if len(set(seeds)) != len(seeds) or not seeds:
         raise UsageError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
+    if launched() is not None:
+        raise UsageError("torchrun does one run at a time: start it for each seed (--seed), or give several without it")
     registry, folder = registry or default_registry(), Path(out).absolute()
     specs = {seed: _with_seed(run.spec, seed) for seed in seeds}
     directory = RunDirectory(folder)

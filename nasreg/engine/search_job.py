@@ -30,6 +30,7 @@ from nasreg.specs.formatting import plural
 from nasreg.specs.references import ObjectRef
 from nasreg.tasks import get_task
 from nasreg.trainers import MultiTrialTrainer, OneShotContext, OneShotTrainer
+from nasreg.trainers.distributed import present, share_draws
 
 if TYPE_CHECKING:
     from nasreg.data import RunData
@@ -157,6 +158,7 @@ def search_spec(run: ResolvedRun) -> RunSpec:
 class OneShotJob(SearchJob):
     """A search on one supernet."""
 
+    in_several_processes = True
     trainer: OneShotTrainer
 
     def __init__(
@@ -172,7 +174,8 @@ class OneShotJob(SearchJob):
             task=get_task(self.spec.task),
             device=self.images.device,
             build_supernet=self._build_supernet,
-            make_mutator=lambda space: make_mutator(space, run.mutator_config),
+            processes=present(),
+            make_mutator=lambda space: share_draws(make_mutator(space, run.mutator_config), present()),
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
             measure_blocks=lambda model, names: measure_blocks(model, self.info, names, device=self.images.device),
             **self._diagnostics(),

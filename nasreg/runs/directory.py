@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from nasreg.errors import ArchitectureError, RunDirectoryError, StorageError
 from nasreg.runs import files
 from nasreg.runs.front import pareto_front
+from nasreg.runs.launch import launched
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
@@ -63,7 +64,9 @@ class RunDirectory:
 
     def command(self, command: str, *more: str) -> str:
         """Return a command on this run as a user types it, quoted for a shell."""
-        return shlex.join(["nasreg", command, str(self.path), *more])
+        launch = launched() if command == "resume" else None
+        program = ("nasreg",) if launch is None else launch.command
+        return shlex.join([*program, command, str(self.path), *more])
 
     def check_free(self) -> None:
         """Check that a new run can be created here, without creating anything.

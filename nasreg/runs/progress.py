@@ -360,6 +360,12 @@ def _start_lines(event: RunStarted) -> list[str]:
         f"{event.model} of {plural(event.parameters, 'parameter')}{extra}, {architectures}"
         f"{plural(event.epochs, 'epoch')} of {plural(event.steps, 'step')}",
     ]
+    if event.processes > 1:
+        norm = "the whole batch" if spec.trainer["sync_batch_norm"] else "the part of its process"
+        lines.append(
+            f"{event.processes} processes, each of which computes a part of every batch of"
+            f" {plural(spec.trainer['batch_size'], 'sample')} (trainer.batch_size); BatchNorm normalises by {norm}"
+        )
     if event.run_dir is not None:
         lines.append(f"run directory {event.run_dir}")
     if event.first_epoch > event.epochs:

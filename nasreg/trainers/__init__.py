@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nasreg.trainers.bilevel import BilevelTrainer, Gradients
     from nasreg.trainers.budget import Budget, ExpectedCost
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
+    from nasreg.trainers.distributed import Processes, part_of
     from nasreg.trainers.functional import cosine_rate
     from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
     from nasreg.trainers.multi_trial import MultiTrialTrainer
@@ -43,6 +44,7 @@ _HOMES = {
     "nasreg.trainers.loop": ("EpochTrainer", "LoopState", "StepResult"),
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
+    "nasreg.trainers.distributed": ("Processes", "part_of"),
     "nasreg.trainers.retraining": ("RetrainTrainer",),
     "nasreg.trainers.single_path": ("SinglePathTrainer",),
 }
@@ -64,6 +66,7 @@ __all__ = [
     "OneShotContext",
     "OneShotTrainer",
     "OneShotTrainerConfig",
+    "Processes",
     "RetrainConfig",
     "RetrainContext",
     "RetrainTrainer",
@@ -74,6 +77,7 @@ __all__ = [
     "Trainer",
     "TrainerConfig",
     "cosine_rate",
+    "part_of",
 ]
 
 

@@ -33,7 +33,7 @@ class Gradients(NamedTuple):
     loss: Tensor
     """The mean loss, a scalar."""
     statistics: dict[str, Tensor]
-    """Statistics of the batch, from ``Task.statistics``."""
+    """Statistics of the batch, from ``Task.statistics``; of several processes, those of the part of this one."""
 
 
 class BilevelTrainer(OneShotTrainer):
@@ -130,7 +130,7 @@ class BilevelTrainer(OneShotTrainer):
         return gradients.values
 
     def gradients(self, batch: Batch, by: Sequence[Tensor], weights: Mapping[str, Tensor] | None = None) -> Gradients:
-        """Return the gradient of the mean loss by some tensors only.
+        """Return the gradient of the mean loss by some tensors only, over all processes.
 
         Args:
             batch: Inputs ``(B, C, H, W)`` and targets.
@@ -149,6 +149,7 @@ class BilevelTrainer(OneShotTrainer):
                         tensor.add_(gradient)
                 mean = mean + loss.detach() * share
                 sums.add(self.task.statistics(prediction.detach(), y))
+        self.processes.add_up([*total, mean])
         return Gradients(total, mean, sums.values)
 
     @contextmanager

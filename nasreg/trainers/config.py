@@ -48,7 +48,18 @@ class TrainerConfig(Config):
     )
 
 
-class OneShotTrainerConfig(TrainerConfig):
+class ProcessesConfig(TrainerConfig):
+    """Options of a trainer that can work in several processes; ``batch_size`` is that of all of them together."""
+
+    sync_batch_norm: bool = Field(
+        default=False,
+        description="with several processes (torchrun), let BatchNorm normalise by the statistics of the whole batch,"
+        " which takes far more time, instead of by those of the part that a process computes",
+        json_schema_extra=EXECUTION_BITS,
+    )
+
+
+class OneShotTrainerConfig(ProcessesConfig):
     """Options of a one-shot trainer; an algorithm's own config adds its optimisers and schedule."""
 
     epochs: int = Field(default=50, ge=1, description="passes over the train split")
@@ -200,7 +211,7 @@ class MultiTrialTrainerConfig(Config):
     )
 
 
-class RetrainConfig(TrainerConfig):
+class RetrainConfig(ProcessesConfig):
     """Options of a retraining; the defaults are those of the DARTS program for CIFAR (arXiv 1806.09055)."""
 
     epochs: int = Field(default=600, ge=1, description="passes over the train split")

@@ -17,6 +17,7 @@ from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 from nasreg.specs.space import SearchSpaceSpec
 from nasreg.tasks.base import Task
+from nasreg.trainers.distributed import ONLY, Processes
 
 if TYPE_CHECKING:
     from nasreg.data import RunData
@@ -52,6 +53,8 @@ class DataContext(RunContext):
     """The context of a trainer that trains a model on data."""
 
     data: RunData
+    processes: Processes = ONLY
+    """The processes that train the model together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nasreg.data.loader_processes import lost_loader
-from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
+from nasreg.errors import CheckpointError, ConfigError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
 from nasreg.nn.parameters import auxiliary_parameter_count, parameter_count
 from nasreg.runs.checkpoint import load_checkpoint, read_back, save_checkpoint
@@ -30,13 +30,8 @@ from nasreg.trainers.advice import Advice, number_of_pieces, piece_size
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.config import TrainerConfig
 from nasreg.trainers.context import DataContext
-from nasreg.trainers.device import (
-    keeping_freed_memory,
-    peak_memory,
-    random_state,
-    reproducible,
-    set_random_state,
-)
+from nasreg.trainers.device import keeping_freed_memory, peak_memory, reproducible
+from nasreg.trainers.distributed import ONLY, part_of
 from nasreg.trainers.functional import Sums, set_training_mode
 from nasreg.trainers.interrupt import Interruption
 from nasreg.trainers.measure import measure
@@ -75,6 +70,8 @@ class EpochTrainer(Trainer):
     Attributes:
         model: The model that is trained, after ``setup``.
         optimizers: By name; all of them are part of the checkpoint.
+        processes: Those that train the model together, each of which computes a part of each batch. After a step they
+            have the same model; ``gradients`` of a bilevel trainer and ``descend`` see to that.
         state: How far the run has come.
     """
 
@@ -89,6 +86,7 @@ class EpochTrainer(Trainer):
     def __init__(self, context: DataContext, config: TrainerConfig) -> None:
         super().__init__(context)
         self.config = config
+        self.processes = context.processes
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.state = LoopState()
         self._read_back = False
@@ -155,19 +153,26 @@ class EpochTrainer(Trainer):
         with memory, seeded, Interruption() as interruption:
             try:
                 self.setup()
+                self.processes.share_state(*self.trained_modules())
+                self.processes.begin(context.spec.seed, context.device)
                 self._restore()
                 self._run(interruption)
             except Exception as error:
                 explained = self.advice.explain(error)
                 if explained is not None:
                     raise explained from error
-                if lost := lost_loader(error):
+                if lost := lost_loader(error) or self.processes.lost(error):
                     again = f" Resume with: {self.run.command('resume')}" if self.run else ""
                     raise TrainingError(f"{lost}{again}") from error
                 raise
             finally:
                 context.data.close()
+        self.processes = ONLY  # what follows, one process does
         self.emit(self.final_event())
+
+    def trained_modules(self) -> list[nn.Module]:
+        """Return the modules that training changes, which are the same in all processes."""
+        return [self.model]
 
     @property
     def final_metrics(self) -> Mapping[str, float]:
@@ -190,13 +195,14 @@ class EpochTrainer(Trainer):
                 run_dir=self.run_path,
                 model=self.trained_model,
                 auxiliary_parameters=auxiliary_parameter_count(self.model),
+                processes=self.processes.world_size,
             )
         )
         measured = False
         saved = time.monotonic()
         while self.state.epoch < self.epochs:
             began = time.monotonic() - self.state.seconds
-            self.start_epoch(self.state.epoch)
+            self._start_epoch()
             set_training_mode(self.model)
             for train, arch in self._batches(steps):
                 self._step(train, arch, steps)
@@ -204,22 +210,32 @@ class EpochTrainer(Trainer):
                 if not measured:
                     measured = True
                     self._measure_memory()
-                if interruption.wanted:
+                due = time.monotonic() - saved > 60 * self.config.checkpoint_minutes
+                interrupted, due = self.processes.any_of(interruption.wanted, due)
+                if interrupted:
                     self._interrupted()
-                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
+                if due:
                     self._save()
                     saved = time.monotonic()
             self._end_epoch(began)
             saved = time.monotonic()
-            if interruption.wanted and self.state.epoch < self.epochs:
+            if any(self.processes.any_of(interruption.wanted)) and self.state.epoch < self.epochs:
                 self._interrupted()
+
+    def _start_epoch(self) -> None:
+        model = self.model
+        with self.processes.drawing_alike():
+            self.start_epoch(self.state.epoch)
+        if self.model is not model:
+            self.processes.share_state(*self.trained_modules())
 
     def _batches(self, steps: int) -> Iterator[tuple[Batch, Batch | None]]:
         splits, epoch, start = self.context.data.splits, self.state.epoch, self.state.step
 
         def batches(split: str) -> Iterator[Batch]:
             size = self.config.batch_size
-            return splits[split].batches(batch_size=size, epoch=epoch, start=start, steps=steps - start)
+            place = self.processes.place
+            return splits[split].batches(batch_size=size, epoch=epoch, start=start, steps=steps - start, place=place)
 
         if len(splits["arch"]) == 0 or not self.needs_arch_batch(epoch):
             return ((batch, None) for batch in batches("train"))
@@ -227,9 +243,11 @@ class EpochTrainer(Trainer):
 
     def _step(self, train: Batch, arch: Batch | None, steps: int) -> None:
         result = self.train_step(train, arch)
+        self.processes.share_statistics(self.model)
         state = self.state
         state.step += 1
-        found = {name: float(value) for name, value in result.statistics.items()}
+        _, copies = part_of(train)
+        found = self.processes.total({name: float(value) / copies for name, value in result.statistics.items()})
         found["loss"] = result.loss * found["count"]  # with all terms that were differentiated
         state.statistics = {name: state.statistics.get(name, 0.0) + value for name, value in found.items()}
         metrics = self.task.compute(state.statistics)
@@ -247,8 +265,10 @@ class EpochTrainer(Trainer):
         measured = self.measure()
         self.advice.check_measured(measured, self.model, f"after epoch {ended.epoch + 1}")
         metrics |= measured
-        self.end_epoch(ended.epoch, metrics)
-        self.report_epoch(metrics, time.monotonic() - began)
+        self.processes.check_shared(f"after epoch {ended.epoch + 1}", *self.trained_modules())
+        with self.processes.drawing_alike():
+            self.end_epoch(ended.epoch, metrics)
+            self.report_epoch(metrics, time.monotonic() - began)
         self.state = LoopState(epoch=ended.epoch + 1, metrics=metrics)
         self._save()
 
@@ -265,7 +285,8 @@ class EpochTrainer(Trainer):
     def measure_split(self, model: nn.Module, split: str, *, detailed: bool = False) -> dict[str, float]:
         """Return the metrics of a model on a split, named ``SPLIT_METRIC``."""
         samples = self.context.data.splits[split]
-        found = measure(model, samples, self.task, piece_size(self.config), self.autocast, detailed=detailed)
+        size = -(-piece_size(self.config) // self.processes.world_size)
+        found = measure(model, samples, self.task, size, self.autocast, detailed=detailed, processes=self.processes)
         return {f"{split}_{name}": value for name, value in found.items()}
 
     # -- what steps are made of ----------------------------------------------------------------------------------------
@@ -275,13 +296,14 @@ class EpochTrainer(Trainer):
         return torch.autocast(self.context.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def pieces(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
-        """Split a batch for gradient accumulation; each piece comes with its share of the mean.
+        """Split a batch for gradient accumulation; each piece comes with its share of the mean over all processes.
 
         No piece is a single sample, which BatchNorm could not normalise, unless the batch is.
         """
         x, y = batch
+        share, self.processes.copies = part_of(batch)
         n = number_of_pieces(len(y), self.config.accumulate)
-        return [(a, b, len(b) / len(y)) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
+        return [(a, b, share * (len(b) / len(y))) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
 
     def descend(self, batch: Batch, optimizer: str = "weights", *, max_norm: float | None = None) -> StepResult:
         """Update the weights of the model by one step of gradient descent.
@@ -296,15 +318,45 @@ class EpochTrainer(Trainer):
         """
         self.optimizers[optimizer].zero_grad()
         mean, sums = 0.0, Sums()
-        for x, y, share in self.pieces(batch):
-            with self.autocast():
-                output = self.model(x)
-            loss, prediction = self.criterion(output, y)
-            torch.autograd.backward(loss * share)
-            mean += self.check_finite(loss.detach(), "training") * share
+        pieces = self.pieces(batch)
+        for number, (x, y, share) in enumerate(pieces, 1):
+            with self.adding_up(last=number == len(pieces)):
+                with self.autocast():
+                    output = self.predict(x)
+                loss, prediction = self.criterion(output, y)
+                torch.autograd.backward(loss * share)
+            mean += float(loss.detach()) * share
             sums.add(self.task.statistics(prediction, y))
+        mean = self.check_finite(self.processes.total({"loss": mean})["loss"], "training")
+        self.add_up_gradients()
         self.update(optimizer, list(self.model.parameters()), max_norm=max_norm)
         return StepResult(mean, sums.values)
+
+    def predict(self, x: Tensor) -> Any:
+        """Return the output of the model in a step of ``descend``."""
+        return self.model(x)
+
+    def adding_up(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context in which the gradients of a piece are computed; the last one may exchange them."""
+        del last
+        return nullcontext()
+
+    def add_up_gradients(self) -> None:
+        """Add up, over the processes, the gradients that ``backward`` left."""
+        self.processes.add_up([each.grad for each in self.model.parameters() if each.grad is not None])
+
+    def synchronize_batch_norm(self, model: nn.Module) -> None:
+        """Let BatchNorm normalise by the statistics of the whole batch of several processes.
+
+        Raises:
+            ConfigError: The batch is to be computed in pieces, one after the other.
+        """
+        if self.config.accumulate > 1 and self.processes.world_size > 1:
+            raise ConfigError(
+                f"{self.section}.sync_batch_norm normalises by the whole batch, which {self.section}.accumulate="
+                f"{self.config.accumulate} computes in pieces, one after the other: leave out one of them"
+            )
+        self.processes.synchronize_batch_norm(model)
 
     def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a network's output, and the main prediction in it."""
@@ -335,7 +387,7 @@ class EpochTrainer(Trainer):
             nn.utils.clip_grad_norm_(parameters, max_norm)
         self.optimizers[optimizer].step()
 
-    def check_finite(self, mean: Tensor, kind: str) -> float:
+    def check_finite(self, mean: Tensor | float, kind: str) -> float:
         """Return a loss as a finite number.
 
         Args:
@@ -366,12 +418,13 @@ class EpochTrainer(Trainer):
             optimizer.load_state_dict(state["optimizers"][name])
 
     def _save(self) -> None:
+        drawn = self.processes.random_state(self.context.device)
         if self.run is None:
             return
         state = {
             **self.state_dict(),
+            **drawn,
             "loop": asdict(self.state),
-            "random": random_state(self.context.device),
             "metrics_position": self.output.metrics.position() if self.output.metrics else 0,
         }
         path = save_checkpoint(self.run.path, state)
@@ -381,28 +434,33 @@ class EpochTrainer(Trainer):
         self.emit(CheckpointSaved(path, self.state.epoch + 1, self.state.step + 1))
 
     def _restore(self) -> None:
-        if self.run is None:
-            return
-        state, problems = load_checkpoint(self.run.path, self.context.device)
-        for problem in problems:
-            self.emit(Notice(problem))
+        state = self.processes.from_first(self._last_state())
         metrics_position = 0
-        if state is None:
-            check_state(self.state_dict())
-            check_loadable(self.model)
-        else:
+        if state is not None:
             try:
                 self.load_state_dict(state)
                 self.state = LoopState(**state["loop"])
                 metrics_position = state["metrics_position"]
-                # Generators live on the CPU, whatever device the tensors were mapped to.
-                set_random_state({name: value.cpu() for name, value in state["random"].items()}, self.context.device)
+                self.processes.set_random_state(state, self.context.device)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                where = f"in {self.run_path}" if self.run else "of rank 0"
                 raise CheckpointError(
-                    f"the checkpoint in {self.run.path} is not of this run ({' '.join(str(error).split())[:200]})"
+                    f"the checkpoint {where} is not of this run ({' '.join(str(error).split())[:200]})"
                 ) from error
         if self.output.metrics:
             self.output.metrics.truncate(metrics_position)
+
+    def _last_state(self) -> dict[str, Any] | None:
+        """Read the last checkpoint; None if there is none, or no run directory."""
+        if self.run is None:
+            return None
+        state, problems = load_checkpoint(self.run.path, self.processes.checkpoint_device(self.context.device))
+        for problem in problems:
+            self.emit(Notice(problem))
+        if state is None:
+            check_state(self.state_dict())
+            check_loadable(self.model)
+        return state
 
     def _interrupted(self) -> None:
         self._save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,8 @@ class OneShotTrainer(EpochTrainer):
         """Build a supernet on the device that computes as the options say; takes what ``build_supernet`` does."""
         model = self.context.build_supernet(**capabilities).to(self.context.device)
         execute_as(self.execution(), model, self.context.device)
+        if self.config.sync_batch_norm:
+            self.synchronize_batch_norm(model)
         return model
 
     def cost_table(self, names: Collection[str]) -> CostTable:
@@ -82,7 +84,16 @@ class OneShotTrainer(EpochTrainer):
         measure = self.context.measure_blocks
         if measure is None:
             raise TypeError("the context of this search measures no blocks")
-        return find_table(self.model, names, measure, self.config.block_costs, self.run)
+        processes = self.context.processes
+        # Latencies that each process measures would differ.
+        table = (
+            find_table(self.model, names, measure, self.config.block_costs, self.run) if processes.is_first else None
+        )
+        return cast("CostTable", processes.from_first(table))
+
+    def trained_modules(self) -> list[nn.Module]:
+        """Return the supernet and the mutator."""
+        return [self.model, self.mutator]
 
     def execution(self) -> Execution:
         """Return how the choices of a supernet compute, as the options say."""
@@ -93,6 +104,7 @@ class OneShotTrainer(EpochTrainer):
         """Return the trained supernet with its choices undecided again."""
         self.mutator.detach(self.model)
         set_execution(self.model, Execution())
+        self.context.processes.localize_batch_norm(self.model)
         _set_memory_format(self.model, None)
         return self.model
 

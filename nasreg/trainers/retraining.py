@@ -8,10 +8,12 @@ Wu, Tian (arXiv 1904.12760), which differ in numbers only. It works with any net
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.ops import StochasticDepth
 
@@ -19,6 +21,7 @@ from nasreg.data.splits import Batch
 from nasreg.errors import SpaceError
 from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
+from nasreg.specs.references import RegisteredRef
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
 from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
@@ -39,6 +42,7 @@ class RetrainTrainer(EpochTrainer):
     def __init__(self, context: RetrainContext, config: RetrainConfig) -> None:
         super().__init__(context, config)
         self.average: AveragedModel | None = None
+        self._parallel: nn.Module
         self.best: float | None = None
         """Best value of the objective so far, on the validation split if there is one, else on the test set."""
 
@@ -68,6 +72,11 @@ class RetrainTrainer(EpochTrainer):
         )
         self.optimizers = {"weights": optimizer}
 
+        if config.sync_batch_norm:
+            self.synchronize_batch_norm(self.model)
+        own = not isinstance(self.context.spec.space.reference, RegisteredRef)  # it may have parameters without use
+        self._parallel = self.processes.data_parallel(self.model, find_unused=own)
+
     def start_epoch(self, epoch: int) -> None:
         """Set learning rate and drop-path."""
         config = self.config
@@ -86,13 +95,29 @@ class RetrainTrainer(EpochTrainer):
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the weights, and their average."""
         del arch
-        inputs, targets = train
-        if self.config.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        result = self.descend((inputs, targets), max_norm=self.config.grad_clip)
+        result = self.descend(train, max_norm=self.config.grad_clip)
         if self.average is not None:
+            self.processes.share_statistics(self.model)
             self.average.update_parameters(self.model)
         return result
+
+    def predict(self, x: Tensor) -> Any:
+        """Return the output of the network; of several processes, DistributedDataParallel averages the gradients."""
+        if self.config.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return self._parallel(x)
+
+    def adding_up(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context in which DistributedDataParallel averages the gradients with those of the last piece."""
+        parallel = self._parallel
+        return nullcontext() if last or not isinstance(parallel, DistributedDataParallel) else parallel.no_sync()
+
+    def add_up_gradients(self) -> None:
+        """Make sums of the means that ``backward`` leaves where there are several processes."""
+        if self.processes.world_size > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.processes.world_size)
 
     def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss, smoothed and with that of the auxiliary head, and the main prediction."""

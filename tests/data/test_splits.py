@@ -13,7 +13,9 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from nasreg.data import DatasetBundle, DatasetConfig, DataSplit, RunData, from_torch
+from nasreg.data.splits import Rank
 from nasreg.errors import ConfigError, DataError
+from nasreg.testing import toy_images
 
 CPU = torch.device("cpu")
 
@@ -378,3 +380,20 @@ def test_unusable_data_are_refused_in_one_line(dataset, options, message):
     with pytest.raises(DataError, match=message) as info:
         make(dataset(), **options)
     assert "\n" not in str(info.value)
+
+
+def test_parts_of_a_batch_are_those_of_the_whole_one():
+    """Order and augmentation do not depend on the number of processes; a batch too small to divide is in all parts."""
+    split = make(toy_images(23), crop_padding=1, flip=True, cutout=3, arch_fraction=0).splits["train"]
+    assert len(split) == 23
+    whole = [*split.batches(batch_size=10, epoch=1)]
+    parts = [[*split.batches(batch_size=10, epoch=1, place=Rank(rank, 2))] for rank in range(2)]
+    for (images, labels), *both in zip(whole[:2], *(each[:2] for each in parts), strict=True):
+        assert torch.equal(torch.cat([part[0] for part in both]), images)
+        assert torch.equal(torch.cat([part[1] for part in both]), labels)
+        assert [(part.share, part.copies) for part in both] == [(0.5, 1)] * 2
+    for part in (each[2] for each in parts):
+        assert torch.equal(part[0], whole[2][0])
+        assert (part.share, part.copies) == (0.5, 2)
+    measured = [[*split.batches(batch_size=10, epoch=0, train=False, place=Rank(rank, 2))] for rank in range(2)]
+    assert [[len(labels) for _, labels in each] for each in measured] == [[10, 3], [10]]

@@ -86,6 +86,7 @@ def test_the_default_recipe_is_that_of_darts():
         "deterministic": True,
         "checkpoint_minutes": 10.0,
         "keep_freed_memory": True,
+        "sync_batch_norm": False,
         "epochs": 600,
         "lr": 0.025,
         "lr_min": 0.0,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nasreg.nn import fast_double_backward, skip_grad_for
-from nasreg.trainers import Batch, BilevelTrainer
+from nasreg.trainers import Batch, BilevelTrainer, part_of
 from nasreg_darts.config import DartsTrainerConfig
 
 
@@ -52,7 +52,7 @@ class DartsTrainer(BilevelTrainer):
 
         Args:
             train: Batch of the train split.
-            training: The gradient of its loss by the weights, if it is known.
+            training: The gradient of its loss by the weights, if it is known; of several processes, this one's part.
         """
         optimizer = self.optimizers["weights"]
         group = optimizer.param_groups[0]
@@ -60,6 +60,8 @@ class DartsTrainer(BilevelTrainer):
             gradients = self.gradients(train, list(self.weights.values()), self.weights)
             self.check_finite(gradients.loss, "training")
             training = gradients.values
+        else:
+            training = self.processes.sums(training)
         unrolled = {}
         for (name, weight), gradient in zip(self.weights.items(), training, strict=True):
             step = gradient.detach() + group["weight_decay"] * weight.detach()
@@ -70,12 +72,16 @@ class DartsTrainer(BilevelTrainer):
         return unrolled
 
     def differentiable_gradients(self, train: Batch) -> list[Tensor]:
-        """Return the gradient of the training loss by the weights, which can be differentiated by the alphas."""
+        """Return the gradient of the training loss by the weights, which can be differentiated by the alphas.
+
+        Of several processes, each returns its part of the sum.
+        """
         execution = self.execution()
         keep = not execution.checkpoint
         with fast_double_backward(keep_activations=keep) if execution.optimized else nullcontext():
             loss, _ = self.forward(*train, self.weights)
         self.check_finite(loss.detach(), "training")
+        loss = loss * part_of(train)[0]
         weights = list(self.weights.values())
         return list(torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True))
 
@@ -91,9 +97,9 @@ class DartsTrainer(BilevelTrainer):
                 the virtual step.
         """
         if training is not None:
-            return self._along(training, vector)
+            return self.processes.sums(self._along(training, vector))
         if self.config.hessian_product == "exact":
-            return self._exact_product(train, vector)
+            return self.processes.sums(self._exact_product(train, vector))
         # Equation 8: a central difference.
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in vector]))
         step = self.config.finite_difference_step / norm.clamp_min(torch.finfo(norm.dtype).tiny)  # a zero vector

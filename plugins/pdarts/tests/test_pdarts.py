@@ -70,6 +70,7 @@ def test_preset_paper_is_the_authors_command_line():
         "deterministic": True,
         "checkpoint_minutes": 10.0,
         "keep_freed_memory": True,
+        "sync_batch_norm": False,
         "execution": "optimized",
         "activation_checkpointing": False,
         "lr": 0.025,
