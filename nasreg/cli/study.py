@@ -132,6 +132,30 @@ def with_preset(spec: Any, preset: str) -> Any:
     return spec.model_copy(update={"algorithms": tuple(chosen)})
 
 
+def read_workers(workers: int, executor: str | None, settings: list[str] | None) -> tuple[Any, list[str] | None]:
+    """Return where the runs of a study are computed, and the settings that are for the runs.
+
+    Args:
+        workers: Number of runs at the same time.
+        executor: Name of an executor.
+        settings: Those of ``--set``, of which ``executor`` and ``executor.KEY`` say where the runs are computed.
+
+    Raises:
+        UsageError: There is no such executor, or an option of it is invalid.
+    """
+    from nasreg.config.layers import make_layer, settings_layer
+    from nasreg.registry import default_registry
+    from nasreg.studies.execution import study_workers
+
+    own = [text for text in settings or [] if text.partition("=")[0].strip().partition(".")[0] == "executor"]
+    of_runs = [text for text in settings or [] if text not in own] or None
+    named = (
+        {} if executor is None else make_layer("--executor", {"executor": executor}, ("executor",)).values["executor"]
+    )
+    given = {**settings_layer(own, ("executor",)).values.get("executor", {}), **named}
+    return study_workers(default_registry(), workers, given.pop("name", None), given), of_runs
+
+
 @contextlib.contextmanager
 def _progress(output: Output, directory: StudyDirectory, plan: Plan) -> Iterator[tuple[Any, Any]]:
     """Return a context whose value shows how far a study is, and the notices of its runs, each once."""

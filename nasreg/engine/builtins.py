@@ -16,6 +16,7 @@ from nasreg.specs.algorithm import (
     DEFAULT_EVALUATOR,
     DatasetEntry,
     EvaluatorSpec,
+    ExecutorEntry,
     GenotypeEntry,
     RecipeEntry,
     SpaceEntry,
@@ -54,6 +55,23 @@ def nasreg_evaluators() -> Iterable[EvaluatorSpec]:
             splits=frozenset({"validation"}),
             fidelity=True,
         )
+    ]
+
+
+@hookimpl
+def nasreg_executors() -> Iterable[ExecutorEntry]:
+    """Return the executors of this machine."""
+    return [
+        ExecutorEntry(
+            name="serial",
+            summary="one after the other in this process",
+            factory="nasreg.executors:SerialExecutor",
+        ),
+        ExecutorEntry(
+            name="processes",
+            summary="in worker processes of this machine, each with its part of the cores and a device",
+            factory="nasreg.executors:process_executor",
+        ),
     ]
 
 
