@@ -143,17 +143,15 @@ def read_workers(workers: int, executor: str | None, settings: list[str] | None)
     Raises:
         UsageError: There is no such executor, or an option of it is invalid.
     """
-    from nasreg.config.layers import make_layer, settings_layer
+    from nasreg.config.layers import settings_layer
     from nasreg.registry import default_registry
     from nasreg.studies.execution import study_workers
 
     own = [text for text in settings or [] if text.partition("=")[0].strip().partition(".")[0] == "executor"]
     of_runs = [text for text in settings or [] if text not in own] or None
-    named = (
-        {} if executor is None else make_layer("--executor", {"executor": executor}, ("executor",)).values["executor"]
-    )
-    given = {**settings_layer(own, ("executor",)).values.get("executor", {}), **named}
-    return study_workers(default_registry(), workers, given.pop("name", None), given), of_runs
+    given = settings_layer(own, ("executor",)).values.get("executor", {})
+    name = given.pop("name", None)
+    return study_workers(default_registry(), workers, executor or name, given), of_runs
 
 
 @contextlib.contextmanager

@@ -111,10 +111,8 @@ def changed_run(
         if run.evaluator is None:
             raise ConfigError(f"{path} has no trials: --workers is for multi-trial algorithms")
         update["workers"] = workers
-        if isinstance(spec, RunSpec) and spec.executor.title in (
-            "serial",
-            "processes",
-        ):  # another one does as many trials at once as it is given
+        of_this_machine = isinstance(spec, RunSpec) and spec.executor.title in ("serial", "processes")
+        if of_this_machine:  # any other does as many trials at once as it is given
             update["executor"] = {"name": f"{CORE}/{'serial' if workers == 1 else 'processes'}"}
     for key, value in layer.values.items():
         if key == "executor":
