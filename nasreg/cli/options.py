@@ -92,7 +92,7 @@ Executor = Annotated[
 StudyExecutor = Annotated[
     str | None,
     typer.Option(
-        help="Where the runs are computed; see: nasreg list executors. Its options are set by --set executor.KEY=VALUE."
+        help="Where the runs are computed; see: nasreg list executors. Its options are settings executor.KEY=VALUE."
         " Default: serial, or processes with several workers",
         show_default=False,
     ),

@@ -8,7 +8,9 @@ import logging
 import math
 import os
 import platform
+import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,7 +22,11 @@ from nasreg_ray.config import RayConfig
 OBJECT_STORE_BYTES = 100 * 2**20
 """Memory of a cluster that is started here for what is sent, which is small."""
 
+CONNECT_SECONDS = 10.0
+"""Time in which a cluster has to answer."""
+
 LOCAL = "local"
+AUTO = "auto"
 
 
 def connect(config: RayConfig, workers: int) -> bool:
@@ -42,22 +48,44 @@ def connect(config: RayConfig, workers: int) -> bool:
     # Nothing is reported to anybody, and CUDA_VISIBLE_DEVICES stays as it is for workers without a GPU.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if address is not None and address not in (LOCAL, AUTO):
+        _check_reachable(address)
     with _signals_kept():
         if config.address != LOCAL:
             try:
-                ray.init(address=config.address or "auto", log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address=config.address or AUTO, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, OSError) as error:
-                if config.address is not None or os.environ.get("RAY_ADDRESS"):
-                    address = config.address or os.environ["RAY_ADDRESS"]
-                    raise ConfigError(
-                        f"executor.address: there is no Ray cluster at {address} ({one_line(error)})"
-                    ) from error
+                if address is not None:
+                    raise _no_cluster(address, error) from error
             except RuntimeError as error:
                 raise UsageError(f"executor ray: the cluster cannot be used: {one_line(error)}") from error
             else:
                 return True
         _start(config, workers)
     return True
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something answers at an address: Ray itself tries for minutes.
+
+    Raises:
+        ConfigError: It is no address of a cluster, or nothing answers there.
+    """
+    found = re.fullmatch(r"(?:ray://)?([^/:]+):(\d+)", address)
+    if found is None:
+        raise ConfigError(
+            f"executor.address: {address!r} is no address of a Ray cluster: expected HOST:PORT, ray://HOST:PORT, auto"
+            " or local"
+        )
+    try:
+        socket.create_connection((found[1], int(found[2])), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigError:
+    return ConfigError(f"executor.address: there is no Ray cluster at {address} ({one_line(error)})")
 
 
 def _start(config: RayConfig, workers: int) -> None:
@@ -71,7 +99,7 @@ def _start(config: RayConfig, workers: int) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    resources = ray.cluster_resources()
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     wanted = {"GPU": config.gpus or 0, **config.resources}
     for name, amount in wanted.items():
         if amount > resources.get(name, 0):

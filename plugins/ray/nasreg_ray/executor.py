@@ -303,5 +303,5 @@ def _do_nothing() -> None:
 
 def _actor_class() -> Any:
     """Return the class of the agents, which Ray sends by value: the nodes may have another nasreg, or none."""
-    ray.cloudpickle.register_pickle_by_value(agent)
+    ray.cloudpickle.register_pickle_by_value(agent)  # type: ignore[no-untyped-call]
     return ray.remote(max_restarts=0, max_task_retries=0)(agent.Agent)
