@@ -38,6 +38,7 @@ TRAINED = {
 def cluster() -> Iterator[None]:
     """A cluster of two cores, which the searches of this file share."""
     import ray
+
     from nasreg_ray.cluster import connect
     from nasreg_ray.config import RayConfig
 
