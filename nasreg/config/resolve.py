@@ -370,7 +370,8 @@ def _chosen_executor(
 ) -> tuple[ExecutorEntry | None, str, Callable[[str], bool]]:
     """Return the executor, its unambiguous name, and the test whether another name means it."""
     if form.default_evaluator is None:
-        if any(layer.values.get("executor") for layer in layers):
+        given = [layer.values["executor"] for layer in layers if layer.values.get("executor")]
+        if any([*each] != ["name"] or parse_reference(each["name"]).title != "serial" for each in given):
             raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
         return None, "", bool
     name = chosen_name(layers, "executor", "serial" if last(layers, "workers") in (None, 1) else "processes")

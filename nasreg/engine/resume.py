@@ -251,6 +251,10 @@ def _refusal(path: Path, changes: Sequence[str], why: str = "") -> str:
 
 
 def _change_text(name: str, old: Any, new: Any) -> str:
+    if name == "executor" and isinstance(old, Mapping) and isinstance(new, Mapping):
+        if old["name"] == new["name"]:
+            return ", ".join(_change_text(f"executor.{key}", *pair) for key, pair in _differences(old, new).items())
+        old, new = reference_title(old["name"]), reference_title(new["name"])
     return f"{name}={_text(new)} (was {_text(old)})"
 
 
@@ -292,9 +296,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and isinstance(value.get("name"), str):  # an executor
-        options = [f"{key}={each}" for key, each in value.items() if key != "name" and each is not None]
-        value = " ".join([reference_title(value["name"]), *options])
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
