@@ -88,6 +88,14 @@ def profile(
     candidates: Annotated[
         bool, typer.Option("--candidates", help="With --space: measure each candidate of the space instead.")
     ] = False,
+    blocks: Annotated[
+        bool,
+        typer.Option(
+            "--blocks",
+            help="With --space: measure each block of the supernet once, as a one-shot search with a budget does, and"
+            " compare what the blocks predict with measurements of whole networks.",
+        ),
+    ] = False,
     max_parameters: _BudgetText = None,
     max_macs: _BudgetText = None,
     max_latency_ms: _BudgetText = None,
@@ -97,7 +105,8 @@ def profile(
     set_: options.NetworkSet = None,
     device: options.MeasureDevice = "cpu",
     batch: Annotated[
-        int | None, typer.Option(help="Images in a batch. Default: 64; with --candidates 1", show_default=False)
+        int | None,
+        typer.Option(help="Images in a batch. Default: 64; 1 with --candidates or --blocks", show_default=False),
     ] = None,
     as_json: options.Json = False,
     quiet: Annotated[
@@ -106,7 +115,8 @@ def profile(
             "--quiet",
             "-q",
             help="Print only numbers of parameters: of the network; of the smallest, the middle and the largest"
-            " architecture; or with --candidates the mean of each candidate.",
+            " architecture; with --candidates the mean of each candidate; with --blocks those predicted for some random"
+            " architectures.",
         ),
     ] = False,
 ) -> None:
@@ -122,13 +132,18 @@ def profile(
     given = {"max_parameters": max_parameters, "max_macs": max_macs, "max_latency_ms": max_latency_ms}
     budgets = {name: _number(text) for name, text in given.items() if text is not None}
     for name in budgets:
-        if source is not None or candidates:
+        if source is not None or candidates or blocks:
+            other = "SOURCE" if source is not None else "--candidates" if candidates else "--blocks"
             raise UsageError(
                 f"--{name.replace('_', '-')} is a budget of the architectures of a space: give it with --space and"
-                f" without {'SOURCE' if source is not None else '--candidates'}"
+                f" without {other}"
             )
-    if candidates and source is not None:
-        raise UsageError("--candidates measures those of a space: give --space, and no SOURCE")
+    if (candidates or blocks) and source is not None:
+        raise UsageError(
+            f"{'--candidates' if candidates else '--blocks'} measures those of a space: give --space, and no SOURCE"
+        )
+    if candidates and blocks:
+        raise UsageError("--candidates and --blocks measure the same in two ways: give one of them")
     subject = _resolve(source, space, dataset, image, classes, set_)
     info, values = subject.input.info, subject.chosen.space_options
     size = {} if batch is None else {"batch_size": batch}
@@ -154,6 +169,15 @@ def profile(
             lambda: {key: [cost.model_dump(mode="json") for cost in each] for key, each in costs.items()},
             lambda: render.costs(output, means),
             [format_plain(mean.parameters) for each in means.values() for mean in each.values()],
+        )
+    elif blocks:
+        from nasreg.networks.block_profile import profile_blocks
+
+        measured = profile_blocks(subject.chosen.space, info, values, device=device, registry=subject.registry, **size)
+        output.result(
+            lambda: measured.model_dump(mode="json"),
+            lambda: render.block_profile(output, measured),
+            [format_plain(each.predicted["parameters"]) for each in measured.predictions],
         )
     else:
         from nasreg.networks.costs import profile_space

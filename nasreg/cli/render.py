@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from nasreg.cli.output import Output
 from nasreg.registry.discovery import SLOW
 from nasreg.registry.records import KINDS, PluginRecord
-from nasreg.specs.formatting import format_bytes, format_count, format_duration, option_text, plural
+from nasreg.specs.formatting import format_bytes, format_count, format_duration, option_text, plural, shorten
 
 if TYPE_CHECKING:
+    from nasreg.networks.block_profile import BlockProfile
     from nasreg.networks.costs import SpaceProfile
     from nasreg.networks.profile import MeanCost, NetworkProfile
 
@@ -30,6 +31,7 @@ def description(output: Output, kind: str, described: dict[str, Any]) -> None:
         for label, text in (
             ("summary", described["summary"]),
             ("paper", described.get("paper")),
+            ("cost", described.get("cost")),
             ("family", described.get("family")),
             ("handles", ", ".join(described.get("primitives", ()))),
             ("requires", ", ".join(_requirements(described))),
@@ -188,6 +190,36 @@ def space_profile(output: Output, found: SpaceProfile) -> None:
         lines.append(("both", "", "", f"{found.share:.0%}"))
     # without random architectures the last column says nothing
     output.table("budgets", lines if found.samples else [line[:-1] for line in lines])
+
+
+def block_profile(output: Output, found: BlockProfile) -> None:
+    """Print the costs of the blocks of a space, and what they predict next to what was measured."""
+    table = found.table
+    image, threads = "x".join(map(str, table.image)), plural(table.threads, "thread")
+    rows: list[tuple[str, ...]] = [("block", "decisions", "costs", "parameters", "MACs", "latency")]
+    for block in table.blocks:
+        keys = shorten(", ".join(dict.fromkeys(key for key, _ in block.decisions)), 40)
+        costs = block.costs
+        counts = (_range(costs["parameters"], ",.0f"), _range(costs["macs"], ",.0f"))
+        latency = f"{_range(costs['latency_ms'], '.3f')} ms"
+        rows.append((block.path or "(model)", keys or "-", str(len(costs["macs"])), *counts, latency))
+    images = plural(table.batch_size, "image")
+    where = f"latency of {images} on {table.device} with {threads}"
+    output.table(f"{found.space} on images of {image}, {where}", _numbers_right(rows))
+    lines = [("random architecture", "MACs", "predicted", "latency", "predicted", "ratio")]
+    for number, each in enumerate(found.predictions, 1):
+        measured, predicted = each.measured, each.predicted
+        ratio = predicted["latency_ms"] / measured["latency_ms"]
+        counts = (f"{measured['macs']:,.0f}", f"{predicted['macs']:,.0f}")
+        latencies = (f"{measured['latency_ms']:.3f} ms", f"{predicted['latency_ms']:.3f} ms", f"{ratio:.2f}")
+        lines.append((str(number), *counts, *latencies))
+    if found.predictions:
+        output.table("whole networks, measured and predicted as the sum of their blocks", _numbers_right(lines))
+
+
+def _range(numbers: Sequence[float], style: str) -> str:
+    """Return the smallest and the largest of some numbers as text, once if they look the same."""
+    return " to ".join(dict.fromkeys(format(each, style) for each in (min(numbers), max(numbers))))
 
 
 def _numbers_right(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

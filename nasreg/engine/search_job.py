@@ -15,6 +15,7 @@ from nasreg.data.config import TEST_FRACTION_HINT
 from nasreg.engine.execute import Job, draw
 from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, SpaceError
+from nasreg.networks.block_costs import measure_blocks
 from nasreg.networks.build import network_of_search
 from nasreg.networks.dry_run import check_supernet
 from nasreg.networks.references import describe_space
@@ -173,6 +174,7 @@ class OneShotJob(SearchJob):
             build_supernet=self._build_supernet,
             make_mutator=lambda space: make_mutator(space, run.mutator_config),
             capabilities={name: options.get(option) for name, option in source.capabilities.items()},
+            measure_blocks=lambda model, names: measure_blocks(model, self.info, names, device=self.images.device),
             **self._diagnostics(),
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, run.trainer_config)

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nasreg.networks.block_profile import BlockProfile, profile_blocks
     from nasreg.networks.blocks import Block, network_blocks
     from nasreg.networks.build import build_network, plan_network
     from nasreg.networks.costs import SpaceProfile, profile_space
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nasreg.networks.weights import NetworkManifest, load_network, network_manifest, save_network
 
 _HOMES = {
+    "block_profile": ("BlockProfile", "profile_blocks"),
     "blocks": ("Block", "network_blocks"),
     "build": ("build_network", "plan_network"),
     "costs": ("SpaceProfile", "profile_space"),
@@ -30,6 +32,7 @@ _HOME = {name: f"nasreg.networks.{module}" for module, names in _HOMES.items() f
 __all__ = [
     "ArchitectureRef",
     "Block",
+    "BlockProfile",
     "ExportReport",
     "InputSpec",
     "NetworkManifest",
@@ -45,6 +48,7 @@ __all__ = [
     "network_blocks",
     "network_manifest",
     "plan_network",
+    "profile_blocks",
     "profile_network",
     "profile_space",
     "save_network",

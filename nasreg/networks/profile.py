@@ -39,6 +39,7 @@ class Latency(Spec):
 
     batch_size: int = Field(description="images in the batch")
     median_ms: float = Field(description="median of the rounds, in milliseconds")
+    min_ms: float = Field(description="the shortest round, which other work on the machine disturbed least")
     spread_ms: float = Field(description="distance between the first and third quartile of the rounds, in milliseconds")
     rounds: int = Field(description="number of rounds; a round of a fast network is several passes")
 
@@ -302,6 +303,7 @@ def measure_latency(
     return Latency(
         batch_size=batch_size,
         median_ms=measured.median * 1e3,
+        min_ms=min(measured.times) * 1e3,
         spread_ms=measured.iqr * 1e3,
         rounds=len(measured.times),
     )

@@ -47,6 +47,22 @@ def freeze(model: nn.Module, architecture: Architecture, *, in_place: bool = Fal
     return _plain(model, decisions, {})
 
 
+def freeze_part(module: nn.Module, decisions: Mapping[nn.Module, Any]) -> nn.Module:
+    """Return the plain module that a part of a model becomes, a copy with the same weights.
+
+    Args:
+        module: The part.
+        decisions: A decision for each choice in it.
+    """
+    copied = copy_module(module)
+    decided: dict[nn.Module, Any] = {}
+    for own, other in zip(module.modules(), copied.modules(), strict=True):
+        if isinstance(other, Choice):
+            decided[other] = decisions[own]
+            other.bind(partial(_same, decisions[own]))
+    return _plain(copied, decided, {})
+
+
 def _plain(module: nn.Module, decisions: Mapping[nn.Module, Any], done: dict[nn.Module, nn.Module]) -> nn.Module:
     """Replace choices, scopes and other classes of nasreg from the leaves up; a shared module stays shared."""
     if module in done:

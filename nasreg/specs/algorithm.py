@@ -254,6 +254,9 @@ class SpaceEntry(_Entry):
         " auxiliary (whether the network to retrain gives the logits of an auxiliary head, too) and elastic_chain"
         " (largest number of blocks, with decisions and modules named as in the space elastic-chain)",
     )
+    cost: str | None = Field(
+        default=None, description="what its networks cost at a usual size, such as parameters and multiply-accumulates"
+    )
     retrain: dict[str, Any] = Field(
         default_factory=dict, description="options that make it build the network to retrain instead of the supernet"
     )

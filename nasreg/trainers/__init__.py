@@ -10,6 +10,7 @@ from nasreg.trainers.config import (
     MultiTrialTrainerConfig,
     OneShotTrainerConfig,
     RetrainConfig,
+    SinglePathTrainerConfig,
     TrainerConfig,
 )
 
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
     from nasreg.data.splits import Batch
     from nasreg.trainers.base import Trainer
     from nasreg.trainers.bilevel import BilevelTrainer, Gradients
-    from nasreg.trainers.budget import ParameterBudget
+    from nasreg.trainers.budget import Budget, ExpectedCost
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
     from nasreg.trainers.functional import cosine_rate
     from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
     from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
     from nasreg.trainers.retraining import RetrainTrainer
+    from nasreg.trainers.single_path import SinglePathTrainer
 
 _HOMES = {
     "nasreg.data.splits": ("Batch",),
     "nasreg.trainers.base": ("Trainer",),
     "nasreg.trainers.bilevel": ("BilevelTrainer", "Gradients"),
-    "nasreg.trainers.budget": ("ParameterBudget",),
+    "nasreg.trainers.budget": ("Budget", "ExpectedCost"),
     "nasreg.trainers.context": (
         "DataContext",
         "MultiTrialContext",
@@ -42,6 +44,7 @@ _HOMES = {
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
     "nasreg.trainers.retraining": ("RetrainTrainer",),
+    "nasreg.trainers.single_path": ("SinglePathTrainer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -49,8 +52,10 @@ __all__ = [
     "Batch",
     "BilevelTrainer",
     "BilevelTrainerConfig",
+    "Budget",
     "DataContext",
     "EpochTrainer",
+    "ExpectedCost",
     "Gradients",
     "LoopState",
     "MultiTrialContext",
@@ -59,11 +64,12 @@ __all__ = [
     "OneShotContext",
     "OneShotTrainer",
     "OneShotTrainerConfig",
-    "ParameterBudget",
     "RetrainConfig",
     "RetrainContext",
     "RetrainTrainer",
     "RunContext",
+    "SinglePathTrainer",
+    "SinglePathTrainerConfig",
     "StepResult",
     "Trainer",
     "TrainerConfig",

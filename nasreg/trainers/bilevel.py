@@ -6,7 +6,7 @@ split. A building block of differentiable algorithms, which change how either gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from nasreg.data.splits import Batch
 from nasreg.mutators.differentiable import SoftmaxMutator
 from nasreg.nn import functional_call_tied
-from nasreg.trainers.budget import ParameterBudget
+from nasreg.specs.trial import COSTS, PARAMETERS
+from nasreg.trainers.budget import Budget, ExpectedCost, expected_costs
 from nasreg.trainers.config import BilevelTrainerConfig
 from nasreg.trainers.context import OneShotContext
 from nasreg.trainers.functional import Sums, cosine_rate, trainable_parameters
@@ -45,7 +46,7 @@ class BilevelTrainer(OneShotTrainer):
     Attributes:
         weights: Parameters of the supernet by name; architecture parameters are not among them.
         alphas: The architecture parameters, which are those of the mutator.
-        budget: The budget of parameters, if there is one.
+        budget: The budget of the expected costs, if there is one.
     """
 
     config: BilevelTrainerConfig
@@ -55,7 +56,7 @@ class BilevelTrainer(OneShotTrainer):
         super().__init__(context, config)
         self.weights: dict[str, Tensor] = {}
         self.alphas: list[Tensor] = []
-        self.budget: ParameterBudget | None = None
+        self.budget: Budget | None = None
 
     def setup(self) -> None:
         """Build the supernet, the architecture parameters and both optimisers."""
@@ -65,8 +66,9 @@ class BilevelTrainer(OneShotTrainer):
     def make_optimizers(self) -> None:
         """Make both optimisers, and the budget, for the present supernet and mutator."""
         config = self.config
-        if config.max_parameters is not None:
-            self.budget = ParameterBudget(self.model, self.mutator, config.max_parameters)
+        given = {cost.name: getattr(config, f"max_{cost.name}") for cost in COSTS}
+        if limits := {name: limit for name, limit in given.items() if limit is not None}:
+            self.budget = Budget(self.expected_costs(limits), limits)
         self.weights = {**trainable_parameters(self.model)}
         self.alphas = list(self.mutator.parameters())
         self.optimizers = {
@@ -77,6 +79,20 @@ class BilevelTrainer(OneShotTrainer):
                 self.alphas, lr=config.arch_lr, betas=config.arch_betas, weight_decay=config.arch_weight_decay
             ),
         }
+
+    def expected_costs(self, names: Collection[str]) -> dict[str, ExpectedCost]:
+        """Return expected costs of the present supernet's architectures, under the weights of the mutator.
+
+        Args:
+            names: Which of ``parameters``, ``macs`` (of one image) and ``latency_ms`` (of one image on the device).
+
+        Raises:
+            ConfigError: The given table is not of this supernet.
+            SpaceError: The costs of a block depend on too much.
+        """
+        measured = [name for name in names if name != PARAMETERS.name]
+        table = self.cost_table(measured) if measured else None
+        return expected_costs(names, self.model, self.mutator, table, self.context.device)
 
     def start_epoch(self, epoch: int) -> None:
         """Set the learning rate of the weights: a cosine over the epochs."""

@@ -58,12 +58,32 @@ class OneShotTrainerConfig(TrainerConfig):
         " formula; the numbers are the same but for rounding",
         json_schema_extra=EXECUTION_BITS,
     )
+    block_costs: str | None = Field(
+        default=None,
+        description="file with the costs of the blocks of the supernet, as block_costs.json of a run or 'nasreg profile"
+        " --blocks --json' has them; by default they are measured where an option needs them",
+    )
     activation_checkpointing: bool = Field(
         default=False,
         description="compute two of three cells or choices again in the backward pass, which takes a fraction of the"
         " memory and somewhat more time",
         json_schema_extra=EXECUTION_BITS,
     )
+
+
+class SinglePathTrainerConfig(OneShotTrainerConfig):
+    """Options of the training of a supernet along single paths."""
+
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="optimiser of the supernet's weights")
+    lr: float = Field(default=0.025, gt=0, description="learning rate of the supernet's weights in the first epoch")
+    lr_min: float = Field(default=0.0, ge=0, description="learning rate that schedule cosine or linear ends at")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="how the learning rate falls from epoch to epoch"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=3e-4, ge=0, description="weight decay of the weights that a step computes")
+    grad_clip: float | None = Field(default=5.0, gt=0, description="maximum norm of the gradient; null for no limit")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing of the loss")
 
 
 class BilevelTrainerConfig(OneShotTrainerConfig):
@@ -88,8 +108,17 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
         description="budget: architectures that are expected to have more parameters (at the size of the search) are"
         " penalised in proportion to the excess, not excluded; see budget_weight",
     )
+    max_macs: float | None = Field(
+        default=None, gt=0, description="budget of the expected multiply-accumulates for one image, as max_parameters"
+    )
+    max_latency_ms: float | None = Field(
+        default=None,
+        gt=0,
+        description="budget of the expected latency of one image on the device, in milliseconds, as max_parameters; the"
+        " latency of each block is measured when the search begins",
+    )
     budget_weight: float = Field(
-        default=1.0, ge=0, description="factor of the penalty, which is the relative excess over max_parameters"
+        default=1.0, ge=0, description="factor of the penalty, which is the sum of the relative excesses over budgets"
     )
 
 
@@ -176,7 +205,8 @@ class RetrainConfig(TrainerConfig):
 
     epochs: int = Field(default=600, ge=1, description="passes over the train split")
     batch_size: int = Field(default=96, ge=1, description="samples in a step")
-    lr: float = Field(default=0.025, gt=0, description="learning rate in the first epoch (SGD)")
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="optimiser of the weights")
+    lr: float = Field(default=0.025, gt=0, description="learning rate in the first epoch")
     lr_min: float = Field(default=0.0, ge=0, description="learning rate that schedule cosine or linear ends at")
     schedule: Literal["cosine", "linear", "exponential"] = Field(
         default="cosine", description="how the learning rate falls from epoch to epoch"

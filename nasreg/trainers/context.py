@@ -11,6 +11,7 @@ from torch import nn
 
 from nasreg.executors.base import TrialExecutor
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.cost_table import CostTable
 from nasreg.specs.metrics import MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
@@ -63,6 +64,8 @@ class OneShotContext(DataContext):
     """Makes the algorithm's mutator for a space."""
     capabilities: Mapping[str, Any]
     """Capability of the space -> value of its option in this run."""
+    measure_blocks: Callable[[nn.Module, Collection[str]], CostTable] | None = None
+    """Measures costs of the blocks of a supernet, given by name (``nasreg.specs.trial.COSTS``)."""
     diagnostics: Callable[[Architecture], Mapping[str, float]] = lambda architecture: {}
     """Returns what the space says of an architecture after each epoch; see ``SpaceEntry.diagnostics``."""
 
@@ -90,6 +93,10 @@ class MultiTrialContext(RunContext):
     """Returns whether to evaluate an architecture; any if None."""
     uses_data: bool = True
     """Whether a data set was loaded."""
+    trial_epochs: int | None = None
+    """Epochs of a trial; see ``Evaluator.trial_epochs``."""
+    prepare: Callable[[], None] = lambda: None
+    """Prepares, before the first proposal, what the trials share; see ``Evaluator.prepare``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,9 +14,11 @@ from nasreg.mutators.base import OneShotMutator
 from nasreg.nn import Execution, extract_space, freeze, recalibrate_batch_norm, set_execution
 from nasreg.nn.recalibrate import running_norms
 from nasreg.runs.files import epoch_architecture
+from nasreg.specs.cost_table import CostTable
 from nasreg.specs.metrics import metric_spec
 from nasreg.trainers.config import OneShotTrainerConfig
 from nasreg.trainers.context import OneShotContext
+from nasreg.trainers.cost_tables import find_table
 from nasreg.trainers.loop import EpochTrainer
 
 if TYPE_CHECKING:
@@ -63,11 +66,23 @@ class OneShotTrainer(EpochTrainer):
     def build(self, **capabilities: Any) -> nn.Module:
         """Build a supernet on the device that computes as the options say; takes what ``build_supernet`` does."""
         model = self.context.build_supernet(**capabilities).to(self.context.device)
-        execution = self.execution()
-        set_execution(model, execution)
-        if execution.optimized and self.context.device.type == "cpu":
-            _set_memory_format(model, torch.channels_last)
+        execute_as(self.execution(), model, self.context.device)
         return model
+
+    def cost_table(self, names: Collection[str]) -> CostTable:
+        """Return costs of the blocks of the present supernet: given, else as the run has recorded them, else measured.
+
+        Args:
+            names: Which of ``parameters``, ``macs`` and ``latency_ms``.
+
+        Raises:
+            ConfigError: The given file cannot be read, or is not of this supernet.
+            SpaceError: The costs of a block depend on too much.
+        """
+        measure = self.context.measure_blocks
+        if measure is None:
+            raise TypeError("the context of this search measures no blocks")
+        return find_table(self.model, names, measure, self.config.block_costs, self.run)
 
     def execution(self) -> Execution:
         """Return how the choices of a supernet compute, as the options say."""
@@ -208,6 +223,13 @@ class OneShotTrainer(EpochTrainer):
         super().load_state_dict(state)
         self.mutator.load_state_dict(state["mutator"])
         self._learned = state["learned"]
+
+
+def execute_as(execution: Execution, model: nn.Module, device: torch.device) -> None:
+    """Let a supernet compute in some way; the optimised one also takes the memory format that suits a CPU."""
+    set_execution(model, execution)
+    if execution.optimized and device.type == "cpu":
+        _set_memory_format(model, torch.channels_last)
 
 
 def _set_memory_format(model: nn.Module, memory_format: torch.memory_format | None) -> None:

@@ -19,8 +19,8 @@ from nasreg.nn import (
     freeze,
     named_choices,
 )
-from nasreg.spaces import chain, darts, elastic_chain
-from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig, ElasticChainSpaceConfig
+from nasreg.spaces import chain, darts, elastic_chain, mobilenet
+from nasreg.spaces.config import ChainSpaceConfig, DartsSpaceConfig, ElasticChainSpaceConfig, MobileNetSpaceConfig
 from nasreg.specs import DataInfo
 
 INFO = DataInfo(channels=2, height=8, width=8, classes=("a", "b"))
@@ -56,6 +56,7 @@ SPACES = {
     "darts, retrain": lambda: darts.build(INFO, DartsSpaceConfig(cells=3, channels=2, nodes=3, phase="retrain")),
     "chain": lambda: chain.build(INFO, ChainSpaceConfig(blocks=3, channels=4)),
     "elastic-chain": lambda: elastic_chain.build(INFO, ElasticChainSpaceConfig(blocks=3, widths=(3, 2))),
+    "mobilenet": lambda: mobilenet.build(INFO, MobileNetSpaceConfig(channels=8, stages=1, blocks=2, head=16)),
     "net": Net,
 }
 

@@ -81,6 +81,9 @@ def test_preset_paper_is_the_authors_command_line():
         "arch_betas": [0.5, 0.999],
         "arch_weight_decay": 1e-3,
         "max_parameters": None,
+        "max_macs": None,
+        "max_latency_ms": None,
+        "block_costs": None,
         "budget_weight": 1.0,
         "arch_grad_clip": 5.0,
         "warmup_epochs": 10,
@@ -224,3 +227,13 @@ def test_a_search_within_a_budget_finds_smaller_cells():
         result = search(trainer={**trainer, **budget}, space_options=space, seed=0)
         sizes.append(sum(parameter.numel() for parameter in result.model().parameters()))
     assert sizes[1] < sizes[0]
+
+
+@pytest.mark.slow
+def test_the_blocks_of_each_stage_are_measured(tmp_path):
+    search(tmp_path / "run", trainer={**TRAINER, "max_latency_ms": 0.1})
+    tables = json.loads((tmp_path / "run/block_costs.json").read_text())
+    edges = [[block for block in table["blocks"] if block["decisions"]] for table in tables]
+    assert len(tables) == len(TRAINER["added_cells"])
+    assert len(edges[0]) < len(edges[-1])  # of more cells
+    assert len(edges[0][0]["options"][0]) > len(edges[-1][0]["options"][0])
