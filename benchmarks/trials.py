@@ -5,8 +5,9 @@ It measures, each as a ratio in one run:
 - building the network of an architecture, next to building the supernet and freezing a copy of it: time and the memory
   of new tensors;
 - trials per second of an evaluator that computes nothing, and of each algorithm on the table of NAS-Bench-201 where it
-  is installed, with and without records on disk; next to them syne-tune, where it is installed, which records none;
-- the wall time of a search with several workers, next to one.
+  is installed, with and without records on disk; next to them syne-tune, where it is installed, which records none.
+
+What several workers gain is measured by ``benchmarks/scale.py``.
 """
 
 from __future__ import annotations
@@ -63,12 +64,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="networks that are built in each way")
     parser.add_argument("--small", action="store_true", help="use small spaces, to see that it runs")
     parser.add_argument("--trials", type=int, default=5000, help="trials of the evaluator that computes nothing")
-    parser.add_argument("--workers", type=int, default=2, help="number of workers")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of a trial that trains")
     args = parser.parse_args()
     building(args.rounds, SMALL if args.small else SPACES)
     rates(args.trials)
-    workers(args.workers, args.epochs, {"cells": 3, "channels": 2} if args.small else {"cells": 4, "channels": 8})
 
 
 def building(rounds: int, spaces: Sequence[tuple[str, dict[str, int]]]) -> None:
@@ -188,28 +186,6 @@ def trial_rate(
         callbacks=[note],
     )
     return (trials - 1) / (ended[-1] - ended[0])
-
-
-def workers(number: int, epochs: int, space: dict[str, int]) -> None:
-    """Compare the wall time of a search with several workers with that of one."""
-    times = {}
-    for count in (1, number):
-        with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
-            nasreg.search(
-                "darts",
-                "digits",
-                "random",
-                trainer={"max_trials": 3 * number},
-                evaluator_options={"epochs": epochs, "batch_size": 64},
-                space_options=space,
-                workers=count,
-                device="cpu",
-                out=Path(folder) / "run",
-            )
-            times[count] = time.perf_counter() - began
-    one, several = times.values()
-    print(f"{3 * number} trials, 1 worker {one:.1f} s, {number} workers {several:.1f} s, ratio {several / one:.2f}")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,12 @@ def _reference() -> Iterator[str]:
         yield f"### nasreg {name}{arguments}\n\n{command.help}\n"
         yield from _parameters(command)
     registry = Registry()
-    kinds: dict[Kind, str] = {"algorithm": "Algorithms", "space": "Search spaces", "dataset": "Data sets"}
+    kinds: dict[Kind, str] = {
+        "algorithm": "Algorithms",
+        "space": "Search spaces",
+        "dataset": "Data sets",
+        "executor": "Executors",
+    }
     for kind, title in kinds.items():
         yield f"## {title}\n"
         for name in registry.names(kind):

@@ -23,6 +23,7 @@ from nasreg.specs.algorithm import (
     AlgorithmSpec,
     DatasetEntry,
     EvaluatorSpec,
+    ExecutorEntry,
     GenotypeEntry,
     RecipeEntry,
     RenamedEntry,
@@ -58,6 +59,11 @@ def nasreg_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
 @hookspec
 def nasreg_evaluators() -> Iterable[EvaluatorSpec]:  # type: ignore[empty-body]
     """Return the evaluators of this plugin, which give the proposals of multi-trial algorithms their scores."""
+
+
+@hookspec
+def nasreg_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
+    """Return the executors of this plugin, which say where trials, and the runs of a study, are computed."""
 
 
 @hookspec

@@ -9,7 +9,15 @@ import typer
 
 from nasreg.cli import options
 from nasreg.cli.output import Output
-from nasreg.cli.study import read_retraining, read_seeds, read_varied, report_study, run_study, with_preset
+from nasreg.cli.study import (
+    read_retraining,
+    read_seeds,
+    read_varied,
+    read_workers,
+    report_study,
+    run_study,
+    with_preset,
+)
 
 Spaces = Annotated[
     list[str] | None,
@@ -113,6 +121,7 @@ def compare(
     title: Title = None,
     device: options.Device = None,
     workers: Workers = 1,
+    executor: options.StudyExecutor = None,
     pages: Annotated[
         bool | None,
         typer.Option(
@@ -138,6 +147,7 @@ def compare(
     from nasreg.studies import api
 
     output = Output(as_json=as_json, quiet=quiet)
+    place, of_runs = read_workers(workers, executor, set_)
     given: dict[str, Any] = {
         "spaces": space,
         "datasets": dataset,
@@ -145,7 +155,7 @@ def compare(
         "vary": read_varied(vary),
         "seeds": None if seeds is None else read_seeds(seeds),
         "budget": budget,
-        "settings": set_,
+        "settings": of_runs,
         "retrain": read_retraining(retrain, retrain_set),
         "title": title,
         "device": device,
@@ -165,7 +175,7 @@ def compare(
     if preset is not None:
         spec = with_preset(spec, preset)
     out = out if out is not None else api.own_directory(what)
-    run_study(output, spec, out, {"workers": workers, "pages": pages}, files, dry_run=dry_run)
+    run_study(output, spec, out, {"workers": place, "pages": pages}, files, dry_run=dry_run)
 
 
 def ablate(
@@ -202,6 +212,7 @@ def ablate(
     title: Title = None,
     device: options.Device = None,
     workers: Workers = 1,
+    executor: options.StudyExecutor = None,
     out: Out = None,
     csv: Csv = None,
     latex: Latex = None,
@@ -220,6 +231,7 @@ def ablate(
     from nasreg.studies.ablation import ablations
 
     output = Output(as_json=as_json, quiet=quiet)
+    place, of_runs = read_workers(workers, executor, common)
     given: dict[str, Any] = {
         "spaces": space,
         "datasets": dataset,
@@ -227,7 +239,7 @@ def ablate(
         "vary": read_varied(vary),
         "seeds": None if seeds is None else read_seeds(seeds),
         "budget": budget,
-        "settings": common,
+        "settings": of_runs,
         "title": title or f"Ablation of {shorten(algorithm, 60)}",
         "device": device,
         "algorithms": ablations(
@@ -241,5 +253,5 @@ def ablate(
     }
     spec = api.study_spec({name: value for name, value in given.items() if value}, {})
     run_study(
-        output, spec, out, {"workers": workers}, {"csv": csv, "latex": latex, "markdown": markdown}, dry_run=dry_run
+        output, spec, out, {"workers": place}, {"csv": csv, "latex": latex, "markdown": markdown}, dry_run=dry_run
     )

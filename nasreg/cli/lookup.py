@@ -22,6 +22,7 @@ class KindName(StrEnum):
     space = "space"
     dataset = "dataset"
     evaluator = "evaluator"
+    executor = "executor"
     genotype = "genotype"
     recipe = "recipe"
 
@@ -38,6 +39,7 @@ LISTS: dict[str, Kind] = {
     "spaces": "space",
     "datasets": "dataset",
     "evaluators": "evaluator",
+    "executors": "executor",
     "genotypes": "genotype",
     "recipes": "recipe",
 }
@@ -118,7 +120,7 @@ def describe(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Name of an algorithm, space, data set, evaluator, genotype or recipe, or DISTRIBUTION/NAME",
+            help="Name of an algorithm, space, data set, evaluator, executor, genotype or recipe, or DISTRIBUTION/NAME",
             show_default=False,
         ),
     ],

@@ -81,6 +81,22 @@ Quiet = Annotated[
         "--quiet", "-q", help="Print no progress, no hints, and of the result only the run directory, files or names."
     ),
 ]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        help="Where trials are evaluated; see: nasreg list executors. Default: serial, or processes with several"
+        " workers",
+        show_default=False,
+    ),
+]
+StudyExecutor = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the runs are computed; see: nasreg list executors. Its options are settings executor.KEY=VALUE."
+        " Default: serial, or processes with several workers",
+        show_default=False,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -10,7 +10,7 @@ import typer
 from nasreg.cli import options
 from nasreg.cli.output import Output
 from nasreg.cli.run import tensorboard_callbacks
-from nasreg.cli.study import resume_study
+from nasreg.cli.study import read_workers, resume_study
 
 if TYPE_CHECKING:
     from nasreg.engine.retrain import RetrainResult
@@ -40,6 +40,7 @@ def resume(
         typer.Option(help="auto, cpu, cuda, cuda:N or mps. Default: the one that it began on", show_default=False),
     ] = None,
     workers: options.Workers = None,
+    executor: options.Executor = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -55,10 +56,12 @@ def resume(
     from nasreg.runs import files
 
     output = Output(as_json=as_json, quiet=quiet)
+    settings = [*(set_ or []), *([] if executor is None else [f"executor={executor}"])]
     if (run_dir / files.STUDY).is_file():
-        if set_ or device:
+        place, of_runs = read_workers(workers or 1, executor, set_)
+        if of_runs or device:
             raise UsageError(f"{run_dir} is a study: --set and --device are for a single run")
-        resume_study(output, run_dir, {"workers": workers or 1})
+        resume_study(output, run_dir, {"workers": place})
         return
     result: SearchResult | RetrainResult | RepeatedResult
     with output.progress() as progress:
@@ -66,11 +69,11 @@ def resume(
         if (run_dir / files.REPEATS).is_file():
             if workers:
                 raise UsageError("a retraining has no trials: --workers is for multi-trial algorithms")
-            result = runs.resume_repeats(run_dir, settings=set_ or [], device=device, callbacks=callbacks)
+            result = runs.resume_repeats(run_dir, settings=settings, device=device, callbacks=callbacks)
         else:
             boards: list[Callback] = tensorboard_callbacks(run_dir) if (run_dir / files.TENSORBOARD).is_dir() else []
             result = runs.resume(
-                run_dir, settings=set_ or [], device=device, workers=workers, callbacks=[*callbacks, *boards]
+                run_dir, settings=settings, device=device, workers=workers, callbacks=[*callbacks, *boards]
             )
     if isinstance(result, SearchResult):
         report_search(output, result)

@@ -31,13 +31,7 @@ def run(
     seed: options.Seed = None,
     device: options.Device = None,
     workers: options.Workers = None,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            help="Where trials are evaluated: serial or processes. Default: processes with several workers",
-            show_default=False,
-        ),
-    ] = None,
+    executor: options.Executor = None,
     out: options.Out = None,
     tensorboard: options.Tensorboard = False,
     dry_run: options.DryRun = False,

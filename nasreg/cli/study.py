@@ -132,6 +132,28 @@ def with_preset(spec: Any, preset: str) -> Any:
     return spec.model_copy(update={"algorithms": tuple(chosen)})
 
 
+def read_workers(workers: int, executor: str | None, settings: list[str] | None) -> tuple[Any, list[str] | None]:
+    """Return where the runs of a study are computed, and the settings that are for the runs.
+
+    Args:
+        workers: Number of runs at the same time.
+        executor: Name of an executor.
+        settings: Those of ``--set``, of which ``executor`` and ``executor.KEY`` say where the runs are computed.
+
+    Raises:
+        UsageError: There is no such executor, or an option of it is invalid.
+    """
+    from nasreg.config.layers import settings_layer
+    from nasreg.registry import default_registry
+    from nasreg.studies.execution import study_workers
+
+    own = [text for text in settings or [] if text.partition("=")[0].strip().partition(".")[0] == "executor"]
+    of_runs = [text for text in settings or [] if text not in own] or None
+    given = settings_layer(own, ("executor",)).values.get("executor", {})
+    name = given.pop("name", None)
+    return study_workers(default_registry(), workers, executor or name, given), of_runs
+
+
 @contextlib.contextmanager
 def _progress(output: Output, directory: StudyDirectory, plan: Plan) -> Iterator[tuple[Any, Any]]:
     """Return a context whose value shows how far a study is, and the notices of its runs, each once."""

@@ -1,7 +1,7 @@
 """Options in layers: defaults, preset, config file, arguments, ``--set``; the stronger layer wins.
 
-This module knows the names of the sections of a spec (``space``, ``dataset``, ``evaluator``, ``mutator``,
-``trainer``), not their meaning. Imports no torch.
+This module knows the names of the sections of a spec (``space``, ``dataset``, ``evaluator``, ``executor``,
+``mutator``, ``trainer``), not their meaning. Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nasreg.errors import ConfigError, did_you_mean
 from nasreg.specs.run import load_yaml, read_yaml
 
-SELECTIONS = ("space", "dataset", "evaluator")
+SELECTIONS = ("space", "dataset", "evaluator", "executor")
 _SECTIONS = (*SELECTIONS, "mutator", "trainer")
 
 
@@ -147,7 +147,7 @@ def last(layers: Sequence[Layer], key: str) -> Any:
 
 
 def chosen_name(layers: Sequence[Layer], section: str, default: str) -> str:
-    """Return the name of the space, data set or evaluator that the strongest layer chooses."""
+    """Return the name of the space, data set, evaluator or executor that the strongest layer chooses."""
     sections = (layer.values.get(section, {}) for layer in reversed(layers))
     return next((options["name"] for options in sections if "name" in options), default)
 

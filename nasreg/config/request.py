@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
-from nasreg.specs.algorithm import EvaluatorSpec
+from nasreg.specs.algorithm import EvaluatorSpec, ExecutorEntry
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
 from nasreg.specs.retrain import RetrainSpec
@@ -46,11 +46,11 @@ class RunRequest:
             which the data set names, else the algorithm's.
         config: A YAML file, or its content: a spec of which any part may be missing.
         settings: ``"KEY=VALUE"``, such as ``"trainer.epochs=50"`` or ``"seed=3"``; VALUE is YAML.
-        options: Section (``space``, ``dataset``, ``evaluator``, ``mutator``, ``trainer``) -> its options.
+        options: Section (``space``, ``dataset``, ``evaluator``, ``executor``, ``mutator``, ``trainer``) -> its options.
         seed: Seed of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         workers: Number of trials that are evaluated at the same time.
-        executor: ``serial`` or ``processes``; where None the latter with several workers.
+        executor: Name of an executor; where None ``serial``, and ``processes`` with several workers.
     """
 
     algorithm: str | None = None
@@ -84,6 +84,10 @@ class ResolvedRun:
     evaluator: EvaluatorSpec | None = None
     """The evaluator of a multi-trial search; None otherwise."""
     evaluator_config: Config | None = None
+    """Its options."""
+    executor: ExecutorEntry | None = None
+    """The executor of a multi-trial search; None otherwise."""
+    executor_config: Config | None = None
     """Its options."""
     preset_is_default: bool = False
     """Whether nobody named the preset or recipe: it is that of the data set, else the default."""

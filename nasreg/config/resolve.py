@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from nasreg.config.layers import (
-    SELECTIONS,
     Layer,
     chosen_name,
     config_layer,
@@ -31,7 +30,7 @@ from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import ConfigError, NasregError, UnknownNameError, did_you_mean
 from nasreg.registry import Registry
-from nasreg.specs.algorithm import EvaluatorSpec, Preset, RecipeEntry
+from nasreg.specs.algorithm import EvaluatorSpec, ExecutorEntry, Preset, RecipeEntry
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config, parse
 from nasreg.specs.references import parse_reference
@@ -92,10 +91,14 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
     classes = {**form.classes, "space": space.config, "dataset": dataset.config}
     if evaluator is not None:
         classes["evaluator"] = evaluator.component.load_config()
+    executor, executor_name, is_executor = _chosen_executor(registry, layers, form)
+    if executor is not None:
+        classes["executor"] = executor.component.load_config()
     chosen: dict[str, Callable[[str], bool]] = {
         "space": is_space,
         "dataset": is_dataset,
         "evaluator": is_evaluator,
+        "executor": is_executor,
     }
     configs: dict[str, Config] = {}
     for section, config in classes.items():
@@ -107,7 +110,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
 
     named = {"space": space.reference.text, "dataset": dataset.reference.text}
     if evaluator is not None:
-        named["evaluator"] = evaluator_name
+        named |= {"evaluator": evaluator_name, "executor": executor_name}
     resolved: dict[str, Any] = {**form.fixed, form.preset_key: preset_name}
     for section, options in configs.items():
         dumped = options.model_dump(mode="json")
@@ -116,10 +119,8 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         found = request.origin.architecture(configs["space"].model_dump())
         resolved["architecture"] = found.model_dump(mode="json")
         _check_fixed(layers, {"architecture": resolved["architecture"]}, form)
-    top, sources = top_level(layers, ("format", "seed", "device", "task", "workers", "executor"))
-    if evaluator is not None:
-        top.setdefault("executor", "serial" if top.get("workers", 1) == 1 else "processes")
-    elif top.get("workers", 1) != 1 or top.get("executor", "serial") != "serial":
+    top, sources = top_level(layers, ("format", "seed", "device", "task", "workers"))
+    if evaluator is None and top.get("workers", 1) != 1:
         raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
     spec = parse(form.spec, {**resolved, **top}, "", sources)
     mutator = configs.get("mutator")
@@ -133,6 +134,8 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         own,
         evaluator,
         configs.get("evaluator"),
+        executor,
+        configs.get("executor"),
         asked is None,
     )
 
@@ -164,8 +167,12 @@ def load_resolved(
     mutator: Config | None = None
     evaluator: EvaluatorSpec | None = None
     evaluator_config: Config | None = None
+    executor: ExecutorEntry | None = None
+    executor_config: Config | None = None
     if isinstance(spec, RunSpec):
         if spec.evaluator is not None:
+            executor = registry.executor(spec.executor.name)
+            executor_config = parse(executor.component.load_config(), spec.executor.options, "executor")
             evaluator = registry.evaluator(spec.evaluator.name)
             evaluator_config = parse(evaluator.component.load_config(), spec.evaluator.options, "evaluator")
         algorithm = registry.algorithm(spec.algorithm)
@@ -180,6 +187,8 @@ def load_resolved(
         mutator,
         evaluator=evaluator,
         evaluator_config=evaluator_config,
+        executor=executor,
+        executor_config=executor_config,
     )
 
 
@@ -272,12 +281,15 @@ def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]
             sections[name] = {"name": given, **sections.get(name, {})}
     if request.evaluator is not None:
         sections["evaluator"] = {"name": request.evaluator, **sections.get("evaluator", {})}
+    if request.executor is not None:
+        sections["executor"] = {"name": request.executor, **sections.get("executor", {})}
     plain = {
         form.preset_key: request.preset,
-        **{name: getattr(request, name) for name in ("seed", "device", "workers", "executor")},
+        **{name: getattr(request, name) for name in ("seed", "device", "workers")},
     }
-    if not sections.get("evaluator"):
-        sections.pop("evaluator", None)
+    for name in ("evaluator", "executor"):
+        if not sections.get(name):
+            sections.pop(name, None)
     plain = {name: value for name, value in plain.items() if value is not None or name in form.known}
 
     def suggest(name: str) -> str:
@@ -353,8 +365,26 @@ def _chosen_evaluator(
     )
 
 
+def _chosen_executor(
+    registry: Registry, layers: Sequence[Layer], form: _Form
+) -> tuple[ExecutorEntry | None, str, Callable[[str], bool]]:
+    """Return the executor, its unambiguous name, and the test whether another name means it."""
+    if form.default_evaluator is None:
+        given = [layer.values["executor"] for layer in layers if layer.values.get("executor")]
+        if any([*each] != ["name"] or parse_reference(each["name"]).title != "serial" for each in given):
+            raise ConfigError(f"{form.title} has no trials: workers and executor are for multi-trial algorithms")
+        return None, "", bool
+    name = chosen_name(layers, "executor", "serial" if last(layers, "workers") in (None, 1) else "processes")
+    qualified = registry.qualified("executor", name)
+    return (
+        registry.executor(name),
+        qualified,
+        _is_named(qualified, lambda each: registry.qualified("executor", each)),
+    )
+
+
 def _is_named(chosen: str, qualified: Callable[[str], str]) -> Callable[[str], bool]:
-    """Return whether a name that a layer gives, if it gives one, is that of the chosen space or data set."""
+    """Return whether a name that a layer gives, if it gives one, is that of the chosen one."""
 
     def check(name: str) -> bool:
         if name in ("", chosen):
@@ -410,7 +440,7 @@ def resolve_space_and_dataset(
     given = {name: {"name": text} for name, text in (("space", space), ("dataset", dataset)) if text is not None}
     layers = [make_layer("the arguments", given, known), settings_layer(settings, tuple(RunSpec.model_fields))]
     for key in layers[1].values:
-        if key not in SELECTIONS:
+        if key not in known:
             raise ConfigError(f"--set {key} has no meaning here: only options of space and dataset have one")
     space, dataset = chosen_name(layers, "space", "") or None, chosen_name(layers, "dataset", "") or None
     space_options, _ = merge(layers, "space", lambda name: name in ("", space))

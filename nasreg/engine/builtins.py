@@ -16,6 +16,7 @@ from nasreg.specs.algorithm import (
     DEFAULT_EVALUATOR,
     DatasetEntry,
     EvaluatorSpec,
+    ExecutorEntry,
     GenotypeEntry,
     RecipeEntry,
     SpaceEntry,
@@ -64,6 +65,23 @@ def nasreg_evaluators() -> Iterable[EvaluatorSpec]:
             config="nasreg.evaluators:SupernetEvaluatorConfig",
             needs=frozenset({"data", "network"}),
             splits=frozenset({"validation"}),
+        ),
+    ]
+
+
+@hookimpl
+def nasreg_executors() -> Iterable[ExecutorEntry]:
+    """Return the executors of this machine."""
+    return [
+        ExecutorEntry(
+            name="serial",
+            summary="one after the other in this process",
+            factory="nasreg.executors:SerialExecutor",
+        ),
+        ExecutorEntry(
+            name="processes",
+            summary="in worker processes of this machine, each with its part of the cores and a device",
+            factory="nasreg.executors:process_executor",
         ),
     ]
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from nasreg.config.request import ResolvedRun
 from nasreg.config.sources import DatasetSource, SpaceSource
-from nasreg.errors import PluginError, UsageError, one_line
+from nasreg.engine.workers import (
+    cannot_find,
+    cannot_send,
+    chosen_executor,
+    distributions,
+    use_threads_of_worker,
+    worker_devices,
+)
+from nasreg.errors import PluginError, UsageError
 from nasreg.evaluators.base import Evaluator, EvaluatorContext
 from nasreg.evaluators.outcome import evaluate_proposal
 from nasreg.events import Event, TrialProgress
-from nasreg.executors import FuturesExecutor, Outcome, ProcessExecutor, SerialExecutor, TrialExecutor
-from nasreg.executors.processes import send_to_main_process
+from nasreg.executors import FuturesExecutor, Outcome, PackedWork, TrialExecutor, Work, send_to_main_process
 from nasreg.networks.build import network_of_search
 from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
@@ -111,16 +118,16 @@ class EvaluationPlan:
         try:
             return pickle.dumps(self)
         except Exception as error:
-            raise UsageError(
-                f"the space or data cannot be sent to worker processes ({one_line(error)}): define their classes and"
-                " functions at the top level of a module, or use one worker"
-            ) from error
+            raise UsageError(cannot_send(error)) from error
 
 
-def make_executor(plan: EvaluationPlan, evaluator: Evaluator, executor: Executor | None = None) -> TrialExecutor:
+def make_executor(
+    run: ResolvedRun, plan: EvaluationPlan, evaluator: Evaluator, executor: Executor | None = None
+) -> TrialExecutor:
     """Make the executor that a search asks for.
 
     Args:
+        run: The search.
         plan: What other processes need.
         evaluator: The evaluator of this process.
         executor: An executor of the caller, in place of the one that the spec names.
@@ -130,18 +137,27 @@ def make_executor(plan: EvaluationPlan, evaluator: Evaluator, executor: Executor
     """
     workers = plan.spec.workers
     if executor is not None:
-        return FuturesExecutor(executor, _RemoteEvaluation(plan.pickled(), plan.spec.device), workers)
-    if plan.spec.executor == "serial":
-        return SerialExecutor(_LocalEvaluation(evaluator), workers)
-    devices = _devices(evaluator.context.device, workers)
-    return ProcessExecutor(_Start(plan.pickled()), _evaluate_here, devices, evaluator.context.emit)
+        evaluation = _RemoteEvaluation(plan.pickled(), plan.spec.device)
+        return FuturesExecutor(executor, evaluation, workers, _lost)
+
+    def pack() -> PackedWork[Proposal, Outcome]:
+        pickled = plan.pickled()
+        return PackedWork(_Start(pickled), _evaluate_here, (pickled,))
+
+    work: Work[Proposal, Outcome] = Work(
+        devices=worker_devices(evaluator.context.device, workers),
+        here=_LocalEvaluation(evaluator),
+        pack=pack,
+        lost=_lost,
+        receive=evaluator.context.emit,
+        directory=plan.directory,
+        distributions=distributions(run),
+    )
+    return chosen_executor(run.executor, run.executor_config, work)
 
 
-def _devices(device: torch.device, workers: int) -> Sequence[str]:
-    """Return the device of each worker: with several GPUs one each, in turn."""
-    if device.type != "cuda":
-        return [str(device)] * workers
-    return [f"cuda:{number % torch.cuda.device_count()}" for number in range(workers)]
+def _lost(reason: str) -> Outcome:
+    return Outcome(None, reason)
 
 
 class _LocalEvaluation:
@@ -163,17 +179,18 @@ _evaluators: dict[bytes, _LocalEvaluation] = {}
 _started: list[_LocalEvaluation] = []
 
 
-def _prepared(pickled: bytes, device: str, emit: Callable[[Event], None] = lambda event: None) -> _LocalEvaluation:
+def _prepared(
+    pickled: bytes, device: str, emit: Callable[[Event], None] = lambda event: None, *, shared: bool = True
+) -> _LocalEvaluation:
     digest = hashlib.blake2b(pickled).digest()
     if digest not in _evaluators:
         Interruption.silent = True
         try:
             plan: EvaluationPlan = pickle.loads(pickled)  # noqa: S301  # our own, from the main process
         except Exception as error:
-            raise UsageError(
-                f"a worker process cannot find the space or data ({one_line(error)}): define their classes and"
-                " functions in a module, not in a notebook or an interactive session"
-            ) from error
+            raise UsageError(cannot_find(error)) from error
+        if not shared:  # the directory is on another machine
+            plan = replace(plan, directory=None)
         place = resolve_device(device)
         _evaluators[digest] = _LocalEvaluation(plan.make_evaluator(place, plan.load_data(place), emit))
     return _evaluators[digest]
@@ -201,11 +218,9 @@ class _Start:
 
     pickled: bytes
 
-    def __call__(self, device: str) -> None:
-        threads = os.environ.get("OMP_NUM_THREADS")
-        if threads is not None:
-            torch.set_num_threads(int(threads))
-        _started.append(_prepared(self.pickled, device, _Sender()))
+    def __call__(self, device: str, *, shared: bool = True) -> None:
+        use_threads_of_worker()
+        _started.append(_prepared(self.pickled, device, _Sender(), shared=shared))
 
 
 def _evaluate_here(proposal: Proposal) -> Outcome:

@@ -71,7 +71,7 @@ class MultiTrialJob(SearchJob):
             task=get_task(spec.task),
             device=device,
             make_mutator=lambda space: make_mutator(space, run.mutator_config),
-            executor=make_executor(plan, self.evaluator, executor),
+            executor=make_executor(run, plan, self.evaluator, executor),
             objective=self.evaluator.objective,
             metrics=tuple(self.evaluator.metrics),
             measure_costs=self._measure_costs,

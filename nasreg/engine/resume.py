@@ -17,11 +17,12 @@ from nasreg.config.resolve import load_resolved
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.identity import changed_data
 from nasreg.errors import ArchitectureError, ConfigError, RunDirectoryError
-from nasreg.registry import Registry
+from nasreg.registry import CORE, Registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, RetrainSpec, RunSpec, SearchSpaceSpec
 from nasreg.specs.base import Config, ResumeKind, parse
+from nasreg.specs.references import reference_title
 from nasreg.specs.space import AnyChoiceSpec
 
 _SECTIONS = ("trainer", "mutator", "evaluator", "dataset", "space")
@@ -109,9 +110,14 @@ def changed_run(
     if workers is not None:
         if run.evaluator is None:
             raise ConfigError(f"{path} has no trials: --workers is for multi-trial algorithms")
-        update |= {"workers": workers, "executor": "serial" if workers == 1 else "processes"}
+        update["workers"] = workers
+        of_this_machine = isinstance(spec, RunSpec) and spec.executor.title in ("serial", "processes")
+        if of_this_machine:  # any other does as many trials at once as it is given
+            update["executor"] = {"name": f"{CORE}/{'serial' if workers == 1 else 'processes'}"}
     for key, value in layer.values.items():
-        if key in _SECTIONS:
+        if key == "executor":
+            update[key] = _changed_executor(registry, run, value, layer.source, path)
+        elif key in _SECTIONS:
             before = spec.model_dump(mode="json")[key]
             if before is None:
                 raise ConfigError(f"{path} has no trials: an evaluator is for multi-trial algorithms")
@@ -126,6 +132,21 @@ def changed_run(
         return run
     changed = parse(type(spec), {**spec.model_dump(mode="json"), **update}, "", dict.fromkeys(update, layer.source))
     return load_resolved(registry, changed, space=run.space, dataset=run.dataset, import_path=import_path)
+
+
+def _changed_executor(
+    registry: Registry, run: ResolvedRun, value: Mapping[str, Any], source: str, path: Path
+) -> dict[str, Any]:
+    """Return the executor of a run after a change: another one, or other options of the same."""
+    if run.executor is None or not isinstance(run.spec, RunSpec):
+        raise ConfigError(f"{path} has no trials: an executor is for multi-trial algorithms")
+    before = run.spec.executor
+    name = registry.qualified("executor", value.get("name", before.name))
+    kept = before.options if registry.qualified("executor", before.name) == name else {}
+    given = {key: each for key, each in value.items() if key != "name"}
+    config = registry.executor(name).component.load_config()
+    parsed = parse(config, {**kept, **given}, "executor", dict.fromkeys(given, source))
+    return {"name": name, **parsed.model_dump(mode="json")}
 
 
 def check_execution_only(before: RunSpec | RetrainSpec, run: ResolvedRun, path: Path) -> None:
@@ -230,6 +251,10 @@ def _refusal(path: Path, changes: Sequence[str], why: str = "") -> str:
 
 
 def _change_text(name: str, old: Any, new: Any) -> str:
+    if name == "executor" and isinstance(old, Mapping) and isinstance(new, Mapping):
+        if old["name"] == new["name"]:
+            return ", ".join(_change_text(f"executor.{key}", *pair) for key, pair in _differences(old, new).items())
+        old, new = reference_title(old["name"]), reference_title(new["name"])
     return f"{name}={_text(new)} (was {_text(old)})"
 
 

@@ -48,6 +48,7 @@ def search(
     device: str | torch.device | None = None,
     workers: int | None = None,
     executor: str | Executor | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -76,8 +77,9 @@ def search(
         seed: Seed of everything that is random.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         workers: Number of trials of a multi-trial algorithm that are evaluated at the same time.
-        executor: ``"serial"`` or ``"processes"`` (the default with several workers), or any
-            ``concurrent.futures.Executor`` of processes, which gets ``workers`` trials at once.
+        executor: ``"serial"``, ``"processes"`` (the default with several workers) or another one that is installed, or
+            any ``concurrent.futures.Executor`` of processes, which gets ``workers`` trials at once.
+        executor_options: Options of the executor that is named.
         out: Run directory to make. Without one nothing is written.
         resume: Resume the run in ``out``. Give the same arguments as for the run that was interrupted; what only
             affects its execution, such as ``device``, may differ.
@@ -104,6 +106,7 @@ def search(
             "mutator": mutator,
             "trainer": trainer,
             "evaluator": evaluator_options,
+            "executor": executor_options,
             "space": space_options,
             "dataset": dataset_options,
         },
@@ -112,7 +115,7 @@ def search(
         workers=workers,
         executor=executor if isinstance(executor, str) else None,
     )
-    pool = executor if isinstance(executor, Executor) else None
+    pool = None if isinstance(executor, str) else executor
     resolved = resolve(registry, request)
     return run_search(resolved, registry=registry, out=out, resume=resume, callbacks=callbacks, executor=pool)
 

@@ -63,7 +63,7 @@ class SupernetEvaluator(Evaluator):
             )
         if config.run is not None:
             self._check_lender(RunDirectory(config.run))
-        elif context.directory is None and context.spec.executor != "serial":
+        elif context.directory is None and context.spec.executor.title != "serial":
             raise ConfigError(
                 "evaluator 'supernet' with worker processes needs a run directory, where they find the supernet"
             )
@@ -244,7 +244,7 @@ class SupernetEvaluator(Evaluator):
             validation = data.splits["validation"]
             found = measure(self._supernet, validation, context.task, self.config.batch_size, self._autocast)
         finally:
-            if context.spec.executor != "serial":
+            if context.spec.executor.title != "serial":
                 data.close()
         metrics = {f"validation_{name}": value for name, value in found.items()}
         return self.score(metrics.pop(self.objective.name), **metrics)

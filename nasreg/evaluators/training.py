@@ -64,7 +64,7 @@ class TrainingEvaluator(Evaluator):
             )
         if context.directory is None and config.keep_weights:
             raise ConfigError("evaluator.keep_weights needs a run directory")
-        if context.directory is None and config.inherit_weights and context.spec.executor != "serial":
+        if context.directory is None and config.inherit_weights and context.spec.executor.title != "serial":
             raise ConfigError("evaluator.inherit_weights with worker processes needs a run directory")
 
     @property

@@ -1,10 +1,25 @@
-"""Where trials are evaluated: in this process, in worker processes, on any ``concurrent.futures.Executor``."""
+"""Where tasks are done, such as the trials of a search: in this process, in worker processes, on any executor.
+
+Plugins provide others, such as one for a cluster.
+"""
 
 from __future__ import annotations
 
-from nasreg.executors.base import Outcome, TrialExecutor
+from nasreg.executors.base import Outcome, PackedWork, Start, TaskExecutor, TrialExecutor, Work
 from nasreg.executors.futures import FuturesExecutor
-from nasreg.executors.processes import ProcessExecutor, WorkerProcesses
+from nasreg.executors.processes import WorkerProcesses, process_executor, send_to_main_process
 from nasreg.executors.serial import SerialExecutor
 
-__all__ = ["FuturesExecutor", "Outcome", "ProcessExecutor", "SerialExecutor", "TrialExecutor", "WorkerProcesses"]
+__all__ = [
+    "FuturesExecutor",
+    "Outcome",
+    "PackedWork",
+    "SerialExecutor",
+    "Start",
+    "TaskExecutor",
+    "TrialExecutor",
+    "Work",
+    "WorkerProcesses",
+    "process_executor",
+    "send_to_main_process",
+]

@@ -2,7 +2,7 @@
 
 Each worker is a ``ProcessPoolExecutor`` with one process, so that it is known whose process died. A process is
 spawned, not forked: torch's threads and CUDA do not survive a fork. A task, such as a proposal, whose process dies is
-done once more in a new process; if that dies, too, it has failed. A task can send messages to the main process, such as
+done once more in a new process; if that dies, too, it has failed. A task can send events to the main process, such as
 its progress. Imports no torch.
 """
 
@@ -16,13 +16,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from nasreg.errors import InterruptedRunError, TrainingError
-from nasreg.executors.base import Outcome, TrialExecutor
-from nasreg.specs.trial import Proposal
+from nasreg.events import Event
+from nasreg.executors.base import R, Start, T, TaskExecutor, Work
+from nasreg.specs.base import Config
 
 ATTEMPTS = 2
 """Number of processes that may die while they evaluate one proposal."""
@@ -34,19 +36,28 @@ GRACE_SECONDS = 60.0
 """Time that an interrupted evaluation has to save its state."""
 
 
-T = TypeVar("T")
-R = TypeVar("R")
+def process_executor(work: Work[T, R], config: Config) -> WorkerProcesses[T, R]:
+    """Return worker processes of this machine, which divide its cores; they have no options.
+
+    Raises:
+        UsageError: The work cannot be sent to them.
+    """
+    del config
+    packed, threads = work.pack(), max(1, _cores() // len(work.devices))
+    return WorkerProcesses(packed.start, packed.do, work.devices, work.receive, work.lost, threads)
 
 
-class WorkerProcesses(Generic[T, R]):
+class WorkerProcesses(TaskExecutor[T, R]):
     """Does tasks in worker processes.
 
     Args:
         start: Called once in each process, with the device of the worker; it prepares the work, or raises.
         work: Does a task in a process that has been prepared. Both have to be picklable.
         devices: The device of each worker, by name.
-        receive: Called with each message that a task sends by ``send_to_main_process``.
+        receive: Called with each event that a task sends by ``send_to_main_process``.
         lost: Returns, for the reason, the result of a task whose process died each time.
+        threads: Number of threads of each process.
+        shared: Whether the processes see the directory of the work.
 
     Attributes:
         workers: Number of processes.
@@ -54,17 +65,20 @@ class WorkerProcesses(Generic[T, R]):
 
     def __init__(
         self,
-        start: Callable[[str], None],
+        start: Start,
         work: Callable[[T], R],
         devices: Sequence[str],
-        receive: Callable[[Any], None],
+        receive: Callable[[Event], None],
         lost: Callable[[str], R],
+        threads: int,
+        *,
+        shared: bool = True,
     ) -> None:
         self.workers = len(devices)
         self._work = work
         self._receive = receive
         self._lost = lost
-        self._workers = [_Worker(start, device, max(1, _cores() // len(devices))) for device in devices]
+        self._workers = [_Worker(partial(start, device, shared=shared), threads) for device in devices]
         self._running: dict[Future[R], tuple[_Worker, T, int]] = {}
 
     def submit(self, task: T) -> None:
@@ -120,32 +134,11 @@ class WorkerProcesses(Generic[T, R]):
             worker.close()
 
 
-class ProcessExecutor(WorkerProcesses[Proposal, Outcome], TrialExecutor):
-    """Evaluates proposals in worker processes.
-
-    Args:
-        start: Called once in each process, with the device of the worker; it prepares the evaluation, or raises.
-        evaluate: Evaluates a proposal in a process that has been prepared. Both have to be picklable.
-        devices: The device of each worker, by name.
-        receive: Called with each message that an evaluation sends by ``send_to_main_process``.
-    """
-
-    def __init__(
-        self,
-        start: Callable[[str], None],
-        evaluate: Callable[[Proposal], Outcome],
-        devices: Sequence[str],
-        receive: Callable[[Any], None],
-    ) -> None:
-        super().__init__(start, evaluate, devices, receive, lambda reason: Outcome(None, reason))
-
-
 class _Worker:
     """One worker process, started when it is first used and again after it died."""
 
-    def __init__(self, start: Callable[[str], None], device: str, threads: int) -> None:
+    def __init__(self, start: Callable[[], None], threads: int) -> None:
         self._start = start
-        self._device = device
         self._threads = threads
         self._pool: ProcessPoolExecutor | None = None
         self._pid: Future[int] | None = None
@@ -159,7 +152,7 @@ class _Worker:
             with sender, _environment(OMP_NUM_THREADS=str(self._threads), OMP_WAIT_POLICY="passive"):
                 self._pool = ProcessPoolExecutor(1, context, _begin, (sender,))
                 self._pid = self._pool.submit(os.getpid)  # the process starts with the first task
-            self._started = self._pool.submit(self._start, self._device)
+            self._started = self._pool.submit(self._start)
         return self._pool.submit(work, task)
 
     def messages(self) -> Iterator[Any]:
@@ -204,14 +197,14 @@ _senders: list[Connection] = []
 """In a worker process where it sends its messages; empty in any other process."""
 
 
-def send_to_main_process(message: object) -> None:
-    """Send a message from a worker process to the search; it has to be picklable and small.
+def send_to_main_process(message: Event) -> None:
+    """Send an event from a worker process to the main process; it has to be picklable and small.
 
     Raises:
         RuntimeError: This is no worker process.
     """
     if not _senders:
-        raise RuntimeError("only a worker process can send messages to the main process")
+        raise RuntimeError("only a worker process can send events to the main process")
     with contextlib.suppress(BrokenPipeError):  # the search has ended, and so will this process
         _senders[0].send(message)
 

@@ -1,33 +1,36 @@
-"""Evaluates one proposal after the other in this process. Imports no torch."""
+"""Does one task after the other in this process. Imports no torch."""
 
 from __future__ import annotations
 
-from nasreg.executors.base import Evaluate, Outcome, TrialExecutor
-from nasreg.specs.trial import Proposal
+from collections import deque
+
+from nasreg.executors.base import R, T, TaskExecutor, Work
+from nasreg.specs.base import Config
 
 
-class SerialExecutor(TrialExecutor):
-    """Evaluates proposals in this process.
+class SerialExecutor(TaskExecutor[T, R]):
+    """Does tasks in this process.
 
     Args:
-        evaluate: Evaluates one.
-        workers: Number of proposals that may be out at once; they are evaluated one after the other all the same, so
-            that a search with several workers can be repeated in one process, with the same result.
+        work: The work. With several workers as many tasks may be out at once; they are done one after the other all the
+            same, so that a search with several workers can be repeated in one process, with the same result.
+        config: It has no options.
     """
 
-    def __init__(self, evaluate: Evaluate, workers: int = 1) -> None:
-        self.workers = workers
-        self._evaluate = evaluate
-        self._waiting: list[Proposal] = []
+    def __init__(self, work: Work[T, R], config: Config) -> None:
+        del config
+        self.workers = len(work.devices)
+        self._do = work.here
+        self._waiting: deque[T] = deque()
 
-    def submit(self, proposal: Proposal) -> None:
-        """Keep a proposal until it is asked for."""
-        self._waiting.append(proposal)
+    def submit(self, task: T) -> None:
+        """Keep a task until it is asked for."""
+        self._waiting.append(task)
 
-    def poll(self, timeout: float) -> list[tuple[Proposal, Outcome]]:
-        """Evaluate the proposal that was submitted first."""
+    def poll(self, timeout: float) -> list[tuple[T, R]]:
+        """Do the task that was submitted first."""
         del timeout
-        proposal = self._waiting[0]
-        outcome = self._evaluate(proposal)  # may be interrupted
-        del self._waiting[0]
-        return [(proposal, outcome)]
+        task = self._waiting[0]
+        result = self._do(task)  # may be interrupted
+        self._waiting.popleft()
+        return [(task, result)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic_core import to_jsonable_python
 
 from nasreg.registry.records import Entry
-from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, EvaluatorSpec, SpaceEntry
+from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, EvaluatorSpec, ExecutorEntry, SpaceEntry
 from nasreg.specs.base import Config
 
 _CONSTRAINTS = {
@@ -36,7 +36,7 @@ def describe_entry(entry: Entry) -> dict[str, Any]:
         described["default_evaluator"] = entry.default_evaluator
         for part, component in (("mutator", entry.mutator), ("trainer", entry.trainer)):
             described[part]["options"] = describe_options(component.load_config())
-    elif isinstance(entry, SpaceEntry | DatasetEntry | EvaluatorSpec):
+    elif isinstance(entry, SpaceEntry | DatasetEntry | EvaluatorSpec | ExecutorEntry):
         described["options"] = describe_options(entry.component.load_config())
     return described
 

@@ -12,6 +12,7 @@ from nasreg.specs.algorithm import (
     AlgorithmSpec,
     DatasetEntry,
     EvaluatorSpec,
+    ExecutorEntry,
     Family,
     GenotypeEntry,
     Kind,
@@ -70,6 +71,16 @@ def list_evaluators(pattern: str | None = None) -> list[str]:
 def get_evaluator(name: str) -> EvaluatorSpec:
     """Return an evaluator; raises as ``Registry.evaluator`` does."""
     return default_registry().evaluator(name)
+
+
+def list_executors(pattern: str | None = None) -> list[str]:
+    """Return the names of the executors that are installed here; takes a pattern as ``list_algorithms`` does."""
+    return default_registry().executors(pattern)
+
+
+def get_executor(name: str) -> ExecutorEntry:
+    """Return an executor; raises as ``Registry.executor`` does."""
+    return default_registry().executor(name)
 
 
 def list_genotypes(pattern: str | None = None) -> list[str]:

@@ -26,6 +26,7 @@ from nasreg.specs.algorithm import (
     Component,
     DatasetEntry,
     EvaluatorSpec,
+    ExecutorEntry,
     Family,
     GenotypeEntry,
     Kind,
@@ -44,7 +45,7 @@ _IN_PROCESS = PluginRecord(IN_PROCESS, None, None)
 
 
 class Registry:
-    """Algorithms, search spaces, data sets, evaluators, published genotypes and recipes by name.
+    """Algorithms, search spaces, data sets, evaluators, executors, published genotypes and recipes by name.
 
     Wherever a name is taken, ``distribution/name`` is taken too: it names an entry whatever else is installed.
 
@@ -90,6 +91,10 @@ class Registry:
         """Return an evaluator; raises as ``algorithm`` does."""
         return cast("EvaluatorSpec", self._find("evaluator", name).entry)
 
+    def executor(self, name: str) -> ExecutorEntry:
+        """Return an executor; raises as ``algorithm`` does."""
+        return cast("ExecutorEntry", self._find("executor", name).entry)
+
     def genotype(self, name: str) -> GenotypeEntry:
         """Return a published genotype; raises as ``algorithm`` does."""
         return cast("GenotypeEntry", self._find("genotype", name).entry)
@@ -119,6 +124,10 @@ class Registry:
     def evaluators(self, pattern: str | None = None) -> list[str]:
         """Return the sorted names of the evaluators; takes a pattern as ``algorithms`` does."""
         return self.names("evaluator", pattern)
+
+    def executors(self, pattern: str | None = None) -> list[str]:
+        """Return the sorted names of the executors; takes a pattern as ``algorithms`` does."""
+        return self.names("executor", pattern)
 
     def genotypes(self, pattern: str | None = None) -> list[str]:
         """Return the sorted names of the published genotypes; takes a pattern as ``algorithms`` does."""

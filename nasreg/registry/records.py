@@ -10,6 +10,7 @@ from nasreg.specs.algorithm import (
     AlgorithmSpec,
     DatasetEntry,
     EvaluatorSpec,
+    ExecutorEntry,
     GenotypeEntry,
     Kind,
     RecipeEntry,
@@ -23,13 +24,14 @@ CORE = "nasreg"
 IN_PROCESS = "(in process)"
 """Stands for what ``register`` was given in this process."""
 
-Entry = AlgorithmSpec | SpaceEntry | DatasetEntry | EvaluatorSpec | GenotypeEntry | RecipeEntry
+Entry = AlgorithmSpec | SpaceEntry | DatasetEntry | EvaluatorSpec | ExecutorEntry | GenotypeEntry | RecipeEntry
 
 KINDS: dict[Kind, type[Entry]] = {
     "algorithm": AlgorithmSpec,
     "space": SpaceEntry,
     "dataset": DatasetEntry,
     "evaluator": EvaluatorSpec,
+    "executor": ExecutorEntry,
     "genotype": GenotypeEntry,
     "recipe": RecipeEntry,
 }
@@ -38,6 +40,7 @@ TITLES: dict[Kind, str] = {
     "space": "search space",
     "dataset": "data set",
     "evaluator": "evaluator",
+    "executor": "executor",
     "genotype": "genotype",
     "recipe": "recipe",
 }
@@ -73,6 +76,7 @@ class PluginRecord:
     spaces: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     evaluators: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
     genotypes: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     clashes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from nasreg.specs.notation import Notation
 if TYPE_CHECKING:
     from nasreg.specs.space import SearchSpaceSpec
 
-Kind = Literal["algorithm", "space", "dataset", "evaluator", "genotype", "recipe"]
+Kind = Literal["algorithm", "space", "dataset", "evaluator", "executor", "genotype", "recipe"]
 """The kinds of entries."""
 
 GenotypeName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -386,6 +386,21 @@ class EvaluatorSpec(_Entry):
             raise IncompatibleError(
                 f"evaluator {self.name!r} needs the network of each architecture, but {entry.without_networks}{own}"
             )
+
+
+class ExecutorEntry(_Entry):
+    """An executor in the registry: it says where the trials of a search, or the runs of a study, are computed.
+
+    ``factory(work: nasreg.executors.Work, config)`` gives a ``nasreg.executors.TaskExecutor``.
+    """
+
+    factory: Reference = Field(description="'package.module:name' of the executor")
+    config: Reference = Field(default="nasreg.specs:Config", description="'package.module:Class' of its options")
+
+    @property
+    def component(self) -> Component:
+        """Its factory and options."""
+        return Component(factory=self.factory, config=self.config)
 
 
 class GenotypeEntry(Spec):

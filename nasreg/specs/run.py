@@ -22,7 +22,7 @@ _FIRST = ("format", "kind", "task", "algorithm", "preset", "source", "recipe")
 
 
 class Selection(Spec):
-    """A space, data set or evaluator by reference, with its options beside it."""
+    """A space, data set, evaluator or executor by reference, with its options beside it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -87,8 +87,9 @@ class RunSpec(RunFile):
     evaluator: Selection | None = Field(
         default=None, description="evaluator of a multi-trial algorithm and its options; null for a one-shot one"
     )
-    executor: Literal["serial", "processes"] = Field(
-        default="serial", description="where trials are evaluated: in this process, or in worker processes"
+    executor: Selection = Field(
+        default=Selection(name="serial"),
+        description="executor, which says where trials are evaluated, and its options",
     )
     workers: int = Field(default=1, ge=1, le=1024, description="number of trials that are evaluated at the same time")
 

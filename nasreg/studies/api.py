@@ -23,7 +23,7 @@ from nasreg.specs.references import OBJECT
 from nasreg.specs.study import StudyBudget, StudySpec
 from nasreg.studies.collection import collect_runs, collect_study
 from nasreg.studies.directory import PAGE, RESULTS, StudyDirectory, algorithms_of, extended, is_study
-from nasreg.studies.execution import StudyProgress, compute_all, missing_tasks
+from nasreg.studies.execution import StudyProgress, Workers, compute_all, missing_tasks, study_workers
 from nasreg.studies.packages import require_study_packages
 from nasreg.studies.planning import Plan, plan_study, slug, with_baseline
 from nasreg.studies.result import StudyResult
@@ -36,9 +36,8 @@ STUDIES = "studies"
 class Execution:
     """How the runs of a study are computed."""
 
-    workers: int = 1
-    """Runs at the same time."""
-    executor: Executor | None = None
+    workers: Workers | Executor
+    """Where they are computed."""
     pages: bool | None = None
     """Whether each run gets a page and pictures of its own; None: those that train."""
     callbacks: Sequence[Callback] = ()
@@ -62,7 +61,8 @@ def compare(
     device: str | None = None,
     out: str | Path | None = None,
     workers: int = 1,
-    executor: Executor | None = None,
+    executor: str | Executor | None = None,
+    executor_options: Mapping[str, Any] | None = None,
     pages: bool | None = None,
     callbacks: Sequence[Callback] = (),
     registry: Registry | None = None,
@@ -92,7 +92,9 @@ def compare(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         out: Directory of the study; by default one in ``studies/`` whose name follows from what is compared.
         workers: Runs that are computed at the same time, each in a process of its own.
-        executor: Any ``concurrent.futures.Executor`` of processes, which computes the runs.
+        executor: Name of the executor that computes the runs, by default ``"processes"`` with several workers; or any
+            ``concurrent.futures.Executor`` of processes.
+        executor_options: Options of the executor that is named.
         pages: Whether each run gets a page and pictures of its own; by default those that train.
         callbacks: Called with each event of the runs that are computed in this process.
         registry: Where names are looked up; by default what is installed.
@@ -123,7 +125,11 @@ def compare(
             raise UsageError(f"{next(iter(given))} has no meaning for runs that exist: give their directories alone")
         return compare_runs(paths, out=out)
     spec = study_spec(algorithms, given)
-    execution = Execution(workers, executor, pages, callbacks)
+    if executor is None or isinstance(executor, str):
+        place: Workers | Executor = study_workers(registry, workers, executor, executor_options)
+    else:
+        place = executor
+    execution = Execution(place, pages, callbacks)
     out = out if out is not None else own_directory(algorithms)
     return run_study(registry, spec, out, execution, space=source, dataset=dataset)
 
@@ -285,7 +291,6 @@ def run_plan(registry: Registry, directory: StudyDirectory, plan: Plan, executio
             directory,
             registry=registry,
             workers=execution.workers,
-            executor=execution.executor,
             callbacks=execution.callbacks,
             tell=execution.tell,
         )

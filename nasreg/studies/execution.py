@@ -8,30 +8,37 @@ are forced together at the end.
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-
-import torch
+from typing import Any, Literal
 
 from nasreg.config.request import ResolvedRun
 from nasreg.engine.resume import is_complete
 from nasreg.engine.retrain import retraining_of, run_retrain
 from nasreg.engine.search import run_search
-from nasreg.errors import InterruptedRunError, NasregError, StorageError, UsageError, one_line
-from nasreg.events import Callback
-from nasreg.executors import WorkerProcesses
+from nasreg.engine.workers import (
+    cannot_find,
+    cannot_send,
+    chosen_executor,
+    distributions,
+    use_threads_of_worker,
+    worker_devices,
+)
+from nasreg.errors import ConfigError, InterruptedRunError, NasregError, StorageError, UsageError, one_line
+from nasreg.events import Callback, Event
+from nasreg.executors import FuturesExecutor, PackedWork, SerialExecutor, TaskExecutor, Work
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.writing import synced_at_the_end
+from nasreg.specs.algorithm import ExecutorEntry
+from nasreg.specs.base import Config, parse
 from nasreg.specs.study import StudyRetraining
 from nasreg.studies.directory import RETRAINED, RUNS, StudyDirectory
 from nasreg.studies.planning import Plan, PlannedRun
@@ -176,6 +183,37 @@ def _retrain(
     run_retrain(run, registry=registry, out=place, resume=begun, callbacks=callbacks, pictures=task.pictures)
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Where the runs of a study are computed."""
+
+    entry: ExecutorEntry
+    config: Config
+    count: int = 1
+    """Number of runs that are computed at the same time."""
+
+
+def study_workers(
+    registry: Registry, count: int = 1, executor: str | None = None, options: Mapping[str, Any] | None = None
+) -> Workers:
+    """Return where the runs of a study are computed.
+
+    Args:
+        registry: Where the executor is looked up.
+        count: Number of runs at the same time.
+        executor: Name of the executor; by default this process for one run at a time, else processes of this machine.
+        options: Options of the executor.
+
+    Raises:
+        UnknownNameError: There is no such executor.
+        ConfigError: An option is invalid.
+    """
+    if count < 1:
+        raise ConfigError(f"workers: {count} is invalid: expected a number of runs from 1")
+    entry = registry.executor(executor or ("serial" if count == 1 else "processes"))
+    return Workers(entry, parse(entry.component.load_config(), options or {}, "executor"), count)
+
+
 class _Recorder:
     """Counts the runs that have ended, and tells."""
 
@@ -204,8 +242,7 @@ def compute_all(
     directory: StudyDirectory,
     *,
     registry: Registry,
-    workers: int = 1,
-    executor: Executor | None = None,
+    workers: Workers | Executor,
     callbacks: Sequence[Callback] = (),
     tell: Callable[[StudyProgress], None] = lambda progress: None,
 ) -> list[Ended]:
@@ -216,8 +253,7 @@ def compute_all(
         total: Number of all runs of the study.
         directory: The study.
         registry: Where names are looked up in this process; another process has its own.
-        workers: Number of runs that are computed at the same time, each in a process of its own above 1.
-        executor: Computes the runs, in place of processes of this machine.
+        workers: Where the runs are computed, or an executor of the caller.
         callbacks: Called with each event of a run that is computed in this process.
         tell: Called after each run.
 
@@ -232,73 +268,113 @@ def compute_all(
     on_tables = all(task.on_table for task in tasks)
     try:
         with synced_at_the_end() if on_tables else contextlib.nullcontext():
-            if executor is not None:
-                _on_executor(tasks, executor, recorder)
-            elif workers > 1 and len(tasks) > 1:
-                _in_processes(tasks, min(workers, len(tasks)), recorder, on_tables=on_tables)
-            else:
-                for task in tasks:
-                    recorder(compute(task, registry, callbacks))
+            if tasks:
+                pool = _pool(tasks, directory, registry, workers, callbacks, on_tables=on_tables)
+                _compute_in(pool, tasks, recorder)
     except (KeyboardInterrupt, InterruptedRunError) as error:
         again = directory.command("resume")
         raise InterruptedRunError(f"interrupted after {recorder.position}; resume with: {again}") from error
     return recorder.failed
 
 
-def _in_processes(tasks: Sequence[Task], workers: int, recorder: _Recorder, *, on_tables: bool) -> None:
-    queue = deque(enumerate(map(_pickled, tasks)))
-    pool: WorkerProcesses[tuple[int, bytes], Ended] = WorkerProcesses(
-        _Start(on_tables),
-        _compute_pickled,
-        _devices(tasks, workers),
-        lambda message: None,
-        lambda reason: Ended("", "failed", 0.0, reason),
+def _pool(
+    tasks: Sequence[Task],
+    directory: StudyDirectory,
+    registry: Registry,
+    workers: Workers | Executor,
+    callbacks: Sequence[Callback],
+    *,
+    on_tables: bool,
+) -> TaskExecutor[_Parcel, Ended]:
+    """Make the executor of a study."""
+    if isinstance(workers, Executor):
+        return FuturesExecutor(workers, _compute_parcel, len(tasks), _lost)
+
+    def pack() -> PackedWork[_Parcel, Ended]:
+        return PackedWork(_Start(on_tables), _compute_parcel, tuple(map(_pickled, _different(tasks))))
+
+    def receive(event: Event) -> None:
+        for callback in callbacks:
+            callback(event)
+
+    work: Work[_Parcel, Ended] = Work(
+        devices=worker_devices(resolve_device(tasks[0].run.spec.device), min(workers.count, len(tasks))),
+        here=lambda parcel: compute(parcel.open(), registry, callbacks),
+        pack=pack,
+        lost=_lost,
+        receive=receive,
+        directory=directory.path,
+        needs_directory=True,
+        distributions=tuple(sorted({name for task in _different(tasks) for name in distributions(task.run)})),
     )
+    return chosen_executor(workers.entry, workers.config, work)
+
+
+def _lost(reason: str) -> Ended:
+    return Ended("", "failed", 0.0, reason)
+
+
+def _different(tasks: Sequence[Task]) -> list[Task]:
+    """Return a task for each algorithm, space and data set."""
+    found: dict[tuple[object, ...], Task] = {}
+    for task in tasks:
+        algorithm = getattr(task.run.spec, "algorithm", None)
+        found.setdefault((algorithm, task.run.space.reference, task.run.dataset.reference), task)
+    return list(found.values())
+
+
+def _compute_in(pool: TaskExecutor[_Parcel, Ended], tasks: Sequence[Task], recorder: _Recorder) -> None:
+    queue = deque(map(_Parcel, tasks))
     running = 0
-    with contextlib.closing(pool), Interruption("finishing what is running") as interruption:
-        while queue or running:
-            while queue and running < pool.workers:
-                pool.submit(queue.popleft())
-                running += 1
-            for (number, _), ended in pool.poll(POLL_SECONDS):
-                running -= 1
-                recorder(ended if ended.title else replace(ended, title=tasks[number].title))
-            if interruption.wanted:
-                for _, ended in pool.interrupt():
-                    recorder(ended)
-                raise InterruptedRunError("interrupted")
+    with contextlib.closing(pool):
+        if isinstance(pool, SerialExecutor):  # each run ends in order by itself
+            for parcel in queue:
+                pool.submit(parcel)
+                recorder(pool.poll(0)[0][1])
+            return
+        with Interruption("finishing what is running") as interruption:
+            while queue or running:
+                while queue and running < pool.workers:
+                    pool.submit(queue.popleft())
+                    running += 1
+                for parcel, ended in pool.poll(POLL_SECONDS):
+                    running -= 1
+                    recorder(ended if ended.title else replace(ended, title=parcel.open().title))
+                if interruption.wanted:
+                    for _, ended in pool.interrupt():
+                        recorder(ended)
+                    raise InterruptedRunError("interrupted")
 
 
-def _on_executor(tasks: Sequence[Task], executor: Executor, recorder: _Recorder) -> None:
-    futures: set[Future[Ended]] = {
-        executor.submit(_compute_pickled, (number, _pickled(task))) for number, task in enumerate(tasks)
-    }
-    try:
-        while futures:
-            ended, futures = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
-            for future in ended:
-                recorder(future.result())
-    finally:
-        for future in futures:
-            future.cancel()
+@dataclass(frozen=True, eq=False)
+class _Parcel:
+    """A task that is pickled only when it is sent to another process."""
 
+    content: Task | bytes
 
-def _devices(tasks: Sequence[Task], workers: int) -> Sequence[str]:
-    """Return the device of each worker: with several GPUs one each, in turn."""
-    device = resolve_device(tasks[0].run.spec.device)
-    if device.type != "cuda":
-        return [str(device)] * workers
-    return [f"cuda:{number % torch.cuda.device_count()}" for number in range(workers)]
+    def __reduce__(self) -> tuple[type[_Parcel], tuple[bytes]]:
+        return _Parcel, (self.content if isinstance(self.content, bytes) else _pickled(self.content),)
+
+    def open(self) -> Task:
+        """Return the task.
+
+        Raises:
+            UsageError: This process cannot find the space or data.
+        """
+        if isinstance(self.content, Task):
+            return self.content
+        try:
+            task: Task = pickle.loads(self.content)  # noqa: S301  # our own, from the main process
+        except Exception as error:
+            raise UsageError(cannot_find(error)) from error
+        return task
 
 
 def _pickled(task: Task) -> bytes:
     try:
         return pickle.dumps(task)
     except Exception as error:
-        raise UsageError(
-            f"the space or data cannot be sent to worker processes ({one_line(error)}): define their classes and"
-            " functions at the top level of a module, or use one worker"
-        ) from error
+        raise UsageError(cannot_send(error)) from error
 
 
 _device: list[str] = []
@@ -311,18 +387,18 @@ class _Start:
 
     on_tables: bool
 
-    def __call__(self, device: str) -> None:
+    def __call__(self, device: str, *, shared: bool = True) -> None:
+        del shared  # a run is computed only where its directory is
         Interruption.silent = True
-        if (threads := os.environ.get("OMP_NUM_THREADS")) is not None:
-            torch.set_num_threads(int(threads))
+        use_threads_of_worker()
         _device.append(device)
         if self.on_tables:
             synced_at_the_end().__enter__()  # the main process forces what was written to disk
 
 
-def _compute_pickled(numbered: tuple[int, bytes]) -> Ended:
+def _compute_parcel(parcel: _Parcel) -> Ended:
     """Compute a run in another process."""
-    task: Task = pickle.loads(numbered[1])  # noqa: S301  # our own, from the main process
+    task = parcel.open()
     if _device and _device[0].startswith("cuda"):
         task = replace(task, run=_on_device(task.run), scoring=task.scoring and _on_device(task.scoring))
     return compute(task, default_registry())

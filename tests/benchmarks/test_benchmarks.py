@@ -149,9 +149,9 @@ def test_second_order_compares_the_finite_difference_with_the_exact_product():
 
 
 @pytest.mark.slow
-def test_trials_compares_ways_to_build_a_network_and_numbers_of_workers():
-    argv = ("--small", "--rounds", "1", "--trials", "50", "--epochs", "1")
-    heading, building, *rates, workers = run("trials.py", *argv).splitlines()
+def test_trials_compares_ways_to_build_a_network_and_algorithms_on_a_table():
+    argv = ("--small", "--rounds", "1", "--trials", "50")
+    heading, building, *rates = run("trials.py", *argv).splitlines()
     assert re.split(r" {2,}", heading)[1:] == ["supernet", "network", "ratio", "memory", "ratio"]
     title, *columns = re.split(r" {2,}", building)
     assert title == "darts, cells 3, channels 2"
@@ -163,7 +163,22 @@ def test_trials_compares_ways_to_build_a_network_and_numbers_of_workers():
     cases = ["evaluator that computes nothing", *table]
     places = ("in memory", "with records on disk")
     assert {f"{case}, {place}" for case in cases for place in places} <= measured.keys()
-    assert workers.startswith("6 trials, 1 worker ")
+
+
+@pytest.mark.slow
+def test_scale_compares_executors_and_sizes_of_a_study():
+    small = ("--trainings", "1", "--epochs", "1", "--cells", "2", "--channels", "2", "--trials", "20")
+    study = ("--algorithms", "local-search", "--seeds", "2", "--budget", "2", "--sizes", "1")
+    workers, executors, studies = run("scale.py", "--executors", "serial", *small, *study).strip().split("\n\n")
+    heading, row = split(workers.splitlines())
+    assert heading == ["1 trials of 1 epochs", "workers", "seconds", "ratio"]
+    assert (row[0], row[1], row[3]) == ("serial", "1", "1.00")
+    heading, row = split(executors.splitlines())
+    assert (row[:2], float(row[2]) > 0) == (["serial", "2"], True)
+    heading, row = split(studies.splitlines())
+    assert heading == ["random, local-search", "seeds", "trials", "runs", "CPU s", "ms/run", "peak MiB"]
+    assert row[1:4] == ["1", "2", "1"]
+    assert float(row[4]) > 0 < float(row[6])
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ def test_list(capsys):
         "spaces": {name: nasreg.get_space(name).summary for name in nasreg.list_spaces()},
         "datasets": {name: nasreg.get_dataset(name).summary for name in nasreg.list_datasets()},
         "evaluators": {name: nasreg.get_evaluator(name).summary for name in nasreg.list_evaluators()},
+        "executors": {name: nasreg.get_executor(name).summary for name in nasreg.list_executors()},
         "genotypes": {name: nasreg.get_genotype(name).summary for name in nasreg.list_genotypes()},
         "recipes": {name: nasreg.get_recipe(name).summary for name in nasreg.list_recipes()},
     }
@@ -78,7 +79,15 @@ def test_list(capsys):
         (["spaces", "no-*"], {"spaces": []}),
         (
             ["*digit?"],
-            {"algorithms": [], "spaces": [], "datasets": ["digits"], "evaluators": [], "genotypes": [], "recipes": []},
+            {
+                "algorithms": [],
+                "spaces": [],
+                "datasets": ["digits"],
+                "evaluators": [],
+                "executors": [],
+                "genotypes": [],
+                "recipes": [],
+            },
         ),
     ],
 )

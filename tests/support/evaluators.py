@@ -32,6 +32,7 @@ class ScriptedConfig(Config):
 
     fail: tuple[int, ...] = Field(default=(), description="ids of trials that fail")
     die: str | None = Field(default=None, description="folder; the process dies once for each file ID in it")
+    lose: str | None = Field(default=None, description="folder; the parent process is killed, likewise")
     sleep: float = Field(default=0.0, ge=0, description="seconds that a trial takes")
 
 
@@ -46,11 +47,16 @@ class Scripted(Evaluator):
         time.sleep(self.config.sleep)
         if proposal.id in self.config.fail:
             raise ValueError(f"trial {proposal.id} is told to fail")
-        if self.config.die is not None:
-            for path in sorted(Path(self.config.die).glob(f"{proposal.id}-*")):
+        for folder, end in ((self.config.die, os._exit), (self.config.lose, _kill_parent)):
+            for path in sorted(Path(folder).glob(f"{proposal.id}-*")) if folder is not None else []:
                 path.unlink()
-                os._exit(9)
+                end(9)
         return self.score(sum(int(str(each)) for each in proposal.architecture.decisions.values()), id=proposal.id)
+
+
+def _kill_parent(number: int) -> None:
+    os.kill(os.getppid(), number)
+    time.sleep(60)  # this process ends with its parent
 
 
 SCRIPTED = EvaluatorSpec(name="scripted", summary="sums decisions", factory=Scripted, config=ScriptedConfig)

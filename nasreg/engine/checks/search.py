@@ -24,8 +24,9 @@ from nasreg.networks.extremes import extreme_architectures
 from nasreg.registry import Registry
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.safe_state import check_state
-from nasreg.specs import Architecture
+from nasreg.specs import Architecture, Config
 from nasreg.specs.formatting import plural
+from nasreg.specs.run import Selection
 from nasreg.specs.trial import COSTS, Proposal
 from nasreg.trainers import EpochTrainer, MultiTrialTrainerConfig
 from nasreg.trainers.base import Trainer
@@ -69,11 +70,13 @@ def check_search(
         steps: Whether to do a step; not where it is known that it cannot be done.
     """
     # One after the other here: a check starts no processes. What the user's function builds is never touched.
-    spec = run.spec.model_copy(update={"workers": 1, "executor": "serial"})
+    spec = run.spec.model_copy(update={"workers": 1, "executor": Selection(name="serial")})
     config = run.trainer_config
     if isinstance(config, MultiTrialTrainerConfig):  # budgets were compared before
         config = config.model_copy(update={f"max_{cost.name}": None for cost in COSTS})
     copied = replace(run, spec=spec, space=_copying(run.space), trainer_config=config)
+    if run.evaluator is not None:
+        copied = replace(copied, executor=registry.executor("serial"), executor_config=Config())
     job_class: type[SearchJob] = _OneShotJob if run.evaluator is None else _MultiTrialJob
     job: SearchJob | None = None
     with tempfile.TemporaryDirectory() as folder:  # an evaluator may keep weights there
