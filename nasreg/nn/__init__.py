@@ -1,6 +1,6 @@
 """Choices to write into any ``nn.Module``, the search space they span, and the plain network of an architecture."""
 
-from nasreg.nn.answers import Answer, CellWeights, Weights
+from nasreg.nn.answers import Answer, CellWeights, HardWeights, Weights
 from nasreg.nn.candidates import ModuleFactory, deferred_candidates
 from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
@@ -29,6 +29,7 @@ __all__ = [
     "Conv2d",
     "EdgeSite",
     "Execution",
+    "HardWeights",
     "InputChoice",
     "LayerChoice",
     "LayerNorm",

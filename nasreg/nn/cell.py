@@ -11,10 +11,18 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from nasreg.errors import SpaceError
-from nasreg.nn.answers import CellWeights, cell_weights, named_weights
+from nasreg.nn.answers import CellWeights, HardWeights, cell_weights, computed_candidates
 from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
 from nasreg.nn.choices import Choice, add_all, checked, join_path
-from nasreg.nn.execution import PLAIN, Execution, match_layout, new_mixture, shared_input, to_fast_layout
+from nasreg.nn.execution import (
+    PLAIN,
+    Execution,
+    add_zero,
+    match_layout,
+    new_mixture,
+    shared_input,
+    to_fast_layout,
+)
 from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.specs.architecture import CellDecision, Edge
@@ -34,6 +42,8 @@ class WeightedEdge(NamedTuple):
     source: int
     candidates: Weighted
     weight: Tensor | None
+    zero: Tensor | None = None
+    """A zero to add for its gradient; see ``computed_candidates``."""
 
 
 class Cell(Choice):
@@ -189,7 +199,7 @@ class Cell(Choice):
         read = {
             source
             for (_, _, source), each in zip(cell.edge_ends, weights.candidates, strict=True)
-            if set(each) - {NONE}
+            if ({each.candidate} if isinstance(each, HardWeights) else set(each)) - {NONE}
         }
         return tuple(state for state in cell.concat if state not in read)
 
@@ -216,9 +226,11 @@ class Cell(Choice):
     def _weighted(self, node: int, weights: CellWeights) -> Iterator[WeightedEdge]:
         """Yield each edge into a node that has a weighted candidate."""
         for edge, source in self._edges_into(node):
-            candidates = named_weights(self.label, self._spec.candidates[edge], weights.candidates[edge])
+            names, given = self._spec.candidates[edge], weights.candidates[edge]
+            candidates, zero = computed_candidates(self.label, names, given)
             if candidates:
-                yield WeightedEdge(edge, source, candidates, None if weights.edges is None else weights.edges[edge])
+                edge_weight = None if weights.edges is None else weights.edges[edge]
+                yield WeightedEdge(edge, source, candidates, edge_weight, zero)
 
     def _edges_into(self, node: int) -> list[tuple[int, int]]:
         """Return number and source of each edge into a node."""
@@ -230,17 +242,21 @@ class Cell(Choice):
     ) -> Tensor:
         """Compute a node, given the weighted candidates of its incoming edges."""
         mixture = new_mixture(execution, self.label)
-        for edge, source, candidates, edge_weight in edges:
+        zeros: list[Tensor] = []
+        for edge, source, candidates, edge_weight, zero in edges:
             transform = self.transform_of(edge)
             if transform is None or not self.modules_of(edge):
                 self._add_edge(mixture, edge, (source, node), states[source], candidates, edge_weight)
+                if zero is not None:
+                    zeros.append(zero if edge_weight is None else zero * edge_weight)
                 continue
-            mixed = partial(self._mixed, execution, edge, (source, node), candidates)
+            mixed = partial(self._mixed, execution, edge, (source, node), candidates, zero)
             part = Part("", source, node)
             output = call_candidate(self.label, part, transform, states[source].x, mixed)
             mixture.add_tensor(part, edge_weight, output)
         total = mixture.result()
-        return self._zeros(node, states) if total is None else total
+        total = self._zeros(node, states) if total is None else total
+        return add_zero(execution, total, torch.stack(zeros).sum()) if zeros else total
 
     def _add_edge(
         self,
@@ -255,16 +271,25 @@ class Cell(Choice):
         modules = self.modules_of(edge)
         for name, weight in candidates:
             if name != NONE:  # zeros add nothing
-                factor = weight if edge_weight is None or weight is None else weight * edge_weight
+                factor = edge_weight if weight is None else weight if edge_weight is None else weight * edge_weight
                 mixture.add(Part(name, *ends), factor, modules[name], x)
 
-    def _mixed(self, execution: Execution, edge: int, ends: tuple[int, int], candidates: Weighted, x: Tensor) -> Tensor:
+    def _mixed(
+        self,
+        execution: Execution,
+        edge: int,
+        ends: tuple[int, int],
+        candidates: Weighted,
+        zero: Tensor | None,
+        x: Tensor,
+    ) -> Tensor:
         """Compute the mixed operation of an edge, for its transform."""
         mixture = new_mixture(execution, self.label)
         shared = shared_input(execution, to_fast_layout(execution, x))
         self._add_edge(mixture, edge, ends, shared, candidates)
         total = mixture.result()
-        return x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
+        total = x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
+        return total if zero is None else add_zero(execution, total, zero)
 
     def _zeros(self, node: int, states: Sequence[SharedInput]) -> Tensor:
         """Return the value of a node that no candidate enters."""

@@ -69,6 +69,15 @@ def is_optimized(execution: Execution) -> bool:
     return AVAILABLE and execution.optimized and not transformed and not torch.compiler.is_compiling()
 
 
+def add_zero(execution: Execution, x: Tensor, zero: Tensor) -> Tensor:
+    """Return ``x + zero``, for a scalar that is zero and has a gradient; see ``nasreg.nn.answers.HardWeights``."""
+    if not is_optimized(execution):
+        return x + zero
+    from nasreg.nn.fast import add_zero as add
+
+    return add(x, zero)
+
+
 def to_fast_layout(execution: Execution, x: Tensor) -> Tensor:
     """Return a tensor in the memory format in which candidates are fastest: on a CPU, channels-last."""
     if x.dim() != 4 or x.device.type != "cpu" or not is_optimized(execution):

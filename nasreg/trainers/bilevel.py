@@ -6,7 +6,7 @@ split. A building block of differentiable algorithms, which change how either gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -71,7 +71,11 @@ class BilevelTrainer(OneShotTrainer):
         self.alphas = list(self.mutator.parameters())
         self.optimizers = {
             "weights": torch.optim.SGD(
-                self.weights.values(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+                self.weights.values(),
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                nesterov=config.nesterov,
             ),
             "arch": torch.optim.Adam(
                 self.alphas, lr=config.arch_lr, betas=config.arch_betas, weight_decay=config.arch_weight_decay
@@ -79,19 +83,32 @@ class BilevelTrainer(OneShotTrainer):
         }
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the learning rate of the weights: a cosine over the epochs."""
+        """Set the learning rate of the weights, a cosine over the epochs, and let the mutator follow its schedule."""
+        super().start_epoch(epoch)
         rate = cosine_rate(self.config.lr, self.config.lr_min, epoch, self.config.epochs)
         self.optimizers["weights"].param_groups[0]["lr"] = rate
 
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the architecture parameters, then the weights."""
         if arch is not None:
-            gradient = self.arch_gradient(train, arch)
-            if self.budget is not None:
-                penalty = self.config.budget_weight * self.budget.penalty()
-                extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
-                gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
-            self.update("arch", self.alphas, gradient, max_norm=self.config.arch_grad_clip)
+            self.arch_step(train, arch)
+        return self.weight_step(train)
+
+    def arch_step(self, train: Batch, arch: Batch) -> None:
+        """Update the architecture parameters; arguments and errors are those of ``arch_gradient``."""
+        gradient = self.arch_gradient(train, arch)
+        if self.budget is not None:
+            penalty = self.config.budget_weight * self.budget.penalty()
+            extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
+            gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
+        self.update("arch", self.alphas, gradient, max_norm=self.config.arch_grad_clip)
+
+    def weight_step(self, train: Batch) -> StepResult:
+        """Update the weights on a batch of the train split.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
         weights = list(self.weights.values())
         gradients = self.gradients(train, weights)
         loss = self.check_finite(gradients.loss, "training")
@@ -124,7 +141,7 @@ class BilevelTrainer(OneShotTrainer):
         total = [torch.zeros_like(tensor) for tensor in by]
         mean = torch.zeros((), device=batch[0].device)
         sums = Sums()
-        with self._only(by):
+        with self.only(by):
             for x, y, share in self.pieces(batch):
                 loss, prediction = self.forward(x, y, weights)
                 gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
@@ -136,7 +153,7 @@ class BilevelTrainer(OneShotTrainer):
         return Gradients(total, mean, sums.values)
 
     @contextmanager
-    def _only(self, by: Sequence[Tensor]) -> Iterator[None]:
+    def only(self, by: Iterable[Tensor]) -> Iterator[None]:
         """Let no other weight or architecture parameter require a gradient, so that none is stored or computed."""
         wanted = set(map(id, by))
         others = [tensor for tensor in (*self.weights.values(), *self.alphas) if id(tensor) not in wanted]

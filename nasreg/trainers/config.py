@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import EXECUTION, EXECUTION_BITS, EXTENDS, Config
@@ -72,6 +72,7 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     lr: float = Field(default=0.025, gt=0, description="learning rate of the weights in the first epoch (SGD)")
     lr_min: float = Field(default=0.001, ge=0, description="learning rate that its cosine ends at")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(default=False, description="Nesterov's form of the momentum, which must be above 0")
     weight_decay: float = Field(default=3e-4, ge=0, description="weight decay of the weights")
     grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient of the weights")
     arch_lr: float = Field(default=3e-4, gt=0, description="learning rate of the architecture parameters (Adam)")
@@ -91,6 +92,12 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     budget_weight: float = Field(
         default=1.0, ge=0, description="factor of the penalty, which is the relative excess over max_parameters"
     )
+
+    @model_validator(mode="after")
+    def _has_momentum(self) -> BilevelTrainerConfig:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=true needs momentum above 0: raise momentum, or set nesterov=false")
+        return self
 
 
 def _architecture_text(value: Any) -> Any:

@@ -283,13 +283,21 @@ class EpochTrainer(Trainer):
         n = number_of_pieces(len(y), self.config.accumulate)
         return [(a, b, len(b) / len(y)) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
 
-    def descend(self, batch: Batch, optimizer: str = "weights", *, max_norm: float | None = None) -> StepResult:
+    def descend(
+        self,
+        batch: Batch,
+        optimizer: str = "weights",
+        *,
+        max_norm: float | None = None,
+        clip_with: Iterable[Tensor] = (),
+    ) -> StepResult:
         """Update the weights of the model by one step of gradient descent.
 
         Args:
             batch: Inputs ``(B, C, H, W)`` and targets.
             optimizer: Name of their optimiser.
             max_norm: Maximum norm of their gradient.
+            clip_with: Other parameters whose gradients count in that norm and are scaled down with it.
 
         Raises:
             TrainingError: The loss is not finite.
@@ -303,7 +311,7 @@ class EpochTrainer(Trainer):
             torch.autograd.backward(loss * share)
             mean += self.check_finite(loss.detach(), "training") * share
             sums.add(self.task.statistics(prediction, y))
-        self.update(optimizer, list(self.model.parameters()), max_norm=max_norm)
+        self.update(optimizer, [*self.model.parameters(), *clip_with], max_norm=max_norm)
         return StepResult(mean, sums.values)
 
     def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,6 +60,10 @@ class OneShotTrainer(EpochTrainer):
         self.mutator = self.context.make_mutator(extract_space(self.model)).to(self.context.device)
         self.mutator.attach(self.model)
 
+    def start_epoch(self, epoch: int) -> None:
+        """Let the mutator follow its schedule, whose length is ``config.epochs``."""
+        self.mutator.start_epoch(epoch, self.config.epochs)
+
     def build(self, **capabilities: Any) -> nn.Module:
         """Build a supernet on the device that computes as the options say; takes what ``build_supernet`` does."""
         model = self.context.build_supernet(**capabilities).to(self.context.device)

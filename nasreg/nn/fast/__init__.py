@@ -8,8 +8,8 @@ The folder can be left out: choices then compute one candidate after the other, 
 - ``double_backward``: the door to ``second_order``, the cheap second derivative.
 """
 
-from nasreg.nn.fast.autograd import skip_grad_for
+from nasreg.nn.fast.autograd import add_zero, skip_grad_for
 from nasreg.nn.fast.double_backward import fast_double_backward, requested
 from nasreg.nn.fast.mixture import FastMixture, FastSharedInput
 
-__all__ = ["FastMixture", "FastSharedInput", "fast_double_backward", "requested", "skip_grad_for"]
+__all__ = ["FastMixture", "FastSharedInput", "add_zero", "fast_double_backward", "requested", "skip_grad_for"]
