@@ -159,7 +159,6 @@ def _steps(arrays: Arrays, info: DataInfo, options: dict[str, int], execution: s
 
     from nasreg.mutators import GumbelMutatorConfig, HardGumbelMutator
     from nasreg.trainers import Gradients
-    from nasreg.trainers import Gradients
     from nasreg_gumbel.config import GdasTrainerConfig
     from nasreg_gumbel.gdas import GdasTrainer
     from nasreg_nasbench201.strings import CELL

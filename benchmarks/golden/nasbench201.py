@@ -179,6 +179,7 @@ def _program_name(name: str) -> str:
 
 
 def program_names(module: nn.Module) -> dict[str, str]:
+    """Return the names of a module's weights and statistics, each with that of the authors' program."""
     return {name: _program_name(name) for name in module.state_dict()}
 
 

@@ -35,6 +35,6 @@ class GumbelMutatorConfig(SoftmaxMutatorConfig):
     def _falls(self) -> GumbelMutatorConfig:
         if self.temperature_min > self.temperature:
             raise ValueError(
-                f"temperature_min={self.temperature_min:g} is above temperature={self.temperature:g}, which it falls from"
+                f"temperature_min={self.temperature_min:g} is above temperature={self.temperature:g}, where it starts"
             )
         return self

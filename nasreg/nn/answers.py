@@ -28,8 +28,8 @@ class HardWeights:
 
 
 Weights = Tensor | Mapping[str, Tensor] | HardWeights
-"""Weights of all candidates, ``(n,)`` in their order, a scalar weight for some of them by name, or ``HardWeights``. Only
-candidates that have a weight are computed; gradients flow through the weights."""
+"""Weights of all candidates, ``(n,)`` in their order, a scalar weight for some of them by name, or ``HardWeights``.
+Only candidates that have a weight are computed; gradients flow through the weights."""
 
 
 @dataclass(frozen=True)

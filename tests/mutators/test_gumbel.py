@@ -38,7 +38,7 @@ def test_temperatures_fall_linearly_or_by_a_factor():
 
 
 def test_a_temperature_that_would_rise_is_refused():
-    with pytest.raises(ConfigError, match="temperature_min=2 is above temperature=1, which it falls from") as caught:
+    with pytest.raises(ConfigError, match="temperature_min=2 is above temperature=1, where it starts") as caught:
         parse(GumbelMutatorConfig, {"temperature": 1.0, "temperature_min": 2.0}, "mutator")
     assert "\n" not in str(caught.value)
 

@@ -167,14 +167,12 @@ def test_hard_weights_compute_one_candidate_and_give_all_weights_a_gradient(form
 
     def reference(model):
         def edge(number, state):
-            mixed = lambda part: (
-                (  # noqa: E731
-                    hard[number, chosen[number]] * model.edges[number][names[number]](part)
-                    if chosen[number]
-                    else 0 * part
-                )
-                + sum(hard[number, other] for other in range(5) if other != chosen[number])
-            )
+            def mixed(part):
+                others = sum(hard[number, other] for other in range(5) if other != chosen[number])
+                if names[number] == "none":
+                    return 0 * part + others
+                return hard[number, chosen[number]] * model.edges[number][names[number]](part) + others
+
             output = Half()(state, mixed) if form == "transformed" else mixed(state)
             return strengths[number] * output if form == "by edge" else output
 

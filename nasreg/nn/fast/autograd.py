@@ -49,7 +49,7 @@ def needs_grad(ctx: Any, tensors: Sequence[Tensor], first: int = 0) -> list[bool
 
 def add_zero(x: Tensor, zero: Tensor) -> Tensor:
     """Return ``x + zero`` for a scalar that is zero; only its gradient takes time."""
-    result: Tensor = _AddZero.apply(x, zero)  # type: ignore[no-untyped-call]  # of torch
+    result: Tensor = _AddZero.apply(x, zero)
     return result
 
 
