@@ -89,7 +89,7 @@ def _narrow_convolution(layer: nn.Conv2d, k: int, place: str) -> nn.Conv2d:
         layer.dilation,  # type: ignore[arg-type]
         groups,
         layer.bias is not None,
-        layer.padding_mode,  # type: ignore[arg-type]
+        layer.padding_mode,
         device=layer.weight.device,
         dtype=layer.weight.dtype,
     )

@@ -90,4 +90,5 @@ def pooled(past: Tensor, shape: torch.Size) -> Tensor:
 
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     """Return ``(B, C, H, W)`` with the channels in the order: the first of each group, the second of each, ..."""
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    batch, channels, height, width = x.shape
+    return x.reshape(batch, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)

@@ -94,8 +94,8 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     partial_channels: int = Field(
         default=1,
         ge=1,
-        description="K: let 1/K of the channels through the candidates of a cell's edges and the others past them, which"
-        " takes a fraction of time and memory (PC-DARTS); 1 for all channels",
+        description="K: let 1/K of the channels through the candidates of a cell's edges and the others past them,"
+        " which takes a fraction of time and memory (PC-DARTS); 1 for all channels",
     )
 
 
