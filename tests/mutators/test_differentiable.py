@@ -102,7 +102,7 @@ def test_edges_are_derived_and_shown_by_the_product_of_both_weights():
     assert mutator.decide(CELLS["c"]) == ((("a", 1), ("a", 0)), (("a", 2), ("a", 0)))
     edges = mutator.edge_weights(CELLS["c"])
     best = torch.softmax(mutator.alpha("c"), 1)[:, 1:].amax(1)
-    assert mutator.strengths()["c"] == tuple((best * edges).tolist())
+    assert mutator.strengths()["c"] == pytest.approx((best * edges).tolist())
     assert sum(mutator.weights()["c"][0].values()) == pytest.approx(1)
 
 
