@@ -38,7 +38,7 @@ class GdasMutator(SoftmaxMutator):
         """Draw a candidate for each choice; all modules with the key of a choice get the same one."""
         self._samples = {choice.key: self._draw(choice) for choice in self.space.choices}
 
-    def answer(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:
+    def candidate_weights(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:
         return self._samples[choice.key]
 
     def _draw(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:

@@ -18,6 +18,11 @@ class SoftmaxMutatorConfig(Config):
     init_std: float = Field(
         default=1e-3, ge=0, description="standard deviation of the architecture parameters at the start (mean 0)"
     )
+    edge_normalization: bool = Field(
+        default=False,
+        description="weigh the edges into each node of a cell by a softmax of further parameters, which also decides"
+        " what edges are kept (PC-DARTS)",
+    )
 
 
 class GumbelMutatorConfig(SoftmaxMutatorConfig):

@@ -61,7 +61,7 @@ class GumbelMutator(SoftmaxMutator):
         """Forget the samples of the last forward pass."""
         self._answers = {}
 
-    def answer(self, choice: AnyChoiceSpec) -> Answer:
+    def candidate_weights(self, choice: AnyChoiceSpec) -> Answer:
         """Return the sample of this forward pass, which is drawn when the choice is asked for first."""
         if choice.key not in self._answers:
             self._answers[choice.key] = self.draw(choice)

@@ -11,7 +11,9 @@ from nasreg.nn.freeze import freeze
 from nasreg.nn.functional import functional_call_tied
 from nasreg.nn.input_choice import InputChoice
 from nasreg.nn.loose_ends import AfterLooseEnds
+from nasreg.nn.narrow import use_partial_channels
 from nasreg.nn.parameters import parameter_count
+from nasreg.nn.partial import PartialChannels
 from nasreg.nn.recalibrate import recalibrate_batch_norm
 from nasreg.nn.repeat import Repeat
 from nasreg.nn.sites import CandidateSite, EdgeSite
@@ -35,6 +37,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "ModuleFactory",
+    "PartialChannels",
     "Repeat",
     "Scope",
     "TransformHandle",
@@ -55,4 +58,5 @@ __all__ = [
     "skip_grad_for",
     "transform_candidates",
     "transform_edges",
+    "use_partial_channels",
 ]

@@ -24,6 +24,7 @@ from nasreg.nn.execution import (
     to_fast_layout,
 )
 from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
+from nasreg.nn.partial import PartialChannels
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.specs.architecture import CellDecision, Edge
 from nasreg.specs.space import NONE, CellSpec
@@ -324,7 +325,8 @@ class Cell(Choice):
         one in its second slot.
 
         Raises:
-            SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known.
+            SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known, or the
+                cell has partial channels.
         """
         cell = self._spec
         graph, root = fx.Graph(), nn.Module()
@@ -334,6 +336,11 @@ class Cell(Choice):
             for slot, (operation, source) in enumerate(kept):
                 edge = cell.edge_number(node, slot, source)
                 transform = self.transform_of(edge)
+                if isinstance(transform, PartialChannels):
+                    raise SpaceError(
+                        f"{self.label} was searched with partial channels: its candidates have a part of the channels,"
+                        " and the network has all of them. Build the model anew and freeze that"
+                    )
                 if operation == NONE and transform is not None:
                     raise SpaceError(
                         f"{self.label}: 'none' is chosen for edge {edge}, which has a transform: remove that before"

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasreg.data.splits import Batch
+from nasreg.events import NetworkMeasured
 from nasreg.mutators.differentiable import SoftmaxMutator
-from nasreg.nn import functional_call_tied
+from nasreg.nn import functional_call_tied, use_partial_channels
 from nasreg.trainers.budget import ParameterBudget
 from nasreg.trainers.config import BilevelTrainerConfig
 from nasreg.trainers.context import OneShotContext
@@ -46,6 +47,7 @@ class BilevelTrainer(OneShotTrainer):
         weights: Parameters of the supernet by name; architecture parameters are not among them.
         alphas: The architecture parameters, which are those of the mutator.
         budget: The budget of parameters, if there is one.
+        partial_channels: K of the next supernet that is built, by default that of the options.
     """
 
     config: BilevelTrainerConfig
@@ -56,6 +58,21 @@ class BilevelTrainer(OneShotTrainer):
         self.weights: dict[str, Tensor] = {}
         self.alphas: list[Tensor] = []
         self.budget: ParameterBudget | None = None
+        self.partial_channels = config.partial_channels
+
+    def build(self, **capabilities: Any) -> nn.Module:
+        """Build a supernet with partial channels, if there are any; arguments as in ``OneShotTrainer.build``.
+
+        Raises:
+            SpaceError: The space cannot have them.
+        """
+        model = super().build(**capabilities)
+        use_partial_channels(model, self.partial_channels)
+        return model
+
+    def measure_network(self) -> NetworkMeasured | None:
+        """Measure the network found with the weights of the supernet; None with partial channels, which none has."""
+        return super().measure_network() if self.partial_channels == 1 else None
 
     def setup(self) -> None:
         """Build the supernet, the architecture parameters and both optimisers."""

@@ -92,6 +92,12 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     budget_weight: float = Field(
         default=1.0, ge=0, description="factor of the penalty, which is the relative excess over max_parameters"
     )
+    partial_channels: int = Field(
+        default=1,
+        ge=1,
+        description="K: let 1/K of the channels through the candidates of a cell's edges and the others past them,"
+        " which takes a fraction of time and memory (PC-DARTS); 1 for all channels",
+    )
 
     @model_validator(mode="after")
     def _has_momentum(self) -> BilevelTrainerConfig:
