@@ -114,6 +114,8 @@ class Cell(Choice):
         )
         check_made_anew(f"Cell {key!r}", (module for edge in self.edges for module in edge.children()))
         self.edge_transforms = nn.ModuleDict()
+        self.auxiliary_skips = nn.ModuleDict()
+        self.auxiliary_weight = 0.0
         self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
         if none_selectable and not is_deferred():
             self._check_zeros()
@@ -252,12 +254,16 @@ class Cell(Choice):
         candidates: Weighted,
         edge_weight: Tensor | None = None,
     ) -> None:
-        """Add the outputs of an edge's candidates to a sum."""
+        """Add the outputs of an edge's candidates to a sum; ``none`` adds nothing, weights add the auxiliary skip."""
         modules = self.modules_of(edge)
-        for name, weight in candidates:
-            if name != NONE:  # zeros add nothing
-                factor = weight if edge_weight is None or weight is None else weight * edge_weight
-                mixture.add(Part(name, *ends), factor, modules[name], x)
+        weighted = [(Part(name, *ends), weight, modules[name]) for name, weight in candidates if name != NONE]
+        name = str(edge)
+        if self.auxiliary_weight and name in self.auxiliary_skips and candidates[0][1] is not None:
+            skip = Part("auxiliary skip", *ends)
+            weighted.append((skip, x.x.new_tensor(self.auxiliary_weight), self.auxiliary_skips[name]))
+        for part, weight, module in weighted:
+            factor = weight if edge_weight is None or weight is None else weight * edge_weight
+            mixture.add(part, factor, module, x)
 
     def _mixed(self, execution: Execution, edge: int, ends: tuple[int, int], candidates: Weighted, x: Tensor) -> Tensor:
         """Compute the mixed operation of an edge, for its transform."""
