@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from nasreg.mutators.base import Mutator, OneShotMutator
     from nasreg.mutators.config import GumbelMutatorConfig, SoftmaxMutatorConfig
     from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, SequentialPolicy, TabularPolicy
-    from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
+    from nasreg.mutators.differentiable import (
+        SkipCountingMutator,
+        SoftmaxMutator,
+        collapse_warnings,
+        count_operation,
+        derive_cell,
+    )
     from nasreg.mutators.gumbel import GumbelMutator, HardGumbelMutator
     from nasreg.mutators.multi_trial import MultiTrialMutator
     from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
@@ -18,7 +24,7 @@ _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
     "config": ("GumbelMutatorConfig", "SoftmaxMutatorConfig"),
     "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy"),
-    "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
+    "differentiable": ("SkipCountingMutator", "SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
     "gumbel": ("GumbelMutator", "HardGumbelMutator"),
     "multi_trial": ("MultiTrialMutator",),
     "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
@@ -40,6 +46,7 @@ __all__ = [
     "RecurrentPolicy",
     "Rollouts",
     "SequentialPolicy",
+    "SkipCountingMutator",
     "SoftmaxMutator",
     "SoftmaxMutatorConfig",
     "TabularPolicy",

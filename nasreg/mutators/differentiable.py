@@ -21,7 +21,7 @@ from nasreg.nn.answers import Answer, CellWeights, HardWeights, Weights
 from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
 from nasreg.specs.cell import CellSpec
 from nasreg.specs.choices import InputChoiceSpec, RepeatSpec, ValueChoiceSpec
-from nasreg.specs.space import AnyChoiceSpec, SearchSpaceSpec
+from nasreg.specs.space import SKIP, AnyChoiceSpec, SearchSpaceSpec
 
 
 class SoftmaxMutator(OneShotMutator):
@@ -195,6 +195,19 @@ class SoftmaxMutator(OneShotMutator):
         return [(row if edges is None else row * edges[number]).tolist() for number, row in enumerate(rows)]
 
 
+class SkipCountingMutator(SoftmaxMutator):
+    """A softmax mutator that shows how many skip connections each cell keeps, since searches collapse into them."""
+
+    def diagnostics(self, architecture: Architecture) -> Mapping[str, float]:
+        """Return the number of skip connections in each cell."""
+        counts = count_operation(self.space, architecture, SKIP)
+        return {f"{SKIP} in {key}": float(count) for key, (count, _) in counts.items()}
+
+    def warnings(self, architecture: Architecture) -> Sequence[str]:
+        """Return a warning for each normal cell that collapses into skip connections."""
+        return collapse_warnings(self.space, architecture, SKIP)
+
+
 def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:
     """Keep the strongest edges of each node, and on each the strongest operation that can be chosen.
 
@@ -238,6 +251,15 @@ def count_operation(space: SearchSpaceSpec, architecture: Architecture, operatio
             kept = [edge for node in cast("CellDecision", architecture.decisions[cell.key]) for edge in node]
             counts[cell.key] = (sum(name == operation for name, _ in kept), len(kept))
     return counts
+
+
+def cells_above(space: SearchSpaceSpec, architecture: Architecture, operation: str, limit: int) -> dict[str, int]:
+    """Return the normal cells in which more edges than a limit have an operation: how many, by the key of the cell."""
+    return {
+        key: count
+        for key, (count, _) in count_operation(space, architecture, operation).items()
+        if count > limit and not cast("CellSpec", space[key]).reduction
+    }
 
 
 def collapse_warnings(space: SearchSpaceSpec, architecture: Architecture, operation: str) -> list[str]:

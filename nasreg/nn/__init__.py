@@ -1,6 +1,7 @@
 """Choices to write into any ``nn.Module``, the search space they span, and the plain network of an architecture."""
 
 from nasreg.nn.answers import Answer, CellWeights, HardWeights, Weights
+from nasreg.nn.auxiliary import AuxiliarySkips, add_auxiliary_skips
 from nasreg.nn.candidates import ModuleFactory, deferred_candidates
 from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
@@ -23,6 +24,7 @@ from nasreg.nn.value_choice import Value, ValueChoice, ValueExpression
 __all__ = [
     "AfterLooseEnds",
     "Answer",
+    "AuxiliarySkips",
     "BatchNorm2d",
     "CandidateSite",
     "Cell",
@@ -45,6 +47,7 @@ __all__ = [
     "ValueChoice",
     "ValueExpression",
     "Weights",
+    "add_auxiliary_skips",
     "candidate_sites",
     "deferred_candidates",
     "extract_space",

@@ -45,6 +45,8 @@ class WeightedEdge(NamedTuple):
     weight: Tensor | None
     zero: Tensor | None = None
     """A zero to add for its gradient; see ``computed_candidates``."""
+    decided: bool = False
+    """Whether a decision keeps it, with its only candidate, and not weights."""
 
 
 class Cell(Choice):
@@ -124,6 +126,8 @@ class Cell(Choice):
         )
         check_made_anew(f"Cell {key!r}", (module for edge in self.edges for module in edge.children()))
         self.edge_transforms = nn.ModuleDict()
+        self.auxiliary_skips = nn.ModuleDict()
+        self.auxiliary_weight = 0.0
         self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
         if none_selectable and not is_deferred():
             self._check_zeros()
@@ -222,7 +226,8 @@ class Cell(Choice):
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
         for slot, (operation, source) in enumerate(kept):
-            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, [(operation, None)], None)
+            number = self._spec.edge_number(node, slot, source)
+            yield WeightedEdge(number, source, [(operation, None)], None, decided=True)
 
     def _weighted(self, node: int, weights: CellWeights) -> Iterator[WeightedEdge]:
         """Yield each edge into a node that has a weighted candidate."""
@@ -244,53 +249,42 @@ class Cell(Choice):
         """Compute a node, given the weighted candidates of its incoming edges."""
         mixture = new_mixture(execution, self.label)
         zeros: list[Tensor] = []
-        for edge, source, candidates, edge_weight, zero in edges:
-            transform = self.transform_of(edge)
-            if transform is None or not self.modules_of(edge):
-                self._add_edge(mixture, edge, (source, node), states[source], candidates, edge_weight)
-                if zero is not None:
-                    zeros.append(zero if edge_weight is None else zero * edge_weight)
+        for edge in edges:
+            transform = self.transform_of(edge.edge)
+            if transform is None or not self.modules_of(edge.edge):
+                self._add_edge(mixture, edge, node, states[edge.source], edge.weight)
+                if edge.zero is not None:
+                    zeros.append(edge.zero if edge.weight is None else edge.zero * edge.weight)
                 continue
-            mixed = partial(self._mixed, execution, edge, (source, node), candidates, zero)
-            part = Part("", source, node)
-            output = call_candidate(self.label, part, transform, states[source].x, mixed)
-            mixture.add_tensor(part, edge_weight, output)
+            mixed = partial(self._mixed, execution, edge, node)
+            part = Part("", edge.source, node)
+            output = call_candidate(self.label, part, transform, states[edge.source].x, mixed)
+            mixture.add_tensor(part, edge.weight, output)
         total = mixture.result()
         total = self._zeros(node, states) if total is None else total
         return add_zero(execution, total, torch.stack(zeros).sum()) if zeros else total
 
     def _add_edge(
-        self,
-        mixture: Mixture,
-        edge: int,
-        ends: tuple[int, int],
-        x: SharedInput,
-        candidates: Weighted,
-        edge_weight: Tensor | None = None,
+        self, mixture: Mixture, edge: WeightedEdge, node: int, x: SharedInput, edge_weight: Tensor | None = None
     ) -> None:
-        """Add the outputs of an edge's candidates to a sum."""
-        modules = self.modules_of(edge)
-        for name, weight in candidates:
-            if name != NONE:  # zeros add nothing
-                factor = edge_weight if weight is None else weight if edge_weight is None else weight * edge_weight
-                mixture.add(Part(name, *ends), factor, modules[name], x)
+        """Add the outputs of an edge's candidates to a sum; ``none`` adds nothing, weights add the auxiliary skip."""
+        modules, ends = self.modules_of(edge.edge), (edge.source, node)
+        parts = [(Part(name, *ends), weight, modules[name]) for name, weight in edge.candidates if name != NONE]
+        name = str(edge.edge)
+        if self.auxiliary_weight and name in self.auxiliary_skips and not edge.decided:
+            skip = Part("auxiliary skip", *ends)
+            parts.append((skip, x.x.new_tensor(self.auxiliary_weight), self.auxiliary_skips[name]))
+        for part, weight, module in parts:
+            factor = edge_weight if weight is None else weight if edge_weight is None else weight * edge_weight
+            mixture.add(part, factor, module, x)
 
-    def _mixed(
-        self,
-        execution: Execution,
-        edge: int,
-        ends: tuple[int, int],
-        candidates: Weighted,
-        zero: Tensor | None,
-        x: Tensor,
-    ) -> Tensor:
+    def _mixed(self, execution: Execution, edge: WeightedEdge, node: int, x: Tensor) -> Tensor:
         """Compute the mixed operation of an edge, for its transform."""
         mixture = new_mixture(execution, self.label)
-        shared = shared_input(execution, to_fast_layout(execution, x))
-        self._add_edge(mixture, edge, ends, shared, candidates)
+        self._add_edge(mixture, edge, node, shared_input(execution, to_fast_layout(execution, x)))
         total = mixture.result()
-        total = x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
-        return total if zero is None else add_zero(execution, total, zero)
+        total = x.new_zeros(self._output_shape(edge.edge, x, transformed=False)) if total is None else total
+        return total if edge.zero is None else add_zero(execution, total, edge.zero)
 
     def _zeros(self, node: int, states: Sequence[SharedInput]) -> Tensor:
         """Return the value of a node that no candidate enters."""

@@ -2,6 +2,10 @@
 
 Each step updates the architecture parameters on a batch of the arch split, then the weights on a batch of the train
 split. A building block of differentiable algorithms, which change how either gradient is computed.
+
+Options add parts of other algorithms, whatever the mutator: partial channels (PC-DARTS, 1907.05737), auxiliary skip
+connections (DARTS-, 2009.01027), noise on the candidates' weights (SmoothDARTS, 2002.05283), a limit on skip
+connections (DARTS+, 1909.06035), and epochs that train weights only.
 """
 
 from __future__ import annotations
@@ -14,15 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from nasreg.data.splits import Batch
-from nasreg.events import NetworkMeasured
-from nasreg.mutators.differentiable import SoftmaxMutator
-from nasreg.nn import functional_call_tied, use_partial_channels
+from nasreg.errors import SpaceError
+from nasreg.events import NetworkMeasured, Notice
+from nasreg.mutators.differentiable import SoftmaxMutator, cells_above
+from nasreg.nn import AuxiliarySkips, add_auxiliary_skips, functional_call_tied, use_partial_channels
+from nasreg.nn.copying import copy_module
+from nasreg.specs.space import SKIP, AnyChoiceSpec, CellSpec
 from nasreg.trainers.budget import ParameterBudget
 from nasreg.trainers.config import BilevelTrainerConfig
 from nasreg.trainers.context import OneShotContext
-from nasreg.trainers.functional import Sums, cosine_rate, trainable_parameters
+from nasreg.trainers.functional import Sums, cosine_rate, skip_weight, trainable_parameters
 from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
+
+PERTURBATION_START = 0.03
+"""Noise in the first epoch, as in the program of SmoothDARTS."""
 
 
 class Gradients(NamedTuple):
@@ -48,6 +58,8 @@ class BilevelTrainer(OneShotTrainer):
         alphas: The architecture parameters, which are those of the mutator.
         budget: The budget of parameters, if there is one.
         partial_channels: K of the next supernet that is built, by default that of the options.
+        skips: The auxiliary skip connections of the present supernet, if there are any.
+        frozen: Whether the architecture parameters are not trained any more.
     """
 
     config: BilevelTrainerConfig
@@ -59,15 +71,24 @@ class BilevelTrainer(OneShotTrainer):
         self.alphas: list[Tensor] = []
         self.budget: ParameterBudget | None = None
         self.partial_channels = config.partial_channels
+        self.frozen = False
+        self._noise = 0.0
+        self.skips: AuxiliarySkips | None = None
+        self._whole: nn.Module | None = None
+        """The supernet without the parts that no network has, of which a budget counts the parameters."""
 
     def build(self, **capabilities: Any) -> nn.Module:
-        """Build a supernet with partial channels, if there are any; arguments as in ``OneShotTrainer.build``.
+        """Build a supernet with the parts that the options add; arguments as in ``OneShotTrainer.build``.
 
         Raises:
             SpaceError: The space cannot have them.
         """
+        config = self.config
         model = super().build(**capabilities)
+        adds = self.partial_channels > 1 or config.auxiliary_skip > 0
+        self._whole = copy_module(model) if adds and config.max_parameters is not None else model
         use_partial_channels(model, self.partial_channels)
+        self.skips = add_auxiliary_skips(model) if config.auxiliary_skip > 0 else None
         return model
 
     def measure_network(self) -> NetworkMeasured | None:
@@ -78,12 +99,14 @@ class BilevelTrainer(OneShotTrainer):
         """Build the supernet, the architecture parameters and both optimisers."""
         super().setup()
         self.make_optimizers()
+        if self.config.skip_limit is not None and not any(_has_skips(choice) for choice in self.mutator.space.choices):
+            raise SpaceError(f"skip_limit is for spaces with normal cells that have {SKIP!r}: leave it out")
 
     def make_optimizers(self) -> None:
         """Make both optimisers, and the budget, for the present supernet and mutator."""
         config = self.config
         if config.max_parameters is not None:
-            self.budget = ParameterBudget(self.model, self.mutator, config.max_parameters)
+            self.budget = ParameterBudget(self._whole or self.model, self.mutator, config.max_parameters)
         self.weights = {**trainable_parameters(self.model)}
         self.alphas = list(self.mutator.parameters())
         self.optimizers = {
@@ -100,10 +123,34 @@ class BilevelTrainer(OneShotTrainer):
         }
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the learning rate of the weights, a cosine over the epochs, and let the mutator follow its schedule."""
+        """Set the learning rate of the weights, a cosine over the epochs, and what else changes with them."""
         super().start_epoch(epoch)
-        rate = cosine_rate(self.config.lr, self.config.lr_min, epoch, self.config.epochs)
+        config = self.config
+        rate = cosine_rate(config.lr, config.lr_min, epoch, config.epochs)
         self.optimizers["weights"].param_groups[0]["lr"] = rate
+        if self.skips is not None:
+            self.skips.weight = skip_weight(config.auxiliary_skip_schedule, config.auxiliary_skip, epoch, config.epochs)
+        start = min(PERTURBATION_START, config.perturbation)
+        self._noise = start + (config.perturbation - start) * epoch / config.epochs
+
+    def needs_arch_batch(self, epoch: int) -> bool:
+        """Return whether an epoch trains architecture parameters: after the warm-up, until they are frozen."""
+        return epoch >= self.config.warmup_epochs and not self.frozen
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Stop the search, or freeze the architecture parameters, if a cell has too many skip connections."""
+        super().end_epoch(epoch, metrics)
+        limit = self.config.skip_limit
+        if limit is None or not self.needs_arch_batch(epoch):
+            return
+        above = cells_above(self.mutator.space, self.mutator.architecture(), SKIP, limit)
+        if not above or epoch + 1 == self.epochs:
+            return
+        stops = self.config.skip_limit_action == "stop"
+        self.finished, self.frozen = stops, True
+        found = ", ".join(f"{count} {SKIP} in cell {key!r}" for key, count in above.items())
+        then = "the search stops here" if stops else "architecture parameters are not trained any more"
+        self.emit(Notice(f"epoch {epoch + 1}: {found}, more than skip_limit={limit}: {then}"))
 
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the architecture parameters, then the weights."""
@@ -127,7 +174,8 @@ class BilevelTrainer(OneShotTrainer):
             TrainingError: The loss is not finite.
         """
         weights = list(self.weights.values())
-        gradients = self.gradients(train, weights)
+        with self.mutator.perturbed(self._noise):
+            gradients = self.gradients(train, weights)
         loss = self.check_finite(gradients.loss, "training")
         self.update("weights", weights, gradients.values, max_norm=self.config.grad_clip)
         return StepResult(loss, gradients.statistics)
@@ -191,3 +239,16 @@ class BilevelTrainer(OneShotTrainer):
                 buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
                 output = functional_call_tied(self.model, {**weights, **buffers}, x)
         return self.criterion(output, y)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add whether the architecture parameters are frozen."""
+        return {**super().state_dict(), "frozen": self.frozen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.frozen = state["frozen"]
+
+
+def _has_skips(choice: AnyChoiceSpec) -> bool:
+    return isinstance(choice, CellSpec) and not choice.reduction and any(SKIP in names for names in choice.candidates)

@@ -13,6 +13,7 @@ from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import EXECUTION, EXECUTION_BITS, EXTENDS, Config
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+SkipSchedule = Literal["constant", "linear", "cosine", "slow_cosine"]
 
 
 class TrainerConfig(Config):
@@ -67,7 +68,10 @@ class OneShotTrainerConfig(TrainerConfig):
 
 
 class BilevelTrainerConfig(OneShotTrainerConfig):
-    """Options of the bilevel optimisation; the defaults are those of the DARTS program (arXiv 1806.09055)."""
+    """Options of the bilevel optimisation; the defaults are those of the DARTS program (arXiv 1806.09055).
+
+    From ``warmup_epochs`` on they are parts of other algorithms, which any algorithm with this trainer can have.
+    """
 
     lr: float = Field(default=0.025, gt=0, description="learning rate of the weights in the first epoch (SGD)")
     lr_min: float = Field(default=0.001, ge=0, description="learning rate that its cosine ends at")
@@ -92,12 +96,47 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     budget_weight: float = Field(
         default=1.0, ge=0, description="factor of the penalty, which is the relative excess over max_parameters"
     )
+    warmup_epochs: int = Field(
+        default=0, ge=0, description="first epochs, which train weights only, no architecture parameters"
+    )
     partial_channels: int = Field(
         default=1,
         ge=1,
         description="K: let 1/K of the channels through the candidates of a cell's edges and the others past them,"
         " which takes a fraction of time and memory (PC-DARTS); 1 for all channels",
     )
+    auxiliary_skip: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight, in the first epoch, of a further skip connection on each edge of a cell that has one among"
+        " its candidates; it falls to 0 and is not derived (DARTS-); 0 for none",
+    )
+    auxiliary_skip_schedule: SkipSchedule = Field(default="linear", description="how that weight falls over the epochs")
+    perturbation: float = Field(
+        default=0.0,
+        ge=0,
+        description="maximum of the uniform noise that the weights of candidates have in the training of the supernet's"
+        " weights; it rises linearly with the epochs, from 0.03 at most (SmoothDARTS with random smoothing)",
+    )
+    skip_limit: int | None = Field(
+        default=None,
+        ge=0,
+        description="maximum number of skip_connect in the architecture's normal cells: an epoch after which one has"
+        " more is the last one, or the last that trains architecture parameters (DARTS+); null for no limit",
+    )
+    skip_limit_action: Literal["stop", "freeze"] = Field(
+        default="stop",
+        description="what happens above skip_limit: stop ends the search, freeze continues with the weights only",
+    )
+
+    @model_validator(mode="after")
+    def _learns(self) -> BilevelTrainerConfig:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs}, but there are epochs={self.epochs}: no architecture parameter"
+                " would be learned. Lower warmup_epochs, or raise epochs"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_momentum(self) -> BilevelTrainerConfig:

@@ -76,6 +76,7 @@ class EpochTrainer(Trainer):
         model: The model that is trained, after ``setup``.
         optimizers: By name; all of them are part of the checkpoint.
         state: How far the run has come.
+        finished: Whether the run ends after the present epoch; set in ``end_epoch``.
     """
 
     trained_model: ClassVar[TrainedModel] = "network"
@@ -91,6 +92,7 @@ class EpochTrainer(Trainer):
         self.config = config
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.state = LoopState()
+        self.finished = False
         self._read_back = False
         """Whether a checkpoint of this process was read back."""
 
@@ -194,7 +196,7 @@ class EpochTrainer(Trainer):
         )
         measured = False
         saved = time.monotonic()
-        while self.state.epoch < self.epochs:
+        while self._unfinished():
             began = time.monotonic() - self.state.seconds
             self.start_epoch(self.state.epoch)
             set_training_mode(self.model)
@@ -211,8 +213,11 @@ class EpochTrainer(Trainer):
                     saved = time.monotonic()
             self._end_epoch(began)
             saved = time.monotonic()
-            if interruption.wanted and self.state.epoch < self.epochs:
+            if interruption.wanted and self._unfinished():
                 self._interrupted()
+
+    def _unfinished(self) -> bool:
+        return self.state.epoch < self.epochs and not self.finished
 
     def _batches(self, steps: int) -> Iterator[tuple[Batch, Batch | None]]:
         splits, epoch, start = self.context.data.splits, self.state.epoch, self.state.step
@@ -379,6 +384,7 @@ class EpochTrainer(Trainer):
         state = {
             **self.state_dict(),
             "loop": asdict(self.state),
+            "finished": self.finished,
             "random": random_state(self.context.device),
             "metrics_position": self.output.metrics.position() if self.output.metrics else 0,
         }
@@ -402,6 +408,7 @@ class EpochTrainer(Trainer):
             try:
                 self.load_state_dict(state)
                 self.state = LoopState(**state["loop"])
+                self.finished = state["finished"]
                 metrics_position = state["metrics_position"]
                 # Generators live on the CPU, whatever device the tensors were mapped to.
                 set_random_state({name: value.cpu() for name, value in state["random"].items()}, self.context.device)

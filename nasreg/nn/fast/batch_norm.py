@@ -119,7 +119,8 @@ def channel_sums(grad: Tensor, chunk: Tensor, statistics: Statistics | None) -> 
     if statistics is None:
         mean, invstd = chunk.new_zeros(columns), chunk.new_ones(columns)
     else:
-        mean, invstd = (each.expand(times, -1).reshape(columns) for each in statistics)
+        # Contiguous, since the kernel ignores the strides: of one channel, expand and reshape make a view.
+        mean, invstd = (each.expand(times, -1).reshape(columns).contiguous() for each in statistics)
     # The backward kernel of BatchNorm takes both sums in one pass through memory; no public function does.
     _, *sums = torch.ops.aten.native_batch_norm_backward(
         grad, chunk, None, None, None, mean, invstd, True, 0.0, [False, True, True]
