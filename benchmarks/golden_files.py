@@ -84,6 +84,10 @@ class Arrays:
         """Return the names after ``group/``."""
         return {name.removeprefix(f"{group}/") for name in self.names if name.startswith(f"{group}/")}
 
+    def is_empty(self, name: str) -> bool:
+        """Return whether an array has no numbers."""
+        return self._arrays[name].size == 0
+
     def get(self, name: str, shape: Sequence[int | None], kind: str = "f") -> np.ndarray[Any, Any]:
         """Return an array.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasreg.mutators.gumbel import GumbelMutator, HardGumbelMutator
     from nasreg.mutators.multi_trial import MultiTrialMutator
     from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
+    from nasreg.mutators.sigmoid import SigmoidMutator
 
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
@@ -28,6 +29,7 @@ _HOMES = {
     "gumbel": ("GumbelMutator", "HardGumbelMutator"),
     "multi_trial": ("MultiTrialMutator",),
     "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
+    "sigmoid": ("SigmoidMutator",),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -46,6 +48,7 @@ __all__ = [
     "RecurrentPolicy",
     "Rollouts",
     "SequentialPolicy",
+    "SigmoidMutator",
     "SkipCountingMutator",
     "SoftmaxMutator",
     "SoftmaxMutatorConfig",

@@ -161,11 +161,17 @@ class BilevelTrainer(OneShotTrainer):
     def arch_step(self, train: Batch, arch: Batch) -> None:
         """Update the architecture parameters; arguments and errors are those of ``arch_gradient``."""
         gradient = self.arch_gradient(train, arch)
-        if self.budget is not None:
-            penalty = self.config.budget_weight * self.budget.penalty()
+        if (penalty := self.arch_penalty()) is not None:
             extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
             gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
         self.update("arch", self.alphas, gradient, max_norm=self.config.arch_grad_clip)
+
+    def arch_penalty(self) -> Tensor | None:
+        """Return what is added to the loss of the architecture parameters and depends on them alone; a scalar.
+
+        By default that of the budget, or None.
+        """
+        return None if self.budget is None else self.config.budget_weight * self.budget.penalty()
 
     def weight_step(self, train: Batch) -> StepResult:
         """Update the weights on a batch of the train split.
