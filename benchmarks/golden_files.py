@@ -115,6 +115,19 @@ class Arrays:
             raise FileError(f"{name} has numbers that are not finite")
         return array
 
+    def flags(self, name: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Return an array of booleans.
+
+        Raises:
+            FileError: It is not there, or something else.
+        """
+        if name not in self:
+            raise FileError(f"it lacks the array {name}")
+        array = self._arrays[name]
+        if array.shape != tuple(shape) or array.dtype.kind != "b":
+            raise FileError(f"{name} has shape {array.shape} and type {array.dtype}, expected {tuple(shape)} and bool")
+        return array
+
     def tensor(self, name: str, shape: Sequence[int | None]) -> Tensor:
         """Return an array of numbers in float64; see ``get``."""
         import torch

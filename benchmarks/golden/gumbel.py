@@ -7,7 +7,7 @@ and steps may be any. Both paths of execution are compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -49,7 +49,9 @@ def checks(content: Arrays, path: Path) -> Iterator[Check]:
             yield check._replace(name=f"{execution}: {check.name}")
 
 
-def build_supernet(info: DataInfo, options: dict[str, int], execution: str, *, statistics: bool = False) -> nn.Module:
+def build_supernet(
+    info: DataInfo, options: dict[str, int], execution: str, *, statistics: bool = False, parts: int = 1
+) -> nn.Module:
     """Return the supernet of NAS-Bench-201 in float64.
 
     Args:
@@ -58,11 +60,12 @@ def build_supernet(info: DataInfo, options: dict[str, int], execution: str, *, s
         execution: How it computes.
         statistics: Whether BatchNorm in its cells has running statistics, and convolutions no bias, as in the program
             of DrNAS.
+        parts: K of partial channels; 1 for all channels.
     """
     from torch import nn
 
     from nasreg.config.lookup import find_space
-    from nasreg.nn import CandidateSite, Execution, set_execution, transform_candidates
+    from nasreg.nn import CandidateSite, Execution, set_execution, transform_candidates, use_partial_channels
     from nasreg.registry import default_registry
 
     supernet = find_space(default_registry(), SPACE).build(info, options)
@@ -78,12 +81,13 @@ def build_supernet(info: DataInfo, options: dict[str, int], execution: str, *, s
 
     if statistics:
         transform_candidates(supernet, with_statistics)
+    use_partial_channels(supernet, parts)
     set_execution(supernet, Execution(optimized=execution == "optimized", min_fused_numel=0))
     return supernet.double()
 
 
-def _space_mutator(mutator_class: Any, config: Any, supernet: nn.Module, arrays: Arrays) -> Any:
-    """Return a mutator with the alphas of the file, attached to the supernet."""
+def make_mutator(mutator_class: Any, config: Any, supernet: nn.Module, arrays: Arrays) -> Any:
+    """Return a mutator in float64 with the alphas of the file, attached to the supernet."""
     import torch
 
     from nasreg.nn import extract_space
@@ -97,10 +101,15 @@ def _space_mutator(mutator_class: Any, config: Any, supernet: nn.Module, arrays:
     return mutator
 
 
-def give(mutator: Any, name: str, draws: Sequence[Tensor]) -> None:
-    """Let a method of a mutator that draws return what is given, in this order."""
+def give(mutator: Any, name: str, draws: Sequence[Tensor | Callable[..., Tensor]]) -> None:
+    """Let a method of a mutator that draws return what is given, in this order, or what a function given returns."""
     given = iter(draws)
-    setattr(mutator, name, lambda *_: next(given))
+
+    def draw(*arguments: Any) -> Tensor:
+        found = next(given)
+        return found(*arguments) if callable(found) and not hasattr(found, "shape") else found
+
+    setattr(mutator, name, draw)
 
 
 # GDAS
@@ -118,7 +127,7 @@ def _gdas(arrays: Arrays, execution: str) -> Iterator[Check]:
     supernet = build_supernet(info, options, execution)
     names = program_names(supernet)
     load_weights(supernet, names, arrays)
-    mutator = _space_mutator(HardGumbelMutator, GumbelMutatorConfig(), supernet, arrays)
+    mutator = make_mutator(HardGumbelMutator, GumbelMutatorConfig(), supernet, arrays)
     alpha, cell = mutator.alpha(CELL), mutator.space[CELL]
     x, y = arrays.batch("", info)
     temperatures = arrays.get("tau", (None,)).tolist()
@@ -254,7 +263,7 @@ def _snas(arrays: Arrays, execution: str) -> Iterator[Check]:
     supernet = build_supernet(info, options, execution, statistics=True)
     names = program_names(supernet)
     load_weights(supernet, names, arrays)
-    mutator = _space_mutator(GumbelMutator, GumbelMutatorConfig(), supernet, arrays)
+    mutator = make_mutator(GumbelMutator, GumbelMutatorConfig(), supernet, arrays)
     alpha, cell = mutator.alpha(CELL), mutator.space[CELL]
     x, y = arrays.batch("", info)
     temperatures = arrays.get("tau", (None,)).tolist()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasreg.mutators.gumbel import GumbelMutator, HardGumbelMutator
     from nasreg.mutators.multi_trial import MultiTrialMutator
     from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
+    from nasreg.mutators.sampling import SamplingMutator
     from nasreg.mutators.sigmoid import SigmoidMutator
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "gumbel": ("GumbelMutator", "HardGumbelMutator"),
     "multi_trial": ("MultiTrialMutator",),
     "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
+    "sampling": ("SamplingMutator",),
     "sigmoid": ("SigmoidMutator",),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
@@ -47,6 +49,7 @@ __all__ = [
     "Ppo",
     "RecurrentPolicy",
     "Rollouts",
+    "SamplingMutator",
     "SequentialPolicy",
     "SigmoidMutator",
     "SkipCountingMutator",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nasreg.mutators.config import GumbelMutatorConfig, Schedule
-from nasreg.mutators.differentiable import SoftmaxMutator
+from nasreg.mutators.sampling import SamplingMutator
 from nasreg.nn.answers import Answer, HardWeights
 from nasreg.specs.cell import CellSpec
 from nasreg.specs.space import AnyChoiceSpec, SearchSpaceSpec
@@ -29,11 +29,10 @@ def annealed(start: float, end: float, epoch: int, epochs: int, schedule: Schedu
     return start + share * (end - start) if schedule == "linear" else start * (end / start) ** share
 
 
-class GumbelMutator(SoftmaxMutator):
+class GumbelMutator(SamplingMutator):
     """Answers with a sample of the Gumbel-softmax of the architecture parameters: weights of all candidates.
 
-    All modules with the key of a choice get the same sample in a forward pass. Architectures are derived from the
-    softmax without noise.
+    Architectures are derived from the softmax without noise.
 
     Args:
         space: The search space, of layer choices and cells.
@@ -48,7 +47,6 @@ class GumbelMutator(SoftmaxMutator):
     def __init__(self, space: SearchSpaceSpec, config: GumbelMutatorConfig) -> None:
         super().__init__(space, config)
         self.temperature = config.temperature
-        self._answers: dict[str, Answer] = {}
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Set the temperature."""
@@ -56,16 +54,6 @@ class GumbelMutator(SoftmaxMutator):
         self.temperature = annealed(
             config.temperature, config.temperature_min, epoch, epochs, config.temperature_schedule
         )
-
-    def resample(self) -> None:
-        """Forget the samples of the last forward pass."""
-        self._answers = {}
-
-    def candidate_weights(self, choice: AnyChoiceSpec) -> Answer:
-        """Return the sample of this forward pass, which is drawn when the choice is asked for first."""
-        if choice.key not in self._answers:
-            self._answers[choice.key] = self.draw(choice)
-        return self._answers[choice.key]
 
     def draw(self, choice: AnyChoiceSpec) -> Answer:
         """Draw an answer to a choice."""
