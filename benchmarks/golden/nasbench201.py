@@ -109,7 +109,7 @@ def checks(content: Any, path: Path) -> Iterator[Check]:
     """
     del path
     if isinstance(content, Arrays):
-        return _network(content) if "arch_ops" in content else _search_step(content)
+        return _network(content) if "arch_ops" in content else _search_steps(content)
     if "networks" in content:
         return _costs(parsed(Networks, content))
     return _symmetry(parsed(Symmetry, content))
@@ -270,7 +270,14 @@ def gradient_checks(
 # One search step of the supernet
 
 
-def _search_step(arrays: Arrays) -> Iterator[Check]:
+def _search_steps(arrays: Arrays) -> Iterator[Check]:
+    """Check both paths of execution: the optimised one, and plainly."""
+    yield from _search_step(arrays, optimized=True)
+    for check in _search_step(arrays, optimized=False):
+        yield check._replace(name=f"plain: {check.name}")
+
+
+def _search_step(arrays: Arrays, *, optimized: bool) -> Iterator[Check]:
     info, options = read_sizes(arrays)
 
     import torch
@@ -278,11 +285,12 @@ def _search_step(arrays: Arrays) -> Iterator[Check]:
 
     from nasreg.config.lookup import find_space
     from nasreg.mutators import SoftmaxMutator, SoftmaxMutatorConfig
-    from nasreg.nn import extract_space
+    from nasreg.nn import Execution, extract_space, set_execution
     from nasreg.registry import default_registry
     from nasreg_nasbench201.strings import CELL, architecture_key, format_string
 
     supernet = find_space(default_registry(), SPACE).build(info, options).double()
+    set_execution(supernet, Execution(optimized=optimized, min_fused_numel=0))
     names = program_names(supernet)
     load_weights(supernet, names, arrays)
     space = extract_space(supernet)
