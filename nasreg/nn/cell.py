@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -14,12 +14,23 @@ from nasreg.errors import SpaceError
 from nasreg.nn.answers import CellWeights, cell_weights, named_weights
 from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
 from nasreg.nn.choices import Choice, add_all, checked, join_path
-from nasreg.nn.execution import PLAIN, Execution, match_layout, new_mixture, shared_input, to_fast_layout
+from nasreg.nn.execution import (
+    PLAIN,
+    Execution,
+    match_layout,
+    new_mixture,
+    new_partial_sum,
+    shared_input,
+    to_fast_layout,
+)
 from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
 from nasreg.nn.partial import PartialChannels
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.specs.architecture import CellDecision, Edge
 from nasreg.specs.space import NONE, CellSpec
+
+if TYPE_CHECKING:
+    from nasreg.nn.fast import PartialSum
 
 EdgeFactory = Callable[[int, int], nn.Module]
 """Makes a candidate of the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
@@ -233,15 +244,26 @@ class Cell(Choice):
     ) -> Tensor:
         """Compute a node, given the weighted candidates of its incoming edges."""
         mixture = new_mixture(execution, self.label)
+        together: PartialSum | None = None
         for edge, source, candidates, edge_weight in edges:
+            ends, x = (source, node), states[source]
             transform = self.transform_of(edge)
             if transform is None or not self.modules_of(edge):
-                self._add_edge(mixture, edge, (source, node), states[source], candidates, edge_weight)
+                self._add_edge(mixture, edge, ends, x, candidates, edge_weight)
                 continue
-            mixed = partial(self._mixed, execution, edge, (source, node), candidates)
-            part = Part("", source, node)
-            output = call_candidate(self.label, part, transform, states[source].x, mixed)
-            mixture.add_tensor(part, edge_weight, output)
+            part = Part("", *ends)
+            if isinstance(transform, PartialChannels):
+                together = together or new_partial_sum(execution, self.label, transform, x.x)
+                if together is not None and together.k == transform.k:
+                    split = together.input(x)
+                    self._add_edge(together.mixture, edge, ends, split.mixed, candidates, edge_weight)
+                    shape = self._output_shape(edge, split.mixed.x, transformed=False)
+                    together.add_past(part, edge_weight, split, shape)
+                    continue
+            mixed = partial(self._mixed, execution, edge, ends, candidates)
+            mixture.add_tensor(part, edge_weight, call_candidate(self.label, part, transform, x.x, mixed))
+        if together is not None:
+            mixture.add_tensor(Part("partial channels", None, node), None, together.result())
         total = mixture.result()
         return self._zeros(node, states) if total is None else total
 
