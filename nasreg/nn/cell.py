@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -20,6 +20,7 @@ from nasreg.nn.execution import (
     add_zero,
     match_layout,
     new_mixture,
+    new_partial_sum,
     shared_input,
     to_fast_layout,
 )
@@ -28,6 +29,9 @@ from nasreg.nn.partial import PartialChannels
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.specs.architecture import CellDecision, Edge
 from nasreg.specs.space import NONE, CellSpec
+
+if TYPE_CHECKING:
+    from nasreg.nn.fast import PartialSum
 
 EdgeFactory = Callable[[int, int], nn.Module]
 """Makes a candidate of the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
@@ -249,17 +253,27 @@ class Cell(Choice):
         """Compute a node, given the weighted candidates of its incoming edges."""
         mixture = new_mixture(execution, self.label)
         zeros: list[Tensor] = []
+        together: PartialSum | None = None
         for edge in edges:
+            x, part = states[edge.source], Part("", edge.source, node)
             transform = self.transform_of(edge.edge)
             if transform is None or not self.modules_of(edge.edge):
-                self._add_edge(mixture, edge, node, states[edge.source], edge.weight)
+                self._add_edge(mixture, edge, node, x, edge.weight)
                 if edge.zero is not None:
                     zeros.append(edge.zero if edge.weight is None else edge.zero * edge.weight)
                 continue
+            if isinstance(transform, PartialChannels) and edge.zero is None:
+                together = together or new_partial_sum(execution, self.label, transform, x.x)
+                if together is not None and together.k == transform.k:
+                    split = together.input(x)
+                    self._add_edge(together.mixture, edge, node, split.mixed, edge.weight)
+                    shape = self._output_shape(edge.edge, split.mixed.x, transformed=False)
+                    together.add_past(part, edge.weight, split, shape)
+                    continue
             mixed = partial(self._mixed, execution, edge, node)
-            part = Part("", edge.source, node)
-            output = call_candidate(self.label, part, transform, states[edge.source].x, mixed)
-            mixture.add_tensor(part, edge.weight, output)
+            mixture.add_tensor(part, edge.weight, call_candidate(self.label, part, transform, x.x, mixed))
+        if together is not None:
+            mixture.add_tensor(Part("partial channels", None, node), None, together.result())
         total = mixture.result()
         total = self._zeros(node, states) if total is None else total
         return add_zero(execution, total, torch.stack(zeros).sum()) if zeros else total

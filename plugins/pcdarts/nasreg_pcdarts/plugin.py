@@ -66,7 +66,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                     },
                 ),
                 "nasbench201": Preset(
-                    summary="NAS-Bench-201 with the settings of its authors' DARTS: 50 epochs, 5 cells, 16 channels; K=4",
+                    summary="NAS-Bench-201 with the settings of its authors' DARTS, and K=4: 5 cells, 16 channels",
                     space="nasbench201",
                     trainer={
                         "batch_size": 64,
