@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nasreg.mutators import SoftmaxMutatorConfig
 from nasreg.trainers import BilevelTrainerConfig
-from nasreg.trainers.config import Beta
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class FairDartsMutatorConfig(SoftmaxMutatorConfig):
