@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from nasreg.errors import SpaceError
-from nasreg.nn.answers import CellWeights, cell_weights, named_weights
+from nasreg.nn.answers import CellWeights, Weights, cell_weights, named_weights
 from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
 from nasreg.nn.choices import Choice, add_all, checked, join_path
 from nasreg.nn.execution import (
@@ -35,16 +35,14 @@ if TYPE_CHECKING:
 EdgeFactory = Callable[[int, int], nn.Module]
 """Makes a candidate of the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
 
-Weighted = Sequence[tuple[str, Tensor | None]]
-"""Candidates by name, each with its weight (None for 1)."""
-
 
 class WeightedEdge(NamedTuple):
     """An edge to compute: its number, the state it starts from, its candidates, and its own weight (None for 1)."""
 
     edge: int
     source: int
-    candidates: Weighted
+    candidates: str | Weights
+    """The chosen candidate, or the weights of some or all."""
     weight: Tensor | None
 
 
@@ -225,13 +223,13 @@ class Cell(Choice):
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
         for slot, (operation, source) in enumerate(kept):
-            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, [(operation, None)], None)
+            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, operation, None)
 
     def _weighted(self, node: int, weights: CellWeights) -> Iterator[WeightedEdge]:
         """Yield each edge into a node that has a weighted candidate."""
         for edge, source in self._edges_into(node):
-            candidates = named_weights(self.label, self._spec.candidates[edge], weights.candidates[edge])
-            if candidates:
+            candidates = weights.candidates[edge]
+            if isinstance(candidates, Tensor) or candidates:
                 yield WeightedEdge(edge, source, candidates, None if weights.edges is None else weights.edges[edge])
 
     def _edges_into(self, node: int) -> list[tuple[int, int]]:
@@ -273,21 +271,28 @@ class Cell(Choice):
         edge: int,
         ends: tuple[int, int],
         x: SharedInput,
-        candidates: Weighted,
+        candidates: str | Weights,
         edge_weight: Tensor | None = None,
     ) -> None:
         """Add the outputs of an edge's candidates to a sum; ``none`` adds nothing, weights add the auxiliary skip."""
         modules = self.modules_of(edge)
-        weighted = [(Part(name, *ends), weight, modules[name]) for name, weight in candidates if name != NONE]
-        name = str(edge)
-        if self.auxiliary_weight and name in self.auxiliary_skips and candidates[0][1] is not None:
-            skip = Part("auxiliary skip", *ends)
-            weighted.append((skip, x.x.new_tensor(self.auxiliary_weight), self.auxiliary_skips[name]))
-        for part, weight, module in weighted:
-            factor = weight if edge_weight is None or weight is None else weight * edge_weight
-            mixture.add(part, factor, module, x)
+        if isinstance(candidates, str):
+            if candidates != NONE:
+                mixture.add(Part(candidates, *ends), None, modules[candidates], x)
+            return
+        if edge_weight is not None:
+            candidates = _scaled(candidates, edge_weight)
+        for name, weight in named_weights(self.label, self._spec.candidates[edge], candidates):
+            if name != NONE:
+                mixture.add(Part(name, *ends), weight, modules[name], x)
+        if self.auxiliary_weight and str(edge) in self.auxiliary_skips:
+            weight = x.x.new_tensor(self.auxiliary_weight)
+            weight = weight if edge_weight is None else weight * edge_weight
+            mixture.add(Part("auxiliary skip", *ends), weight, self.auxiliary_skips[str(edge)], x)
 
-    def _mixed(self, execution: Execution, edge: int, ends: tuple[int, int], candidates: Weighted, x: Tensor) -> Tensor:
+    def _mixed(
+        self, execution: Execution, edge: int, ends: tuple[int, int], candidates: str | Weights, x: Tensor
+    ) -> Tensor:
         """Compute the mixed operation of an edge, for its transform."""
         mixture = new_mixture(execution, self.label)
         shared = shared_input(execution, to_fast_layout(execution, x))
@@ -403,6 +408,13 @@ class Cell(Choice):
         for edge, (node, slot, source) in enumerate(self._spec.edge_ends):
             if self.modules_of(edge):
                 yield EdgeSite(key, path, source, node, edge, slot, self._spec.reduction)
+
+
+def _scaled(weights: Weights, factor: Tensor) -> Weights:
+    """Return weights of candidates times the weight of their edge."""
+    if isinstance(weights, Tensor):
+        return weights * factor
+    return {name: weight * factor for name, weight in weights.items()}
 
 
 class _Transformed(nn.Module):
