@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from nasreg.errors import SpaceError
-from nasreg.nn.answers import CellWeights, HardWeights, cell_weights, computed_candidates
+from nasreg.nn.answers import CellWeights, HardWeights, Weights, cell_weights, computed_candidates
 from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
 from nasreg.nn.choices import Choice, add_all, checked, join_path
 from nasreg.nn.execution import (
@@ -36,21 +36,15 @@ if TYPE_CHECKING:
 EdgeFactory = Callable[[int, int], nn.Module]
 """Makes a candidate of the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
 
-Weighted = Sequence[tuple[str, Tensor | None]]
-"""Candidates by name, each with its weight (None for 1)."""
-
 
 class WeightedEdge(NamedTuple):
     """An edge to compute: its number, the state it starts from, its candidates, and its own weight (None for 1)."""
 
     edge: int
     source: int
-    candidates: Weighted
+    candidates: str | Weights
+    """The chosen candidate, or the weights of some or all."""
     weight: Tensor | None
-    zero: Tensor | None = None
-    """A zero to add for its gradient; see ``computed_candidates``."""
-    decided: bool = False
-    """Whether a decision keeps it, with its only candidate, and not weights."""
 
 
 class Cell(Choice):
@@ -230,17 +224,14 @@ class Cell(Choice):
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
         for slot, (operation, source) in enumerate(kept):
-            number = self._spec.edge_number(node, slot, source)
-            yield WeightedEdge(number, source, [(operation, None)], None, decided=True)
+            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, operation, None)
 
     def _weighted(self, node: int, weights: CellWeights) -> Iterator[WeightedEdge]:
         """Yield each edge into a node that has a weighted candidate."""
         for edge, source in self._edges_into(node):
-            names, given = self._spec.candidates[edge], weights.candidates[edge]
-            candidates, zero = computed_candidates(self.label, names, given)
-            if candidates:
-                edge_weight = None if weights.edges is None else weights.edges[edge]
-                yield WeightedEdge(edge, source, candidates, edge_weight, zero)
+            candidates = weights.candidates[edge]
+            if isinstance(candidates, Tensor | HardWeights) or candidates:
+                yield WeightedEdge(edge, source, candidates, None if weights.edges is None else weights.edges[edge])
 
     def _edges_into(self, node: int) -> list[tuple[int, int]]:
         """Return number and source of each edge into a node."""
@@ -254,24 +245,24 @@ class Cell(Choice):
         mixture = new_mixture(execution, self.label)
         zeros: list[Tensor] = []
         together: PartialSum | None = None
-        for edge in edges:
-            x, part = states[edge.source], Part("", edge.source, node)
-            transform = self.transform_of(edge.edge)
-            if transform is None or not self.modules_of(edge.edge):
-                self._add_edge(mixture, edge, node, x, edge.weight)
-                if edge.zero is not None:
-                    zeros.append(edge.zero if edge.weight is None else edge.zero * edge.weight)
+        for edge, source, candidates, edge_weight in edges:
+            ends, x = (source, node), states[source]
+            transform = self.transform_of(edge)
+            if transform is None or not self.modules_of(edge):
+                zero = self._add_edge(mixture, edge, ends, x, candidates, edge_weight)
+                zeros += [] if zero is None else [zero]
                 continue
-            if isinstance(transform, PartialChannels) and edge.zero is None:
+            part = Part("", *ends)
+            if isinstance(transform, PartialChannels) and not isinstance(candidates, HardWeights):
                 together = together or new_partial_sum(execution, self.label, transform, x.x)
                 if together is not None and together.k == transform.k:
                     split = together.input(x)
-                    self._add_edge(together.mixture, edge, node, split.mixed, edge.weight)
-                    shape = self._output_shape(edge.edge, split.mixed.x, transformed=False)
-                    together.add_past(part, edge.weight, split, shape)
+                    self._add_edge(together.mixture, edge, ends, split.mixed, candidates, edge_weight)
+                    shape = self._output_shape(edge, split.mixed.x, transformed=False)
+                    together.add_past(part, edge_weight, split, shape)
                     continue
-            mixed = partial(self._mixed, execution, edge, node)
-            mixture.add_tensor(part, edge.weight, call_candidate(self.label, part, transform, x.x, mixed))
+            mixed = partial(self._mixed, execution, edge, ends, candidates)
+            mixture.add_tensor(part, edge_weight, call_candidate(self.label, part, transform, x.x, mixed))
         if together is not None:
             mixture.add_tensor(Part("partial channels", None, node), None, together.result())
         total = mixture.result()
@@ -279,26 +270,48 @@ class Cell(Choice):
         return add_zero(execution, total, torch.stack(zeros).sum()) if zeros else total
 
     def _add_edge(
-        self, mixture: Mixture, edge: WeightedEdge, node: int, x: SharedInput, edge_weight: Tensor | None = None
-    ) -> None:
-        """Add the outputs of an edge's candidates to a sum; ``none`` adds nothing, weights add the auxiliary skip."""
-        modules, ends = self.modules_of(edge.edge), (edge.source, node)
-        parts = [(Part(name, *ends), weight, modules[name]) for name, weight in edge.candidates if name != NONE]
-        name = str(edge.edge)
-        if self.auxiliary_weight and name in self.auxiliary_skips and not edge.decided:
-            skip = Part("auxiliary skip", *ends)
-            parts.append((skip, x.x.new_tensor(self.auxiliary_weight), self.auxiliary_skips[name]))
-        for part, weight, module in parts:
-            factor = edge_weight if weight is None else weight if edge_weight is None else weight * edge_weight
-            mixture.add(part, factor, module, x)
+        self,
+        mixture: Mixture,
+        edge: int,
+        ends: tuple[int, int],
+        x: SharedInput,
+        candidates: str | Weights,
+        edge_weight: Tensor | None = None,
+    ) -> Tensor | None:
+        """Add the outputs of an edge's candidates to a sum; ``none`` adds nothing, weights add the auxiliary skip.
 
-    def _mixed(self, execution: Execution, edge: WeightedEdge, node: int, x: Tensor) -> Tensor:
+        Returns:
+            A zero to add for its gradient, if there is one; see ``computed_candidates``.
+        """
+        modules = self.modules_of(edge)
+        if isinstance(candidates, str):
+            if candidates != NONE:
+                mixture.add(Part(candidates, *ends), None, modules[candidates], x)
+            return None
+        hard = isinstance(candidates, HardWeights)
+        if edge_weight is not None and not isinstance(candidates, HardWeights):
+            candidates = _scaled(candidates, edge_weight)
+        weighted, zero = computed_candidates(self.label, self._spec.candidates[edge], candidates)
+        for name, weight in weighted:
+            if name != NONE:
+                factor = _product(weight, edge_weight) if hard else weight
+                mixture.add(Part(name, *ends), factor, modules[name], x)
+        if self.auxiliary_weight and str(edge) in self.auxiliary_skips:
+            weight = x.x.new_tensor(self.auxiliary_weight)
+            weight = weight if edge_weight is None else weight * edge_weight
+            mixture.add(Part("auxiliary skip", *ends), weight, self.auxiliary_skips[str(edge)], x)
+        return None if zero is None else _product(zero, edge_weight)
+
+    def _mixed(
+        self, execution: Execution, edge: int, ends: tuple[int, int], candidates: str | Weights, x: Tensor
+    ) -> Tensor:
         """Compute the mixed operation of an edge, for its transform."""
         mixture = new_mixture(execution, self.label)
-        self._add_edge(mixture, edge, node, shared_input(execution, to_fast_layout(execution, x)))
+        shared = shared_input(execution, to_fast_layout(execution, x))
+        zero = self._add_edge(mixture, edge, ends, shared, candidates)
         total = mixture.result()
-        total = x.new_zeros(self._output_shape(edge.edge, x, transformed=False)) if total is None else total
-        return total if edge.zero is None else add_zero(execution, total, edge.zero)
+        total = x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
+        return total if zero is None else add_zero(execution, total, zero)
 
     def _zeros(self, node: int, states: Sequence[SharedInput]) -> Tensor:
         """Return the value of a node that no candidate enters."""
@@ -408,6 +421,18 @@ class Cell(Choice):
         for edge, (node, slot, source) in enumerate(self._spec.edge_ends):
             if self.modules_of(edge):
                 yield EdgeSite(key, path, source, node, edge, slot, self._spec.reduction)
+
+
+def _product(weight: Tensor | None, edge_weight: Tensor | None) -> Tensor | None:
+    """Return the product of two weights, of which None is 1."""
+    return edge_weight if weight is None else weight if edge_weight is None else weight * edge_weight
+
+
+def _scaled(weights: Tensor | Mapping[str, Tensor], factor: Tensor) -> Weights:
+    """Return weights of candidates times the weight of their edge."""
+    if isinstance(weights, Tensor):
+        return weights * factor
+    return {name: weight * factor for name, weight in weights.items()}
 
 
 class _Transformed(nn.Module):

@@ -131,7 +131,7 @@ class _Join(torch.autograd.Function):
                 front.zero_()
             else:
                 front.copy_(mixed)
-            return torch.channel_shuffle(total, k)
+            return _shuffled(total, k)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -144,7 +144,7 @@ class _Join(torch.autograd.Function):
         weights, pasts = tensors[: ctx.n_edges], tensors[ctx.n_edges :]
         channels = grads[0].shape[1]
         # The inverse of a shuffle is one of as many groups as there were channels in a group.
-        grad = torch.channel_shuffle(grads[0].contiguous(memory_format=layout(pasts[0])), channels // ctx.k)
+        grad = _shuffled(grads[0].contiguous(memory_format=layout(pasts[0])), channels // ctx.k)
         front = grad[:, : channels // ctx.k]
         by_mixed = front.contiguous(memory_format=layout(pasts[0])) if needs[0] else None
         front.zero_()
@@ -157,6 +157,17 @@ class _Join(torch.autograd.Function):
             for weight, need in zip(weights, needs[1 + ctx.n_edges :], strict=True)
         ]
         return None, None, by_mixed, *by_weights, *by_pasts
+
+
+def _shuffled(x: Tensor, groups: int) -> Tensor:
+    """Return an image with its channels shuffled, in its own memory format."""
+    if x.device.type != "cpu" or layout(x) != torch.channels_last:
+        return torch.channel_shuffle(x, groups)
+    # Faster than torch's kernel where there are few channels.
+    batch, channels, height, width = x.shape
+    order = torch.arange(channels).view(groups, -1).t().flatten()
+    pixels = x.permute(0, 2, 3, 1).view(-1, channels).index_select(1, order)
+    return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _add(total: Tensor, past: Tensor, weight: Tensor | None) -> None:
