@@ -84,6 +84,10 @@ class Arrays:
         """Return the names after ``group/``."""
         return {name.removeprefix(f"{group}/") for name in self.names if name.startswith(f"{group}/")}
 
+    def is_empty(self, name: str) -> bool:
+        """Return whether an array has no numbers."""
+        return self._arrays[name].size == 0
+
     def get(self, name: str, shape: Sequence[int | None], kind: str = "f") -> np.ndarray[Any, Any]:
         """Return an array.
 
@@ -109,6 +113,19 @@ class Arrays:
             raise FileError(f"{name} has type {array.dtype}, expected {what}")
         if kind == "f" and not np.isfinite(array).all():
             raise FileError(f"{name} has numbers that are not finite")
+        return array
+
+    def flags(self, name: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Return an array of booleans.
+
+        Raises:
+            FileError: It is not there, or something else.
+        """
+        if name not in self:
+            raise FileError(f"it lacks the array {name}")
+        array = self._arrays[name]
+        if array.shape != tuple(shape) or array.dtype.kind != "b":
+            raise FileError(f"{name} has shape {array.shape} and type {array.dtype}, expected {tuple(shape)} and bool")
         return array
 
     def tensor(self, name: str, shape: Sequence[int | None]) -> Tensor:

@@ -72,7 +72,15 @@ class TextbookPdarts(_Textbook, PdartsTrainer):
     """P-DARTS the textbook way."""
 
 
-def make_trainer(size: Size, device: torch.device, *, textbook: bool, stage: int | None, **options: Any) -> Any:
+def make_trainer(
+    size: Size,
+    device: torch.device,
+    *,
+    textbook: bool,
+    stage: int | None,
+    edge_normalization: bool = False,
+    **options: Any,
+) -> Any:
     """Make a trainer in the middle of a search.
 
     Args:
@@ -80,6 +88,7 @@ def make_trainer(size: Size, device: torch.device, *, textbook: bool, stage: int
         device: Where.
         textbook: Compute in the textbook way.
         stage: Of P-DARTS, from 0; None for DARTS.
+        edge_normalization: Option of the mutator of DARTS.
         options: Of the trainer.
     """
     info = DataInfo(channels=3, height=size.side, width=size.side, classes=tuple("0123456789"))
@@ -91,7 +100,7 @@ def make_trainer(size: Size, device: torch.device, *, textbook: bool, stage: int
     torch.manual_seed(0)
     one = stage is None
     mutator: Callable[[Any], Any] = (
-        (lambda space: DartsMutator(space, SoftmaxMutatorConfig()))
+        (lambda space: DartsMutator(space, SoftmaxMutatorConfig(edge_normalization=edge_normalization)))
         if one
         else (lambda space: PdartsMutator(space, PdartsMutatorConfig()))
     )
@@ -179,7 +188,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "textbook": {"textbook": True},
     "optimised": {"textbook": False},
     "checkpointed": {"textbook": False, "activation_checkpointing": True},
+    "partial": {"textbook": False, "partial_channels": 4, "edge_normalization": True},
 }
+"""``partial`` is another computation, that of PC-DARTS: ``--cases first --ways optimised partial`` compares them."""
 
 
 def compare(case: Case, size: Size, device: torch.device, rounds: int, ways: Sequence[str]) -> None:
@@ -241,7 +252,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--sizes", nargs="*", choices=["tiny", "small", "paper"], default=["small", "paper"])
     parser.add_argument(
-        "--ways", nargs="*", choices=WAYS, default=list(WAYS), help="the first is what others are compared with"
+        "--ways", nargs="*", choices=WAYS, default=list(WAYS)[:3], help="the first is what others are compared with"
     )
     parser.add_argument("--grow", action="store_true", help="instead show how the first order grows with the size")
     parser.add_argument("--products", action="store_true", help="instead compare the two products of the second order")

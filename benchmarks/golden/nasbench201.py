@@ -109,7 +109,7 @@ def checks(content: Any, path: Path) -> Iterator[Check]:
     """
     del path
     if isinstance(content, Arrays):
-        return _network(content) if "arch_ops" in content else _search_step(content)
+        return _network(content) if "arch_ops" in content else _search_steps(content)
     if "networks" in content:
         return _costs(parsed(Networks, content))
     return _symmetry(parsed(Symmetry, content))
@@ -132,7 +132,7 @@ def error(ours: Any, theirs: Tensor, scale: float | None = None) -> float:
     return relative_error(ours, theirs, scale, FLOOR)
 
 
-def _sizes(arrays: Arrays) -> tuple[DataInfo, dict[str, int]]:
+def read_sizes(arrays: Arrays) -> tuple[DataInfo, dict[str, int]]:
     """Return the shape of the images and the options of the space."""
     from nasreg.specs import DataInfo
 
@@ -144,7 +144,7 @@ def _sizes(arrays: Arrays) -> tuple[DataInfo, dict[str, int]]:
     return info, {"channels": channels, "cells": cells}
 
 
-def _load(module: nn.Module, names: Mapping[str, str], arrays: Arrays) -> None:
+def load_weights(module: nn.Module, names: Mapping[str, str], arrays: Arrays) -> None:
     """Set weights and statistics of a module to those of the file.
 
     Args:
@@ -178,7 +178,8 @@ def _program_name(name: str) -> str:
     return re.sub(r"(conv_[ab])\.", r"\1.op.", name)
 
 
-def _names(module: nn.Module) -> dict[str, str]:
+def program_names(module: nn.Module) -> dict[str, str]:
+    """Return the names of a module's weights and statistics, each with that of the authors' program."""
     return {name: _program_name(name) for name in module.state_dict()}
 
 
@@ -186,7 +187,7 @@ def _names(module: nn.Module) -> dict[str, str]:
 
 
 def _network(arrays: Arrays) -> Iterator[Check]:
-    info, options = _sizes(arrays)
+    info, options = read_sizes(arrays)
 
     import torch
     import torch.nn.functional as F
@@ -196,8 +197,8 @@ def _network(arrays: Arrays) -> Iterator[Check]:
 
     text = str(arrays.get("arch", (), "U"))
     network = nasreg.build_network(text, info, options).double()
-    names = _names(network)
-    _load(network, names, arrays)
+    names = program_names(network)
+    load_weights(network, names, arrays)
     x, y = arrays.batch("", info)
     classes, width = info.n_classes, 4 * options["channels"]
     theirs = {
@@ -229,51 +230,69 @@ def _network(arrays: Arrays) -> Iterator[Check]:
         yield Check(name, error(value, theirs[name]), TOLERANCE)
     for name, value in buffers.items():
         yield Check(f"after/{names[name]}", error(value, arrays.tensor(f"after/{names[name]}", value.shape)), TOLERANCE)
-    yield from _gradients(arrays, names, parameters, gradients, whole=True)
+    yield from gradient_checks(arrays, names, parameters, gradients, whole=True)
 
 
-def _gradients(
+def gradient_checks(
     arrays: Arrays,
     names: Mapping[str, str],
     parameters: Mapping[str, Tensor],
     gradients: Sequence[Tensor],
     *,
     whole: bool,
+    group: str = "gradnorm",
 ) -> Iterator[Check]:
-    """Compare the gradients by the weights: their norms, and with ``whole`` each number."""
+    """Compare the gradients by the weights: their norms, and with ``whole`` each number.
+
+    Args:
+        arrays: The file.
+        names: Names of the parameters -> those of the file.
+        parameters: By name.
+        gradients: In the same order.
+        whole: Whether the file has the gradients beside their norms.
+        group: What the names of the norms begin with.
+    """
     import torch
 
-    total = arrays.tensor("gradnorm_total", ())
+    total = arrays.tensor(f"{group}_total", ())
     norms = torch.stack([each.norm() for each in gradients])
-    yield Check("gradnorm_total", error(norms.norm(), total), TOLERANCE)
+    yield Check(f"{group}_total", error(norms.norm(), total), TOLERANCE)
     for name, gradient in zip(parameters, gradients, strict=True):
         program = names[name]
         if whole:
             theirs = arrays.tensor(f"grad/{program}", gradient.shape)
             scale = max(float(theirs.abs().max()), 1e-12 * float(total))
             yield Check(f"grad/{program}", error(gradient, theirs, scale), TOLERANCE)
-        norm = arrays.tensor(f"gradnorm/{program}", ())
-        yield Check(f"gradnorm/{program}", error(gradient.norm(), norm, float(total)), TOLERANCE)
+        norm = arrays.tensor(f"{group}/{program}", ())
+        yield Check(f"{group}/{program}", error(gradient.norm(), norm, float(total)), TOLERANCE)
 
 
 # One search step of the supernet
 
 
-def _search_step(arrays: Arrays) -> Iterator[Check]:
-    info, options = _sizes(arrays)
+def _search_steps(arrays: Arrays) -> Iterator[Check]:
+    """Check both paths of execution: the optimised one, and plainly."""
+    yield from _search_step(arrays, optimized=True)
+    for check in _search_step(arrays, optimized=False):
+        yield check._replace(name=f"plain: {check.name}")
+
+
+def _search_step(arrays: Arrays, *, optimized: bool) -> Iterator[Check]:
+    info, options = read_sizes(arrays)
 
     import torch
     import torch.nn.functional as F
 
     from nasreg.config.lookup import find_space
     from nasreg.mutators import SoftmaxMutator, SoftmaxMutatorConfig
-    from nasreg.nn import extract_space
+    from nasreg.nn import Execution, extract_space, set_execution
     from nasreg.registry import default_registry
     from nasreg_nasbench201.strings import CELL, architecture_key, format_string
 
     supernet = find_space(default_registry(), SPACE).build(info, options).double()
-    names = _names(supernet)
-    _load(supernet, names, arrays)
+    set_execution(supernet, Execution(optimized=optimized, min_fused_numel=0))
+    names = program_names(supernet)
+    load_weights(supernet, names, arrays)
     space = extract_space(supernet)
     mutator = SoftmaxMutator(space, SoftmaxMutatorConfig()).double()
     alpha = mutator.alpha(CELL)
@@ -307,7 +326,7 @@ def _search_step(arrays: Arrays) -> Iterator[Check]:
     }
     for name, value in ours.items():
         yield Check(name, error(value, theirs[name]), TOLERANCE)
-    yield from _gradients(arrays, names, parameters, found[1:], whole=False)
+    yield from gradient_checks(arrays, names, parameters, found[1:], whole=False)
     architecture = mutator.architecture()
     text = str(arrays.get("genotype", (), "U"))
     yield Check("genotype", int(format_string(space, architecture) != text), 0)

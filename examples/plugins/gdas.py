@@ -5,7 +5,7 @@ pass every layer choice, and every edge of a cell, draws a candidate from the Gu
 parameters. Only that one is computed, with weight 1; the gradient is that of its soft probability (straight-through).
 The temperature falls linearly. The two alternating steps are those of the core (``BilevelTrainer``, first order), and
 architectures are derived from the softmax as in DARTS (``SoftmaxMutator``). Differing from the paper, reduction cells
-are searched, too.
+are searched, too, and only the probability of what is drawn has a gradient; ``plugins/gumbel`` has the whole algorithm.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class GdasMutator(SoftmaxMutator):
         """Draw a candidate for each choice; all modules with the key of a choice get the same one."""
         self._samples = {choice.key: self._draw(choice) for choice in self.space.choices}
 
-    def answer(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:
+    def candidate_weights(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:
         return self._samples[choice.key]
 
     def _draw(self, choice: AnyChoiceSpec) -> Sample | list[Sample]:
@@ -78,7 +78,7 @@ def nasreg_plugin() -> PluginInfo:
 def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
     return [
         AlgorithmSpec(
-            name="gdas",
+            name="straight-through",
             summary="gradient descent through one sampled candidate per choice, by the Gumbel-softmax",
             paper="Dong, Yang: Searching for A Robust Neural Architecture in Four GPU Hours,"
             " https://arxiv.org/abs/1910.04465",
@@ -102,7 +102,7 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
 
 if __name__ == "__main__":
     nasreg.register(sys.modules[__name__])
-    result = nasreg.search("darts", "digits", "gdas", seed=0, trainer={"epochs": 5})
+    result = nasreg.search("darts", "digits", "straight-through", seed=0, trainer={"epochs": 5})
     for epoch in result.history:
         print(f"epoch {epoch['epoch']}  accuracy of sampled networks {epoch['arch_accuracy']:.3f}")
     print(result.genotype)

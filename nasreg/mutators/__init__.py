@@ -7,25 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasreg.mutators.base import Mutator, OneShotMutator
-    from nasreg.mutators.config import SoftmaxMutatorConfig
+    from nasreg.mutators.config import GumbelMutatorConfig, SoftmaxMutatorConfig
     from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, SequentialPolicy, TabularPolicy
-    from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
+    from nasreg.mutators.differentiable import (
+        SkipCountingMutator,
+        SoftmaxMutator,
+        collapse_warnings,
+        count_operation,
+        derive_cell,
+    )
+    from nasreg.mutators.gumbel import GumbelMutator, HardGumbelMutator
     from nasreg.mutators.multi_trial import MultiTrialMutator
     from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
+    from nasreg.mutators.sampling import SamplingMutator
+    from nasreg.mutators.sigmoid import SigmoidMutator
     from nasreg.mutators.uniform import UniformMutator
 
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
-    "config": ("SoftmaxMutatorConfig",),
+    "config": ("GumbelMutatorConfig", "SoftmaxMutatorConfig"),
     "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy"),
-    "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
+    "differentiable": ("SkipCountingMutator", "SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
+    "gumbel": ("GumbelMutator", "HardGumbelMutator"),
     "multi_trial": ("MultiTrialMutator",),
     "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
+    "sampling": ("SamplingMutator",),
+    "sigmoid": ("SigmoidMutator",),
     "uniform": ("UniformMutator",),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "GumbelMutator",
+    "GumbelMutatorConfig",
+    "HardGumbelMutator",
     "MovingBaseline",
     "MultiTrialMutator",
     "Mutator",
@@ -36,7 +51,10 @@ __all__ = [
     "Ppo",
     "RecurrentPolicy",
     "Rollouts",
+    "SamplingMutator",
     "SequentialPolicy",
+    "SigmoidMutator",
+    "SkipCountingMutator",
     "SoftmaxMutator",
     "SoftmaxMutatorConfig",
     "TabularPolicy",

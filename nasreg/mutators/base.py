@@ -98,6 +98,14 @@ class OneShotMutator(nn.Module, Mutator):
         """A new generator, seeded from torch's, whose state is part of every checkpoint."""
         return random.Random(int(torch.randint(2**62, ())))
 
+    def start_epoch(self, epoch: int, epochs: int) -> None:  # nothing to do is a good default
+        """Follow a schedule, such as of a temperature; called before the first step of an epoch, also when resumed.
+
+        Args:
+            epoch: The epoch, from 0.
+            epochs: All epochs of the schedule.
+        """
+
     def resample(self) -> None:
         """Prepare the answers of one forward pass, such as by sampling an architecture; does nothing by default.
 

@@ -1,12 +1,15 @@
 """Building blocks of differentiable algorithms: softmax weights over candidates, and architectures derived from them.
 
 The relaxation and the derivation of cells are those of DARTS (Liu, Simonyan, Yang, arXiv 1806.09055, sections 2.2 and
-2.4).
+2.4). Two parts can be added to whatever weights an algorithm gives the candidates: edge normalisation (PC-DARTS,
+arXiv 1907.05737, section 3.3) by an option of the mutator, and noise (the random smoothing of SmoothDARTS, Chen and
+Hsieh, arXiv 2002.05283, section 3.1) by the trainer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -14,11 +17,11 @@ from torch import Tensor, nn
 
 from nasreg.mutators.base import OneShotMutator
 from nasreg.mutators.config import SoftmaxMutatorConfig
-from nasreg.nn.answers import Answer
+from nasreg.nn.answers import Answer, CellWeights, HardWeights, Weights
 from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
 from nasreg.specs.cell import CellSpec
 from nasreg.specs.choices import InputChoiceSpec, RepeatSpec, ValueChoiceSpec
-from nasreg.specs.space import AnyChoiceSpec, SearchSpaceSpec
+from nasreg.specs.space import SKIP, AnyChoiceSpec, SearchSpaceSpec
 
 
 class SoftmaxMutator(OneShotMutator):
@@ -33,12 +36,16 @@ class SoftmaxMutator(OneShotMutator):
       If any number may be chosen, each input has a sigmoid of its own, and those above one half are chosen. (The paper
       has no input choices; this is the same relaxation applied to them.)
 
+    An algorithm that samples overrides ``candidate_weights``; ``answer`` adds the parts that do not depend on how
+    candidates are weighed.
+
     Args:
         space: The search space.
         config: Options.
 
     Attributes:
         alphas: The architecture parameters, one tensor per choice, in the order of ``space.choices``.
+        betas: With edge normalisation, the parameters ``(edges,)`` of each cell, in the order of ``space.choices``.
     """
 
     config: SoftmaxMutatorConfig
@@ -49,6 +56,10 @@ class SoftmaxMutator(OneShotMutator):
             nn.Parameter(config.init_std * torch.randn(_alpha_shape(choice))) for choice in space.choices
         )
         self._index = {choice.key: number for number, choice in enumerate(space.choices)}
+        cells = [choice for choice in space.choices if isinstance(choice, CellSpec) and config.edge_normalization]
+        self.betas = nn.ParameterList(nn.Parameter(config.init_std * torch.randn(cell.n_edges)) for cell in cells)
+        self._beta_index = {cell.key: number for number, cell in enumerate(cells)}
+        self._noise: dict[str, Tensor] = {}
 
     def alpha(self, key: str) -> nn.Parameter:
         """Return the alphas of a choice: ``(edges, candidates)`` for a cell, else one for each candidate or value.
@@ -58,9 +69,66 @@ class SoftmaxMutator(OneShotMutator):
         alpha: nn.Parameter = self.alphas[self._index[key]]
         return alpha
 
+    def beta(self, key: str) -> nn.Parameter | None:
+        """Return the parameters ``(edges,)`` of a cell's edges; None without edge normalisation."""
+        beta: nn.Parameter | None = self.betas[self._beta_index[key]] if key in self._beta_index else None
+        return beta
+
     def answer(self, choice: AnyChoiceSpec) -> Answer:
-        """Return the weights of all candidates of a choice; a subclass may answer with samples of them."""
+        """Return the weights of the candidates with noise, if there is any, and of the edges of a cell, if there are.
+
+        A subclass overrides ``candidate_weights``.
+        """
+        weights = self._with_noise(choice, self.candidate_weights(choice))
+        edges = self.edge_weights(choice)
+        return weights if edges is None else CellWeights(cast("Tensor", weights), edges)
+
+    def candidate_weights(self, choice: AnyChoiceSpec) -> Answer:
+        """Return the weights of all candidates of a choice; a subclass may return samples of them."""
         return self.probabilities(choice)
+
+    def edge_weights(self, choice: AnyChoiceSpec) -> Tensor | None:
+        """Return the weights of a cell's edges, ``(edges,)``; None for other choices, or without edge normalisation.
+
+        Those into a node, or into a slot of a node, add up to 1.
+        """
+        beta = self.beta(choice.key)
+        if beta is None or not isinstance(choice, CellSpec):
+            return None
+        slots = [(node, slot) for node in range(choice.nodes) for slot in range(choice.slots(node))]
+        parts = torch.split(beta, [len(choice.slot_edges(*each)) for each in slots])
+        return torch.cat([torch.softmax(part, 0) for part in parts])
+
+    @contextmanager
+    def perturbed(self, size: float) -> Iterator[None]:
+        """Add noise to all weights of candidates in the forward passes inside this context.
+
+        It is drawn once, uniformly from ``[-size, size]`` for each candidate: the random smoothing of SmoothDARTS. The
+        derived architecture and the reports do not depend on it.
+
+        Args:
+            size: 0 for no noise; then nothing is drawn.
+        """
+        if size > 0:
+            self._noise = self.draw_noise(size)
+        try:
+            yield
+        finally:
+            self._noise = {}
+
+    def draw_noise(self, size: float) -> dict[str, Tensor]:
+        """Draw the noise of ``perturbed``: for each choice a tensor of the shape of its alphas."""
+        noise = ((choice.key, torch.empty_like(self.alpha(choice.key))) for choice in self.space.choices)
+        return {key: values.detach().uniform_(-size, size) for key, values in noise}
+
+    def _with_noise(self, choice: AnyChoiceSpec, weights: Answer) -> Answer:
+        noise = self._noise.get(choice.key)
+        if noise is None:
+            return weights
+        if isinstance(choice, CellSpec) and not isinstance(weights, Tensor):
+            rows = cast("Sequence[Weights]", weights)
+            return [_add(row, own, names) for row, own, names in zip(rows, noise, choice.rows, strict=True)]
+        return _add(cast("Weights", weights), noise, choice.rows[0])
 
     def probabilities(self, choice: AnyChoiceSpec) -> Tensor | list[Tensor]:
         """Return the weights of all candidates of a choice, from which reports and architectures are made."""
@@ -110,9 +178,38 @@ class SoftmaxMutator(OneShotMutator):
             ]
         return found
 
+    @torch.no_grad()
+    def strengths(self) -> Mapping[str, tuple[float, ...]]:
+        """Return the strength of each edge or choice; that of an edge with a weight of its own is multiplied by it."""
+        strengths = dict(super().strengths())
+        for choice in self.space.choices:
+            if (edges := self.edge_weights(choice)) is not None:
+                pairs = zip(strengths[choice.key], edges.tolist(), strict=True)
+                strengths[choice.key] = tuple(strength * edge for strength, edge in pairs)
+        return strengths
+
+    @torch.no_grad()
     def rows(self, choice: CellSpec) -> list[list[float]]:
-        """Return the softmax weights of a cell: a row for each edge, a number for each of its candidates."""
-        return [row.tolist() for row in self.probabilities(choice)]
+        """Return the weights that a cell is derived from: a row for each edge, a number for each of its candidates.
+
+        They are the softmax of the alphas, and with edge normalisation that times the weight of the edge.
+        """
+        edges = self.edge_weights(choice)
+        rows = [*self.probabilities(choice)]
+        return [(row if edges is None else row * edges[number]).tolist() for number, row in enumerate(rows)]
+
+
+class SkipCountingMutator(SoftmaxMutator):
+    """A softmax mutator that shows how many skip connections each cell keeps, since searches collapse into them."""
+
+    def diagnostics(self, architecture: Architecture) -> Mapping[str, float]:
+        """Return the number of skip connections in each cell."""
+        counts = count_operation(self.space, architecture, SKIP)
+        return {f"{SKIP} in {key}": float(count) for key, (count, _) in counts.items()}
+
+    def warnings(self, architecture: Architecture) -> Sequence[str]:
+        """Return a warning for each normal cell that collapses into skip connections."""
+        return collapse_warnings(self.space, architecture, SKIP)
 
 
 def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:
@@ -160,6 +257,15 @@ def count_operation(space: SearchSpaceSpec, architecture: Architecture, operatio
     return counts
 
 
+def cells_above(space: SearchSpaceSpec, architecture: Architecture, operation: str, limit: int) -> dict[str, int]:
+    """Return the normal cells in which more edges than a limit have an operation: how many, by the key of the cell."""
+    return {
+        key: count
+        for key, (count, _) in count_operation(space, architecture, operation).items()
+        if count > limit and not cast("CellSpec", space[key]).reduction
+    }
+
+
 def collapse_warnings(space: SearchSpaceSpec, architecture: Architecture, operation: str) -> list[str]:
     """Return a warning for each normal cell in which more than half of the kept edges have one operation.
 
@@ -171,6 +277,15 @@ def collapse_warnings(space: SearchSpaceSpec, architecture: Architecture, operat
         for key, (count, kept) in count_operation(space, architecture, operation).items()
         if 2 * count > kept and not cast("CellSpec", space[key]).reduction
     ]
+
+
+def _add(weights: Weights, noise: Tensor, names: Sequence[str]) -> Weights:
+    """Add noise to the weights of candidates, all of them or some by name; hard ones stay one-hot."""
+    if isinstance(weights, HardWeights):
+        return weights
+    if isinstance(weights, Tensor):
+        return weights + noise[..., : weights.shape[-1]]
+    return {name: weight + noise[names.index(name)] for name, weight in weights.items()}
 
 
 def _alpha_shape(choice: AnyChoiceSpec) -> tuple[int, ...]:

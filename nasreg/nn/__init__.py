@@ -1,6 +1,7 @@
 """Choices to write into any ``nn.Module``, the search space they span, and the plain network of an architecture."""
 
-from nasreg.nn.answers import Answer, CellWeights, Weights
+from nasreg.nn.answers import Answer, CellWeights, HardWeights, Weights
+from nasreg.nn.auxiliary import AuxiliarySkips, add_auxiliary_skips
 from nasreg.nn.candidates import ModuleFactory, deferred_candidates
 from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
@@ -12,7 +13,9 @@ from nasreg.nn.freeze import freeze
 from nasreg.nn.functional import functional_call_tied
 from nasreg.nn.input_choice import InputChoice
 from nasreg.nn.loose_ends import AfterLooseEnds
+from nasreg.nn.narrow import use_partial_channels
 from nasreg.nn.parameters import parameter_count
+from nasreg.nn.partial import PartialChannels
 from nasreg.nn.recalibrate import recalibrate_batch_norm
 from nasreg.nn.repeat import Repeat
 from nasreg.nn.sites import CandidateSite, EdgeSite
@@ -22,6 +25,7 @@ from nasreg.nn.value_choice import Value, ValueChoice, ValueExpression
 __all__ = [
     "AfterLooseEnds",
     "Answer",
+    "AuxiliarySkips",
     "BatchNorm2d",
     "CandidateSite",
     "Cell",
@@ -31,11 +35,13 @@ __all__ = [
     "EdgeSite",
     "Embedding",
     "Execution",
+    "HardWeights",
     "InputChoice",
     "LayerChoice",
     "LayerNorm",
     "Linear",
     "ModuleFactory",
+    "PartialChannels",
     "Repeat",
     "Scope",
     "TransformHandle",
@@ -43,6 +49,7 @@ __all__ = [
     "ValueChoice",
     "ValueExpression",
     "Weights",
+    "add_auxiliary_skips",
     "candidate_sites",
     "deferred_candidates",
     "extract_space",
@@ -56,4 +63,5 @@ __all__ = [
     "skip_grad_for",
     "transform_candidates",
     "transform_edges",
+    "use_partial_channels",
 ]

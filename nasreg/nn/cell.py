@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from nasreg.errors import SpaceError
-from nasreg.nn.answers import CellWeights, cell_weights, named_weights
+from nasreg.nn.answers import CellWeights, HardWeights, Weights, cell_weights, computed_candidates
 from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
 from nasreg.nn.choices import Choice, add_all, checked, join_path
-from nasreg.nn.execution import PLAIN, Execution, match_layout, new_mixture, shared_input, to_fast_layout
+from nasreg.nn.execution import (
+    PLAIN,
+    Execution,
+    add_zero,
+    match_layout,
+    new_mixture,
+    new_partial_sum,
+    shared_input,
+    to_fast_layout,
+)
 from nasreg.nn.mixture import Mixture, Part, SharedInput, call_candidate
+from nasreg.nn.partial import PartialChannels
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.specs.architecture import CellDecision, Edge
 from nasreg.specs.space import NONE, CellSpec
 
+if TYPE_CHECKING:
+    from nasreg.nn.fast import PartialSum
+
 EdgeFactory = Callable[[int, int], nn.Module]
 """Makes a candidate of the edge from state ``source`` to node ``node``: ``factory(source, node)``."""
-
-Weighted = Sequence[tuple[str, Tensor | None]]
-"""Candidates by name, each with its weight (None for 1)."""
 
 
 class WeightedEdge(NamedTuple):
@@ -32,7 +42,8 @@ class WeightedEdge(NamedTuple):
 
     edge: int
     source: int
-    candidates: Weighted
+    candidates: str | Weights
+    """The chosen candidate, or the weights of some or all."""
     weight: Tensor | None
 
 
@@ -113,6 +124,8 @@ class Cell(Choice):
         )
         check_made_anew(f"Cell {key!r}", (module for edge in self.edges for module in edge.children()))
         self.edge_transforms = nn.ModuleDict()
+        self.auxiliary_skips = nn.ModuleDict()
+        self.auxiliary_weight = 0.0
         self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
         if none_selectable and not is_deferred():
             self._check_zeros()
@@ -189,7 +202,7 @@ class Cell(Choice):
         read = {
             source
             for (_, _, source), each in zip(cell.edge_ends, weights.candidates, strict=True)
-            if set(each) - {NONE}
+            if ({each.candidate} if isinstance(each, HardWeights) else set(each)) - {NONE}
         }
         return tuple(state for state in cell.concat if state not in read)
 
@@ -211,13 +224,13 @@ class Cell(Choice):
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
         for slot, (operation, source) in enumerate(kept):
-            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, [(operation, None)], None)
+            yield WeightedEdge(self._spec.edge_number(node, slot, source), source, operation, None)
 
     def _weighted(self, node: int, weights: CellWeights) -> Iterator[WeightedEdge]:
         """Yield each edge into a node that has a weighted candidate."""
         for edge, source in self._edges_into(node):
-            candidates = named_weights(self.label, self._spec.candidates[edge], weights.candidates[edge])
-            if candidates:
+            candidates = weights.candidates[edge]
+            if isinstance(candidates, Tensor | HardWeights) or candidates:
                 yield WeightedEdge(edge, source, candidates, None if weights.edges is None else weights.edges[edge])
 
     def _edges_into(self, node: int) -> list[tuple[int, int]]:
@@ -230,17 +243,31 @@ class Cell(Choice):
     ) -> Tensor:
         """Compute a node, given the weighted candidates of its incoming edges."""
         mixture = new_mixture(execution, self.label)
+        zeros: list[Tensor] = []
+        together: PartialSum | None = None
         for edge, source, candidates, edge_weight in edges:
+            ends, x = (source, node), states[source]
             transform = self.transform_of(edge)
             if transform is None or not self.modules_of(edge):
-                self._add_edge(mixture, edge, (source, node), states[source], candidates, edge_weight)
+                zero = self._add_edge(mixture, edge, ends, x, candidates, edge_weight)
+                zeros += [] if zero is None else [zero]
                 continue
-            mixed = partial(self._mixed, execution, edge, (source, node), candidates)
-            part = Part("", source, node)
-            output = call_candidate(self.label, part, transform, states[source].x, mixed)
-            mixture.add_tensor(part, edge_weight, output)
+            part = Part("", *ends)
+            if isinstance(transform, PartialChannels) and not isinstance(candidates, HardWeights):
+                together = together or new_partial_sum(execution, self.label, transform, x.x)
+                if together is not None and together.k == transform.k:
+                    split = together.input(x)
+                    self._add_edge(together.mixture, edge, ends, split.mixed, candidates, edge_weight)
+                    shape = self._output_shape(edge, split.mixed.x, transformed=False)
+                    together.add_past(part, edge_weight, split, shape)
+                    continue
+            mixed = partial(self._mixed, execution, edge, ends, candidates)
+            mixture.add_tensor(part, edge_weight, call_candidate(self.label, part, transform, x.x, mixed))
+        if together is not None:
+            mixture.add_tensor(Part("partial channels", None, node), None, together.result())
         total = mixture.result()
-        return self._zeros(node, states) if total is None else total
+        total = self._zeros(node, states) if total is None else total
+        return add_zero(execution, total, torch.stack(zeros).sum()) if zeros else total
 
     def _add_edge(
         self,
@@ -248,23 +275,43 @@ class Cell(Choice):
         edge: int,
         ends: tuple[int, int],
         x: SharedInput,
-        candidates: Weighted,
+        candidates: str | Weights,
         edge_weight: Tensor | None = None,
-    ) -> None:
-        """Add the outputs of an edge's candidates to a sum."""
-        modules = self.modules_of(edge)
-        for name, weight in candidates:
-            if name != NONE:  # zeros add nothing
-                factor = weight if edge_weight is None or weight is None else weight * edge_weight
-                mixture.add(Part(name, *ends), factor, modules[name], x)
+    ) -> Tensor | None:
+        """Add the outputs of an edge's candidates to a sum; ``none`` adds nothing, weights add the auxiliary skip.
 
-    def _mixed(self, execution: Execution, edge: int, ends: tuple[int, int], candidates: Weighted, x: Tensor) -> Tensor:
+        Returns:
+            A zero to add for its gradient, if there is one; see ``computed_candidates``.
+        """
+        modules = self.modules_of(edge)
+        if isinstance(candidates, str):
+            if candidates != NONE:
+                mixture.add(Part(candidates, *ends), None, modules[candidates], x)
+            return None
+        hard = isinstance(candidates, HardWeights)
+        if edge_weight is not None and not isinstance(candidates, HardWeights):
+            candidates = _scaled(candidates, edge_weight)
+        weighted, zero = computed_candidates(self.label, self._spec.candidates[edge], candidates)
+        for name, weight in weighted:
+            if name != NONE:
+                factor = _product(weight, edge_weight) if hard else weight
+                mixture.add(Part(name, *ends), factor, modules[name], x)
+        if self.auxiliary_weight and str(edge) in self.auxiliary_skips:
+            weight = x.x.new_tensor(self.auxiliary_weight)
+            weight = weight if edge_weight is None else weight * edge_weight
+            mixture.add(Part("auxiliary skip", *ends), weight, self.auxiliary_skips[str(edge)], x)
+        return None if zero is None else _product(zero, edge_weight)
+
+    def _mixed(
+        self, execution: Execution, edge: int, ends: tuple[int, int], candidates: str | Weights, x: Tensor
+    ) -> Tensor:
         """Compute the mixed operation of an edge, for its transform."""
         mixture = new_mixture(execution, self.label)
         shared = shared_input(execution, to_fast_layout(execution, x))
-        self._add_edge(mixture, edge, ends, shared, candidates)
+        zero = self._add_edge(mixture, edge, ends, shared, candidates)
         total = mixture.result()
-        return x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
+        total = x.new_zeros(self._output_shape(edge, x, transformed=False)) if total is None else total
+        return total if zero is None else add_zero(execution, total, zero)
 
     def _zeros(self, node: int, states: Sequence[SharedInput]) -> Tensor:
         """Return the value of a node that no candidate enters."""
@@ -299,7 +346,8 @@ class Cell(Choice):
         one in its second slot.
 
         Raises:
-            SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known.
+            SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known, or the
+                cell has partial channels.
         """
         cell = self._spec
         graph, root = fx.Graph(), nn.Module()
@@ -309,6 +357,11 @@ class Cell(Choice):
             for slot, (operation, source) in enumerate(kept):
                 edge = cell.edge_number(node, slot, source)
                 transform = self.transform_of(edge)
+                if isinstance(transform, PartialChannels):
+                    raise SpaceError(
+                        f"{self.label} was searched with partial channels: its candidates have a part of the channels,"
+                        " and the network has all of them. Build the model anew and freeze that"
+                    )
                 if operation == NONE and transform is not None:
                     raise SpaceError(
                         f"{self.label}: 'none' is chosen for edge {edge}, which has a transform: remove that before"
@@ -368,6 +421,18 @@ class Cell(Choice):
         for edge, (node, slot, source) in enumerate(self._spec.edge_ends):
             if self.modules_of(edge):
                 yield EdgeSite(key, path, source, node, edge, slot, self._spec.reduction)
+
+
+def _product(weight: Tensor | None, edge_weight: Tensor | None) -> Tensor | None:
+    """Return the product of two weights, of which None is 1."""
+    return edge_weight if weight is None else weight if edge_weight is None else weight * edge_weight
+
+
+def _scaled(weights: Tensor | Mapping[str, Tensor], factor: Tensor) -> Weights:
+    """Return weights of candidates times the weight of their edge."""
+    if isinstance(weights, Tensor):
+        return weights * factor
+    return {name: weight * factor for name, weight in weights.items()}
 
 
 class _Transformed(nn.Module):

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from nasreg.errors import ConfigError, SpaceError, UndecidedError
-from nasreg.nn.answers import Answer, named_weights
+from nasreg.nn.answers import Answer, computed_candidates
 from nasreg.nn.candidates import CandidateDict, ModuleFactory
 from nasreg.nn.checkpointing import checkpointed
-from nasreg.nn.execution import Execution, match_layout, new_mixture, shared_input, to_fast_layout
+from nasreg.nn.execution import Execution, add_zero, match_layout, new_mixture, shared_input, to_fast_layout
 from nasreg.nn.mixture import Mixture, Part, call_candidate
 from nasreg.nn.sites import CandidateSite
 from nasreg.specs.base import Spec, parse
@@ -150,7 +150,7 @@ class LayerChoice(Choice):
         """
         if isinstance(answer, str):
             return call_candidate(self.label, Part(answer), self.candidates[answer], *args, **kwargs)
-        weights = named_weights(self.label, tuple(self.candidates), answer)
+        weights, zero = computed_candidates(self.label, tuple(self.candidates), answer)
         if not weights:
             raise SpaceError(f"{self.label} got no weight for any candidate: it needs one at least")
         if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
@@ -158,12 +158,15 @@ class LayerChoice(Choice):
             x = shared_input(self.execution, to_fast_layout(self.execution, args[0]))
             for name, weight in weights:
                 mixture.add(Part(name), weight, self.candidates[name], x)
-            return match_layout(self.execution, cast("Tensor", mixture.result()), args[0])
+            total = cast("Tensor", mixture.result())
+            if zero is not None:
+                total = add_zero(self.execution, total, zero)
+            return match_layout(self.execution, total, args[0])
         mixture = Mixture(self.label)
         for name, weight in weights:
             part = Part(name)
             mixture.add_tensor(part, weight, call_candidate(self.label, part, self.candidates[name], *args, **kwargs))
-        return mixture.result()
+        return mixture.result() if zero is None else cast("Tensor", mixture.result()) + zero
 
     def spec(self, key: str, paths: tuple[str, ...]) -> LayerChoiceSpec:
         """Return the description of this choice under its full key."""

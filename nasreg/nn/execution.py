@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from nasreg.nn.mixture import Mixture, SharedInput
+from nasreg.nn.partial import PartialChannels
+
+if TYPE_CHECKING:
+    from nasreg.nn.fast import PartialSum
 
 AVAILABLE = find_spec("nasreg.nn.fast") is not None
 """Whether the folder of the fast supernet is there."""
@@ -62,11 +67,36 @@ def shared_input(execution: Execution, x: Tensor) -> SharedInput:
     return FastSharedInput(x)
 
 
+def new_partial_sum(execution: Execution, choice: str, transform: PartialChannels, x: Tensor) -> PartialSum | None:
+    """Return an empty sum of edges with partial channels; None if each is to be computed by itself.
+
+    Args:
+        execution: How to compute it.
+        choice: Name of the choice, for error messages.
+        transform: The partial channels.
+        x: The state that the first of the edges starts from.
+    """
+    if not is_optimized(execution) or x.dim() != 4 or torch.is_autocast_enabled(x.device.type):
+        return None
+    from nasreg.nn.fast import PartialSum
+
+    return PartialSum(choice, transform, execution.min_fused_numel)
+
+
 def is_optimized(execution: Execution) -> bool:
     """Return whether to use the fast supernet, which torch.compile and the transforms of torch.func cannot read."""
     # There are no public functions that tell whether a torch.func transform or forward-mode differentiation is active.
     transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
     return AVAILABLE and execution.optimized and not transformed and not torch.compiler.is_compiling()
+
+
+def add_zero(execution: Execution, x: Tensor, zero: Tensor) -> Tensor:
+    """Return ``x + zero``, for a scalar that is zero and has a gradient; see ``nasreg.nn.answers.HardWeights``."""
+    if not is_optimized(execution):
+        return x + zero
+    from nasreg.nn.fast import add_zero as add
+
+    return add(x, zero)
 
 
 def to_fast_layout(execution: Execution, x: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class SharedInput:
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
+        self.parts: dict[int, object] = {}
+        """What is computed of it once for edges with partial channels, by the number of parts."""
 
 
 class Mixture:

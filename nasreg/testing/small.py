@@ -9,22 +9,27 @@ from torch.utils.data import TensorDataset
 
 import nasreg
 
-SHORT = {"epochs": 2, "batch_size": 16, "max_trials": 3, "warmup_epochs": 1}
+SHORT = {"epochs": 2, "batch_size": 16, "max_trials": 3}
+SHORT_PARTS = {"warmup_epochs": 1, "partial_channels": 2}
 SHORT_TRIAL = {"epochs": 2, "batch_size": 16}
 SMALL = {"cells": 3, "stages": 2, "blocks": 2, "channels": 2, "nodes": 2}
 
 
 def short_options(algorithm: str) -> dict[str, Any]:
-    """Return options of an algorithm's trainer that make its search short.
+    """Return options of an algorithm's trainer that make its search short and fit a small space.
 
-    They are those of ``epochs`` (two), ``max_trials`` (three), ``batch_size`` and ``warmup_epochs`` that it has. An
-    algorithm that gives trials a part of the full effort may need more trials: it has those of its default preset.
+    They are those of ``epochs`` (two), ``max_trials`` (three) and ``batch_size`` that it has, and ``warmup_epochs``
+    (one) and ``partial_channels`` (two) where it has more by default. An algorithm that gives trials a part of the
+    full effort may need more trials: it has those of its default preset.
 
     Args:
         algorithm: Its name.
     """
     found = nasreg.describe(algorithm, "algorithm")["algorithm"]
-    short = _known(SHORT, found["trainer"]["options"])
+    options = found["trainer"]["options"]
+    defaults = {option["name"]: option["default"] for option in options}
+    parts = {name: value for name, value in SHORT_PARTS.items() if (defaults.get(name) or 0) > value}
+    short = {**_known(SHORT, options), **parts}
     return {name: value for name, value in short.items() if name != "max_trials"} if found["fidelity"] else short
 
 

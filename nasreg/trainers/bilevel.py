@@ -2,27 +2,38 @@
 
 Each step updates the architecture parameters on a batch of the arch split, then the weights on a batch of the train
 split. A building block of differentiable algorithms, which change how either gradient is computed.
+
+Options add parts of other algorithms, whatever the mutator: partial channels (PC-DARTS, 1907.05737), auxiliary skip
+connections (DARTS-, 2009.01027), noise on the candidates' weights (SmoothDARTS, 2002.05283), a limit on skip
+connections (DARTS+, 1909.06035), and epochs that train weights only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasreg.data.splits import Batch
-from nasreg.mutators.differentiable import SoftmaxMutator
-from nasreg.nn import functional_call_tied
+from nasreg.errors import SpaceError
+from nasreg.events import NetworkMeasured, Notice
+from nasreg.mutators.differentiable import SoftmaxMutator, cells_above
+from nasreg.nn import AuxiliarySkips, add_auxiliary_skips, functional_call_tied, use_partial_channels
+from nasreg.nn.copying import copy_module
+from nasreg.specs.space import SKIP, AnyChoiceSpec, CellSpec
 from nasreg.specs.trial import COSTS, PARAMETERS
 from nasreg.trainers.budget import Budget, ExpectedCost, expected_costs
 from nasreg.trainers.config import BilevelTrainerConfig
 from nasreg.trainers.context import OneShotContext
-from nasreg.trainers.functional import Sums, cosine_rate, trainable_parameters
+from nasreg.trainers.functional import Sums, cosine_rate, skip_weight, trainable_parameters
 from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
+
+PERTURBATION_START = 0.03
+"""Noise in the first epoch, as in the program of SmoothDARTS."""
 
 
 class Gradients(NamedTuple):
@@ -47,6 +58,9 @@ class BilevelTrainer(OneShotTrainer):
         weights: Parameters of the supernet by name; architecture parameters are not among them.
         alphas: The architecture parameters, which are those of the mutator.
         budget: The budget of the expected costs, if there is one.
+        partial_channels: K of the next supernet that is built, by default that of the options.
+        skips: The auxiliary skip connections of the present supernet, if there are any.
+        frozen: Whether the architecture parameters are not trained any more.
     """
 
     config: BilevelTrainerConfig
@@ -57,11 +71,35 @@ class BilevelTrainer(OneShotTrainer):
         self.weights: dict[str, Tensor] = {}
         self.alphas: list[Tensor] = []
         self.budget: Budget | None = None
+        self.partial_channels = config.partial_channels
+        self.frozen = False
+        self._noise = 0.0
+        self.skips: AuxiliarySkips | None = None
+        self._whole: nn.Module | None = None
+        """The supernet without the parts that no network has, of which a budget counts the costs."""
+
+    def extend_supernet(self, model: nn.Module) -> None:
+        """Add partial channels and auxiliary skip connections.
+
+        Raises:
+            SpaceError: The space cannot have them.
+        """
+        config = self.config
+        adds = self.partial_channels > 1 or config.auxiliary_skip > 0
+        self._whole = copy_module(model) if adds else model
+        use_partial_channels(model, self.partial_channels)
+        self.skips = add_auxiliary_skips(model) if config.auxiliary_skip > 0 else None
+
+    def measure_network(self) -> NetworkMeasured | None:
+        """Measure the network found with the weights of the supernet; None with partial channels, which none has."""
+        return super().measure_network() if self.partial_channels == 1 else None
 
     def setup(self) -> None:
         """Build the supernet, the architecture parameters and both optimisers."""
         super().setup()
         self.make_optimizers()
+        if self.config.skip_limit is not None and not any(_has_skips(choice) for choice in self.mutator.space.choices):
+            raise SpaceError(f"skip_limit is for spaces with normal cells that have {SKIP!r}: leave it out")
 
     def make_optimizers(self) -> None:
         """Make both optimisers, and the budget, for the present supernet and mutator."""
@@ -73,7 +111,11 @@ class BilevelTrainer(OneShotTrainer):
         self.alphas = list(self.mutator.parameters())
         self.optimizers = {
             "weights": torch.optim.SGD(
-                self.weights.values(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+                self.weights.values(),
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                nesterov=config.nesterov,
             ),
             "arch": torch.optim.Adam(
                 self.alphas, lr=config.arch_lr, betas=config.arch_betas, weight_decay=config.arch_weight_decay
@@ -91,25 +133,70 @@ class BilevelTrainer(OneShotTrainer):
             SpaceError: The costs of a block depend on too much.
         """
         measured = [name for name in names if name != PARAMETERS.name]
-        table = self.cost_table(measured) if measured else None
-        return expected_costs(names, self.model, self.mutator, table, self.context.device)
+        whole = self._whole or self.model
+        table = self.cost_table(measured, whole) if measured else None
+        return expected_costs(names, whole, self.mutator, table, self.context.device)
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the learning rate of the weights: a cosine over the epochs."""
-        rate = cosine_rate(self.config.lr, self.config.lr_min, epoch, self.config.epochs)
+        """Set the learning rate of the weights, a cosine over the epochs, and what else changes with them."""
+        super().start_epoch(epoch)
+        config = self.config
+        rate = cosine_rate(config.lr, config.lr_min, epoch, config.epochs)
         self.optimizers["weights"].param_groups[0]["lr"] = rate
+        if self.skips is not None:
+            self.skips.weight = skip_weight(config.auxiliary_skip_schedule, config.auxiliary_skip, epoch, config.epochs)
+        start = min(PERTURBATION_START, config.perturbation)
+        self._noise = start + (config.perturbation - start) * epoch / config.epochs
+
+    def needs_arch_batch(self, epoch: int) -> bool:
+        """Return whether an epoch trains architecture parameters: after the warm-up, until they are frozen."""
+        return epoch >= self.config.warmup_epochs and not self.frozen
+
+    def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Stop the search, or freeze the architecture parameters, if a cell has too many skip connections."""
+        super().end_epoch(epoch, metrics)
+        limit = self.config.skip_limit
+        if limit is None or not self.needs_arch_batch(epoch):
+            return
+        above = cells_above(self.mutator.space, self.mutator.architecture(), SKIP, limit)
+        if not above or epoch + 1 == self.epochs:
+            return
+        stops = self.config.skip_limit_action == "stop"
+        self.finished, self.frozen = stops, True
+        found = ", ".join(f"{count} {SKIP} in cell {key!r}" for key, count in above.items())
+        then = "the search stops here" if stops else "architecture parameters are not trained any more"
+        self.emit(Notice(f"epoch {epoch + 1}: {found}, more than skip_limit={limit}: {then}"))
 
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the architecture parameters, then the weights."""
         if arch is not None:
-            gradient = self.arch_gradient(train, arch)
-            if self.budget is not None:
-                penalty = self.config.budget_weight * self.budget.penalty()
-                extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
-                gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
-            self.update("arch", self.alphas, gradient, max_norm=self.config.arch_grad_clip)
+            self.arch_step(train, arch)
+        return self.weight_step(train)
+
+    def arch_step(self, train: Batch, arch: Batch) -> None:
+        """Update the architecture parameters; arguments and errors are those of ``arch_gradient``."""
+        gradient = self.arch_gradient(train, arch)
+        if (penalty := self.arch_penalty()) is not None:
+            extra = torch.autograd.grad(penalty, self.alphas, allow_unused=True, materialize_grads=True)
+            gradient = [one + other for one, other in zip(gradient, extra, strict=True)]
+        self.update("arch", self.alphas, gradient, max_norm=self.config.arch_grad_clip)
+
+    def arch_penalty(self) -> Tensor | None:
+        """Return what is added to the loss of the architecture parameters and depends on them alone; a scalar.
+
+        By default that of the budget, or None.
+        """
+        return None if self.budget is None else self.config.budget_weight * self.budget.penalty()
+
+    def weight_step(self, train: Batch) -> StepResult:
+        """Update the weights on a batch of the train split.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
         weights = list(self.weights.values())
-        gradients = self.gradients(train, weights)
+        with self.mutator.perturbed(self._noise):
+            gradients = self.gradients(train, weights)
         loss = self.check_finite(gradients.loss, "training")
         self.update("weights", weights, gradients.values, max_norm=self.config.grad_clip)
         return StepResult(loss, gradients.statistics)
@@ -140,7 +227,7 @@ class BilevelTrainer(OneShotTrainer):
         total = [torch.zeros_like(tensor) for tensor in by]
         mean = torch.zeros((), device=batch[0].device)
         sums = Sums()
-        with self._only(by):
+        with self.only(by):
             for x, y, share in self.pieces(batch):
                 loss, prediction = self.forward(x, y, weights)
                 gradients = torch.autograd.grad(loss * share, by, allow_unused=True)
@@ -153,7 +240,7 @@ class BilevelTrainer(OneShotTrainer):
         return Gradients(total, mean, sums.values)
 
     @contextmanager
-    def _only(self, by: Sequence[Tensor]) -> Iterator[None]:
+    def only(self, by: Iterable[Tensor]) -> Iterator[None]:
         """Let no other weight or architecture parameter require a gradient, so that none is stored or computed."""
         wanted = set(map(id, by))
         others = [tensor for tensor in (*self.weights.values(), *self.alphas) if id(tensor) not in wanted]
@@ -174,3 +261,16 @@ class BilevelTrainer(OneShotTrainer):
                 buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
                 output = functional_call_tied(self.model, {**weights, **buffers}, x)
         return self.criterion(output, y)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Add whether the architecture parameters are frozen."""
+        return {**super().state_dict(), "frozen": self.frozen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.frozen = state["frozen"]
+
+
+def _has_skips(choice: AnyChoiceSpec) -> bool:
+    return isinstance(choice, CellSpec) and not choice.reduction and any(SKIP in names for names in choice.candidates)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import EXECUTION, EXECUTION_BITS, EXTENDS, Config
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+SkipSchedule = Literal["constant", "linear", "cosine", "slow_cosine"]
 
 
 class TrainerConfig(Config):
@@ -98,11 +99,15 @@ class SinglePathTrainerConfig(OneShotTrainerConfig):
 
 
 class BilevelTrainerConfig(OneShotTrainerConfig):
-    """Options of the bilevel optimisation; the defaults are those of the DARTS program (arXiv 1806.09055)."""
+    """Options of the bilevel optimisation; the defaults are those of the DARTS program (arXiv 1806.09055).
+
+    From ``warmup_epochs`` on they are parts of other algorithms, which any algorithm with this trainer can have.
+    """
 
     lr: float = Field(default=0.025, gt=0, description="learning rate of the weights in the first epoch (SGD)")
     lr_min: float = Field(default=0.001, ge=0, description="learning rate that its cosine ends at")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(default=False, description="Nesterov's form of the momentum, which must be above 0")
     weight_decay: float = Field(default=3e-4, ge=0, description="weight decay of the weights")
     grad_clip: float = Field(default=5.0, gt=0, description="maximum norm of the gradient of the weights")
     arch_lr: float = Field(default=3e-4, gt=0, description="learning rate of the architecture parameters (Adam)")
@@ -131,6 +136,53 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
     budget_weight: float = Field(
         default=1.0, ge=0, description="factor of the penalty, which is the sum of the relative excesses over budgets"
     )
+    warmup_epochs: int = Field(
+        default=0, ge=0, description="first epochs, which train weights only, no architecture parameters"
+    )
+    partial_channels: int = Field(
+        default=1,
+        ge=1,
+        description="K: let 1/K of the channels through the candidates of a cell's edges and the others past them,"
+        " which takes a fraction of time and memory (PC-DARTS); 1 for all channels",
+    )
+    auxiliary_skip: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight, in the first epoch, of a further skip connection on each edge of a cell that has one among"
+        " its candidates; it falls to 0 and is not derived (DARTS-); 0 for none",
+    )
+    auxiliary_skip_schedule: SkipSchedule = Field(default="linear", description="how that weight falls over the epochs")
+    perturbation: float = Field(
+        default=0.0,
+        ge=0,
+        description="maximum of the uniform noise that the weights of candidates have in the training of the supernet's"
+        " weights; it rises linearly with the epochs, from 0.03 at most (SmoothDARTS with random smoothing)",
+    )
+    skip_limit: int | None = Field(
+        default=None,
+        ge=0,
+        description="maximum number of skip_connect in the architecture's normal cells: an epoch after which one has"
+        " more is the last one, or the last that trains architecture parameters (DARTS+); null for no limit",
+    )
+    skip_limit_action: Literal["stop", "freeze"] = Field(
+        default="stop",
+        description="what happens above skip_limit: stop ends the search, freeze continues with the weights only",
+    )
+
+    @model_validator(mode="after")
+    def _learns(self) -> BilevelTrainerConfig:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs}, but there are epochs={self.epochs}: no architecture parameter"
+                " would be learned. Lower warmup_epochs, or raise epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_momentum(self) -> BilevelTrainerConfig:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=true needs momentum above 0: raise momentum, or set nesterov=false")
+        return self
 
 
 def _architecture_text(value: Any) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nasreg.errors import SpaceError
 from nasreg.nn.recalibrate import frozen_norms
+from nasreg.trainers.config import SkipSchedule
 
 
 def set_training_mode(model: nn.Module) -> None:
@@ -70,6 +71,20 @@ class Sums:
 def cosine_rate(high: float, low: float, epoch: int, epochs: int) -> float:
     """Return the learning rate of an epoch: a cosine from ``high`` in the first towards ``low`` after the last."""
     return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def skip_weight(schedule: SkipSchedule, start: float, epoch: int, epochs: int) -> float:
+    """Return the weight of auxiliary skip connections in an epoch, as the program of DARTS- sets it (2009.01027).
+
+    Args:
+        schedule: How it falls.
+        start: The weight in the first epoch.
+        epoch: The epoch, from 0.
+        epochs: All epochs.
+    """
+    if schedule == "slow_cosine":
+        return start * math.cos(math.pi / 2 * epoch / epochs)
+    return learning_rate(schedule, start, 0.0, epoch, epochs)
 
 
 Schedule = Literal["constant", "cosine", "linear", "exponential"]

@@ -73,6 +73,7 @@ class EpochTrainer(Trainer):
         processes: Those that train the model together, each of which computes a part of each batch. After a step they
             have the same model; ``gradients`` of a bilevel trainer and ``descend`` see to that.
         state: How far the run has come.
+        finished: Whether the run ends after the present epoch; set in ``end_epoch``.
     """
 
     trained_model: ClassVar[TrainedModel] = "network"
@@ -89,6 +90,7 @@ class EpochTrainer(Trainer):
         self.processes = context.processes
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.state = LoopState()
+        self.finished = False
         self._read_back = False
         """Whether a checkpoint of this process was read back."""
 
@@ -200,7 +202,7 @@ class EpochTrainer(Trainer):
         )
         measured = False
         saved = time.monotonic()
-        while self.state.epoch < self.epochs:
+        while self._unfinished():
             began = time.monotonic() - self.state.seconds
             self._start_epoch()
             set_training_mode(self.model)
@@ -219,7 +221,7 @@ class EpochTrainer(Trainer):
                     saved = time.monotonic()
             self._end_epoch(began)
             saved = time.monotonic()
-            if any(self.processes.any_of(interruption.wanted)) and self.state.epoch < self.epochs:
+            if any(self.processes.any_of(interruption.wanted)) and self._unfinished():
                 self._interrupted()
 
     def _start_epoch(self) -> None:
@@ -228,6 +230,9 @@ class EpochTrainer(Trainer):
             self.start_epoch(self.state.epoch)
         if self.model is not model:
             self.processes.share_state(*self.trained_modules())
+
+    def _unfinished(self) -> bool:
+        return self.state.epoch < self.epochs and not self.finished
 
     def _batches(self, steps: int) -> Iterator[tuple[Batch, Batch | None]]:
         splits, epoch, start = self.context.data.splits, self.state.epoch, self.state.step
@@ -305,13 +310,21 @@ class EpochTrainer(Trainer):
         n = number_of_pieces(len(y), self.config.accumulate)
         return [(a, b, share * (len(b) / len(y))) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
 
-    def descend(self, batch: Batch, optimizer: str = "weights", *, max_norm: float | None = None) -> StepResult:
+    def descend(
+        self,
+        batch: Batch,
+        optimizer: str = "weights",
+        *,
+        max_norm: float | None = None,
+        clip_with: Iterable[Tensor] = (),
+    ) -> StepResult:
         """Update the weights of the model by one step of gradient descent.
 
         Args:
             batch: Inputs ``(B, C, H, W)`` and targets.
             optimizer: Name of their optimiser.
             max_norm: Maximum norm of their gradient.
+            clip_with: Other parameters whose gradients count in that norm and are scaled down with it.
 
         Raises:
             TrainingError: The loss is not finite.
@@ -329,7 +342,7 @@ class EpochTrainer(Trainer):
             sums.add(self.task.statistics(prediction, y))
         mean = self.check_finite(self.processes.total({"loss": mean})["loss"], "training")
         self.add_up_gradients()
-        self.update(optimizer, list(self.model.parameters()), max_norm=max_norm)
+        self.update(optimizer, [*self.model.parameters(), *clip_with], max_norm=max_norm)
         return StepResult(mean, sums.values)
 
     def predict(self, x: Tensor) -> Any:
@@ -425,6 +438,7 @@ class EpochTrainer(Trainer):
             **self.state_dict(),
             **drawn,
             "loop": asdict(self.state),
+            "finished": self.finished,
             "metrics_position": self.output.metrics.position() if self.output.metrics else 0,
         }
         path = save_checkpoint(self.run.path, state)
@@ -440,6 +454,7 @@ class EpochTrainer(Trainer):
             try:
                 self.load_state_dict(state)
                 self.state = LoopState(**state["loop"])
+                self.finished = state["finished"]
                 metrics_position = state["metrics_position"]
                 self.processes.set_random_state(state, self.context.device)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -63,19 +63,32 @@ class OneShotTrainer(EpochTrainer):
         self.mutator = self.context.make_mutator(extract_space(self.model)).to(self.context.device)
         self.mutator.attach(self.model)
 
+    def start_epoch(self, epoch: int) -> None:
+        """Let the mutator follow its schedule, whose length is ``config.epochs``."""
+        self.mutator.start_epoch(epoch, self.config.epochs)
+
     def build(self, **capabilities: Any) -> nn.Module:
         """Build a supernet on the device that computes as the options say; takes what ``build_supernet`` does."""
         model = self.context.build_supernet(**capabilities).to(self.context.device)
+        self.extend_supernet(model)
         execute_as(self.execution(), model, self.context.device)
         if self.config.sync_batch_norm:
             self.synchronize_batch_norm(model)
         return model
 
-    def cost_table(self, names: Collection[str]) -> CostTable:
-        """Return costs of the blocks of the present supernet: given, else as the run has recorded them, else measured.
+    def extend_supernet(self, model: nn.Module) -> None:  # nothing to add is a good default
+        """Add parts to a new supernet that the options ask for.
+
+        Raises:
+            SpaceError: The space cannot have them.
+        """
+
+    def cost_table(self, names: Collection[str], supernet: nn.Module) -> CostTable:
+        """Return costs of the blocks of a supernet: given, else as the run has recorded them, else measured.
 
         Args:
             names: Which of ``parameters``, ``macs`` and ``latency_ms``.
+            supernet: The present one, without parts that no network has.
 
         Raises:
             ConfigError: The given file cannot be read, or is not of this supernet.
@@ -86,9 +99,7 @@ class OneShotTrainer(EpochTrainer):
             raise TypeError("the context of this search measures no blocks")
         processes = self.context.processes
         # Latencies that each process measures would differ.
-        table = (
-            find_table(self.model, names, measure, self.config.block_costs, self.run) if processes.is_first else None
-        )
+        table = find_table(supernet, names, measure, self.config.block_costs, self.run) if processes.is_first else None
         return cast("CostTable", processes.from_first(table))
 
     def trained_modules(self) -> list[nn.Module]:

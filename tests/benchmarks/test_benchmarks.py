@@ -42,6 +42,15 @@ def test_startup_compares_each_command_with_the_imports():
 
 
 @pytest.mark.slow
+def test_sampled_steps_are_compared_with_fixed_networks():
+    about, *rows = run("sampled_step.py", "--sizes", "tiny", "--draws", "1").splitlines()
+    assert about.endswith("mean of 1 draws")
+    assert [row[14:44].strip() for row in rows] == ["fixed", "gdas", "gdas, clip_with_arch=false", "darts"]
+    assert numbers(rows[0])[-1] == 1.0
+    assert all(numbers(row)[-1] > 0 for row in rows)
+
+
+@pytest.mark.slow
 def test_registry_compares_no_plugins_with_many():
     about, heading, *rows = run("registry.py", "--plugins", "2", "--algorithms", "2", "--rounds", "1").splitlines()
     assert about == "2 plugins of 2 algorithms, median of 1, in ms"

@@ -346,7 +346,7 @@ def test_gdas_computes_one_candidate_of_each_edge(plugins):
 
 def test_gdas_finds_the_candidate_that_works(train):
     options = {"epochs": 20, "batch_size": 16, "lr": 0.03, "arch_lr": 0.1}
-    result = train("gdas", space=Planted, evaluator_options=None, trainer=options)
+    result = train("straight-through", space=Planted, evaluator_options=None, trainer=options)
     assert result.architecture.decisions == {"layer": "seeing"}
     rows = [epoch["weights"]["layer"][0]["seeing"] for epoch in result.history]
     assert rows[-1] > 0.9 > rows[0]
@@ -354,7 +354,7 @@ def test_gdas_finds_the_candidate_that_works(train):
 
 def test_gdas_keeps_a_budget_in_expectation(train):
     options = {"epochs": 5, "batch_size": 16, "arch_lr": 0.3, "max_parameters": 20, "budget_weight": 100.0}
-    result = train("gdas", space=Planted, evaluator_options=None, trainer=options)
+    result = train("straight-through", space=Planted, evaluator_options=None, trainer=options)
     weights = result.history[-1]["weights"]["layer"][0]
     assert weights["seeing"] > 0.9  # it has 8 parameters, the other one 200, the head 10
 
@@ -363,7 +363,7 @@ def test_gdas_keeps_a_budget_in_expectation(train):
 def test_gdas_resumes_exactly(train, tmp_path):
     def search(out, **more):
         options = {"epochs": 2, "batch_size": 16}
-        return train("gdas", tmp_path / out, Planted, evaluator_options=None, trainer=options, **more)
+        return train("straight-through", tmp_path / out, Planted, evaluator_options=None, trainer=options, **more)
 
     search("whole")
     with pytest.raises(InterruptedRunError):

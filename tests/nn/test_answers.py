@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nasreg.errors import SpaceError
-from nasreg.nn import Cell, CellWeights, Execution, InputChoice, LayerChoice, fast_double_backward, set_execution
+from nasreg.nn import (
+    Cell,
+    CellWeights,
+    Execution,
+    HardWeights,
+    InputChoice,
+    LayerChoice,
+    fast_double_backward,
+    set_execution,
+    transform_edges,
+)
 from nasreg.spaces.operations import OPERATIONS
 
 NAMES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
@@ -128,11 +138,89 @@ def test_a_node_that_nothing_enters_is_zeros_of_the_right_shape(execution, strid
     assert cell(*torch.randn(2, 3, 4, 6, 5)).abs().sum() == 0  # node 1 takes node 0
 
 
+def hard_weights(weights, chosen):
+    """Return one-hot weights with the gradient of ``weights``, for the candidate number ``chosen`` of each row."""
+    onehot = nn.functional.one_hot(torch.tensor(chosen), weights.shape[-1]).to(weights.dtype)
+    return onehot - weights.detach() + weights
+
+
+class Half(nn.Module):
+    """Passes half of the channels around the mixed operation."""
+
+    def forward(self, x, mixed):
+        return torch.cat([mixed(x[:, :2]), x[:, 2:]], 1)
+
+
+@pytest.mark.parametrize("form", ["edges", "by edge", "transformed"])
+def test_hard_weights_compute_one_candidate_and_give_all_weights_a_gradient(form):
+    """The others' weights are added as numbers: GDAS, arXiv 1910.04465."""
+    torch.manual_seed(0)
+    cell = make_cell(channels=2 if form == "transformed" else 4).double()
+    if form == "transformed":
+        transform_edges(cell, lambda _: Half())
+    x = torch.randn(2, 2, 4, 5, 6, dtype=torch.float64)
+    weights = torch.rand(5, 5, dtype=torch.float64, requires_grad=True)
+    strengths = torch.rand(5, dtype=torch.float64, requires_grad=True)
+    chosen = [0, 3, 1, 0, 2]  # none, too
+    hard = hard_weights(weights, chosen)
+    names = [NAMES[number] for number in chosen]
+
+    def reference(model):
+        def edge(number, state):
+            def mixed(part):
+                others = sum(hard[number, other] for other in range(5) if other != chosen[number])
+                if names[number] == "none":
+                    return 0 * part + others
+                return hard[number, chosen[number]] * model.edges[number][names[number]](part) + others
+
+            output = Half()(state, mixed) if form == "transformed" else mixed(state)
+            return strengths[number] * output if form == "by edge" else output
+
+        first = edge(0, x[0]) + edge(1, x[1])
+        return torch.cat([first, edge(2, x[0]) + edge(3, x[1]) + edge(4, first)], 1)
+
+    by = [weights, strengths, *cell.parameters()]
+    wanted = derivatives(reference(cell), by)
+    answer = [HardWeights(name, row) for name, row in zip(names, hard, strict=True)]
+    for execution in EXECUTIONS:
+        set_execution(cell, execution)
+        calls = count_calls(cell)
+        cell.bind(lambda: CellWeights(answer, strengths) if form == "by edge" else answer)
+        assert_close(derivatives(cell(*x), by), wanted)
+        if form != "transformed":  # the shape of a transformed edge's zeros is computed once
+            assert calls == {f"{edge}.{name}": 1 for edge, name in enumerate(names) if name != "none"}
+        with torch.no_grad():
+            constant = [HardWeights(name, row.detach()) for name, row in zip(names, hard, strict=True)]
+            cell.bind(lambda answer=constant: CellWeights(answer, strengths) if form == "by edge" else answer)
+            torch.testing.assert_close(cell(*x), wanted[0].detach())
+
+
+@pytest.mark.parametrize("arguments", [1, 2])
+def test_hard_weights_of_a_layer(arguments):
+    class Add(nn.Linear):
+        def forward(self, *given):
+            return super().forward(sum(given))
+
+    choice = LayerChoice({name: Add(2, 2) for name in "abc"}, key="c").double()
+    x = torch.randn(arguments, 3, 2).double()
+    weights = torch.rand(3, dtype=torch.float64, requires_grad=True)
+    hard = hard_weights(weights, 1)
+    wanted = derivatives(hard[1] * choice.candidates["b"](*x) + hard[0] + hard[2], [weights])
+    choice.bind(lambda: HardWeights("b", hard))
+    for execution in EXECUTIONS:
+        choice.execution = execution
+        calls = count_calls(choice)
+        assert_close(derivatives(choice(*x), [weights]), wanted)
+        assert calls == {"candidates.b": 1}
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
         ({"d": torch.ones(())}, "got a weight for 'd', which is not one of a, b, c"),
         ({}, "got no weight"),
+        (HardWeights("d", torch.ones(3)), "got a weight for 'd', which is not one of a, b, c"),
+        (HardWeights("a", torch.ones(4)), r"has 3 candidates, but got weights of shape \(4,\)"),
         (torch.ones(2), r"has 3 candidates, but got weights of shape \(2,\)"),
     ],
 )
@@ -149,6 +237,7 @@ def test_answers_that_do_not_fit_a_layer(answer, says):
         (torch.ones(4, 5), "has 5 edges, but got weights for 4"),
         (CellWeights(torch.ones(5, 5), torch.ones(4)), "5 edges, but got edge weights of shape"),
         ([{"nope": torch.ones(())}] * 5, "weight for 'nope'"),
+        ([HardWeights("nope", torch.ones(5))] * 5, "weight for 'nope'"),
     ],
 )
 def test_answers_that_do_not_fit_a_cell(answer, says):

@@ -1,4 +1,4 @@
-"""Which gradients an autograd function has to compute."""
+"""Which gradients an autograd function has to compute, and a sum that costs nothing but its gradient."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import Tensor
 
 _skipped: ContextVar[frozenset[int]] = ContextVar("skipped", default=frozenset())
@@ -44,3 +45,20 @@ def needs_grad(ctx: Any, tensors: Sequence[Tensor], first: int = 0) -> list[bool
     # By address, since activation checkpointing recomputes with new tensor objects on the same memory.
     skip = [tensor.is_leaf and tensor.data_ptr() in skipped for tensor in tensors]
     return [need and not skip_one for need, skip_one in zip(needs, skip, strict=True)]
+
+
+def add_zero(x: Tensor, zero: Tensor) -> Tensor:
+    """Return ``x + zero`` for a scalar that is zero; only its gradient takes time."""
+    result: Tensor = _AddZero.apply(x, zero)
+    return result
+
+
+class _AddZero(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, zero: Tensor) -> Tensor:
+        ctx.dtype = zero.dtype
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        return grad, grad.sum(dtype=ctx.dtype) if ctx.needs_input_grad[1] else None

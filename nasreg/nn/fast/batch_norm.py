@@ -25,6 +25,13 @@ MAX_COLUMNS = 2048
 """Columns of the view of which sums per channel are taken; see ``_columns``."""
 
 
+MIN_VECTOR = 16
+"""With fewer channels, elementwise kernels take several pixels as one; see ``_rows``."""
+
+ROW = 256
+"""Numbers that these pixels have together, about."""
+
+
 class Statistics(NamedTuple):
     """Mean and inverse standard deviation of each channel of a batch."""
 
@@ -54,7 +61,7 @@ class ScaleShift(NamedTuple):
 
     def apply(self, x: Tensor) -> Tensor:
         """Compute it for ``(B, C, H, W)``."""
-        return torch.addcmul(per_channel(self.shift), x, per_channel(self.scale))
+        return scale_shift(x, self.scale, self.shift, torch.empty_like(x))
 
 
 class InputGrad(NamedTuple):
@@ -65,7 +72,7 @@ class InputGrad(NamedTuple):
 
     def apply(self, grad: Tensor, x: Tensor) -> Tensor:
         """Compute it for ``(B, C, H, W)``."""
-        return self.x.apply(x).addcmul_(grad, per_channel(self.grad_scale))
+        return add_scaled(self.x.apply(x), grad, self.grad_scale)
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,42 @@ class BatchNorm:
         return InputGrad(scale, ScaleShift(x_scale, -scale * affine_grad.bias / self.count - x_scale * mean))
 
 
+def scale_shift(x: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> Tensor:
+    """Compute ``scale * x + shift``, with numbers per channel or single ones, in ``out``, and return that."""
+    times, (into, pixels) = _rows(out, x)
+    torch.addcmul(_repeated(shift, times), pixels, _repeated(scale, times), out=into)
+    return out
+
+
+def add_scaled(total: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+    """Add ``scale * x``, with numbers per channel or a single one, to ``total`` in place, and return that."""
+    times, (into, pixels) = _rows(total, x)
+    into.addcmul_(pixels, _repeated(scale, times))
+    return total
+
+
+def _rows(*tensors: Tensor) -> tuple[int, list[Tensor]]:
+    """Return views of images of few channels with several pixels as one, and how many; others as they are, and 0.
+
+    torch's elementwise kernels with numbers per channel begin anew at each pixel, which takes most of their time where
+    it has few channels.
+    """
+    batch, channels, height, width = tensors[0].shape
+    if channels >= MIN_VECTOR or not all(
+        x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last) for x in tensors
+    ):
+        return 0, list(tensors)
+    times = gcd(batch * height * width, ROW // MIN_VECTOR * (MIN_VECTOR // channels))
+    return times, [x.permute(0, 2, 3, 1).view(-1, times * channels) for x in tensors]
+
+
+def _repeated(values: Tensor, times: int) -> Tensor:
+    """Return numbers per channel, or a single one, in a shape that broadcasts with what ``_rows`` returns."""
+    if values.dim() == 0:
+        return values
+    return values.repeat(times) if times else per_channel(values)
+
+
 def per_channel(values: Tensor) -> Tensor:
     """Return numbers per channel in a shape that broadcasts with ``(B, C, H, W)``."""
     return values[:, None, None]
@@ -119,7 +162,8 @@ def channel_sums(grad: Tensor, chunk: Tensor, statistics: Statistics | None) -> 
     if statistics is None:
         mean, invstd = chunk.new_zeros(columns), chunk.new_ones(columns)
     else:
-        mean, invstd = (each.expand(times, -1).reshape(columns) for each in statistics)
+        # Contiguous, since the kernel ignores the strides: of one channel, expand and reshape make a view.
+        mean, invstd = (each.expand(times, -1).reshape(columns).contiguous() for each in statistics)
     # The backward kernel of BatchNorm takes both sums in one pass through memory; no public function does.
     _, *sums = torch.ops.aten.native_batch_norm_backward(
         grad, chunk, None, None, None, mean, invstd, True, 0.0, [False, True, True]

@@ -13,6 +13,7 @@ forward pass, and some are slow in the backward pass (measured by ``benchmarks/s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -30,6 +31,10 @@ MAX_PRODUCT = 2**20
 
 MAX_NARROW_PRODUCT = 2**17
 """The same with fewer than 16 channels, for which matrix products are slow."""
+
+
+ROW = 16
+"""Numbers in a row of a matrix product, as far as the pixels have fewer channels; a power of 2."""
 
 
 class Geometry(NamedTuple):
@@ -88,9 +93,9 @@ def forward(x: Tensor, weight: Tensor, geometry: Geometry, total: Tensor | None 
     if is_pointwise(x, weight, geometry):
         pixels, matrix = _pixels(x, geometry.stride), weight.flatten(1).t()
         if total is not None and layout(total) == torch.channels_last:
-            _pixels(total).addmm_(pixels, matrix)
+            _product(pixels, matrix, _pixels(total))
             return total
-        output = _images(pixels @ matrix, len(x), output_shape(tuple(x.shape), weight, geometry)[2:])
+        output = _images(_product(pixels, matrix), len(x), output_shape(tuple(x.shape), weight, geometry)[2:])
     else:
         stride, padding, dilation, groups = geometry
         output = F.conv2d(x, weight, None, stride, padding, dilation, groups)
@@ -135,7 +140,7 @@ def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, 
         and total is not None
         and layout(total) == torch.channels_last
     ):
-        _pixels(total).addmm_(_pixels(grad), weight.flatten(1))
+        _product(_pixels(grad), weight.flatten(1), _pixels(total))
         return total
     computed = _input_gradient(grad, x, weight, geometry)
     return computed if total is None else total.add_(computed)
@@ -143,7 +148,7 @@ def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, 
 
 def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     if is_pointwise(x, weight, geometry):
-        sampled = _images(_pixels(grad) @ weight.flatten(1), len(x), grad.shape[2:])
+        sampled = _images(_product(_pixels(grad), weight.flatten(1)), len(x), grad.shape[2:])
         return sampled if geometry.stride == (1, 1) else _upsample(sampled, x, geometry.stride)
     stride_one = _stride_one(x, weight, geometry)
     if stride_one is not None and stride_one.dilation != geometry.dilation:
@@ -169,7 +174,7 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry)
         geometry: Stride, padding, dilation, groups.
     """
     if is_pointwise(x, weight, geometry):
-        return (_pixels(grad).t() @ _pixels(x, geometry.stride)).view_as(weight)
+        return _product_of_columns(_pixels(grad), _pixels(x, geometry.stride)).view_as(weight)
     stride_one = _stride_one(x, weight, geometry)
     if stride_one is not None and stride_one.dilation != geometry.dilation:
         sampled = x[..., ::2, ::2].contiguous(memory_format=torch.channels_last)
@@ -222,6 +227,37 @@ def _pixels(x: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
 def _images(pixels: Tensor, batch: int, sides: Sequence[int]) -> Tensor:
     """Return pixels ``(B * H * W, C)`` as ``(B, C, H, W)`` in channels-last memory."""
     return pixels.view(batch, *sides, -1).permute(0, 3, 1, 2)
+
+
+def _product(pixels: Tensor, matrix: Tensor, total: Tensor | None = None) -> Tensor:
+    """Return the matrix product, or add it to ``total`` in place.
+
+    Pixels of few channels are multiplied several at once, by a block-diagonal matrix: rows of a few numbers take most
+    of their time for what is done once a row.
+    """
+    times = _pixels_a_row(len(pixels), *matrix.shape)
+    if times > 1:
+        blocks = matrix.new_zeros(times, len(matrix), times, matrix.shape[1])
+        blocks.diagonal(dim1=0, dim2=2).copy_(matrix[..., None])
+        matrix = blocks.view(times * len(matrix), -1)
+        pixels = pixels.reshape(-1, len(matrix))
+    if total is None:
+        return (pixels @ matrix).view(-1, matrix.shape[1] // times)
+    total.view(-1, matrix.shape[1]).addmm_(pixels, matrix)
+    return total
+
+
+def _product_of_columns(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a.t() @ b`` for pixels a and b; see ``_product``."""
+    times = _pixels_a_row(len(a), a.shape[1], b.shape[1])
+    if times == 1:
+        return a.t() @ b
+    both = a.reshape(-1, times * a.shape[1]).t() @ b.reshape(-1, times * b.shape[1])
+    return both.view(times, a.shape[1], times, b.shape[1]).diagonal(dim1=0, dim2=2).sum(-1)
+
+
+def _pixels_a_row(pixels: int, *channels: int) -> int:
+    return gcd(pixels, ROW // max(channels)) if max(channels) < ROW else 1
 
 
 def _stride_one(x: Tensor, weight: Tensor, geometry: Geometry) -> Geometry | None:

@@ -22,6 +22,7 @@ from nasreg.nn.fast import batch_norm, double_backward
 from nasreg.nn.fast.blocks import Candidate, ConvBlock
 from nasreg.nn.fast.convolution import Geometry, convolve
 from nasreg.nn.fast.fused import FusedSum
+from nasreg.nn.fast.pooling import average, can_average
 from nasreg.nn.fast.structure import (
     FusedForm,
     Signature,
@@ -65,7 +66,7 @@ class FastSharedInput(mixture.SharedInput):
         for step, own in zip(steps, signatures[:done], strict=False):
             before, key = key, key + own
             if key not in self._computed:
-                self._computed[key] = step(self._computed[before])
+                self._computed[key] = _without_parameters(step, self._computed[before])
         norm = steps[done] if done == len(steps) - 1 else None
         if key and is_norm(norm) and norm.training and not norm.affine and has_variance(self._computed[key]):
             return self._normalize(key, norm), done + 1
@@ -158,6 +159,11 @@ class FastMixture(mixture.Mixture):
             total.add_(output)
         else:
             self._sum, self._in_place = total + output, True
+
+
+def _without_parameters(step: nn.Module, x: Tensor) -> Tensor:
+    """Compute a module without parameters."""
+    return average(step, x) if type(step) is nn.AvgPool2d and can_average(step, x) else cast("Tensor", step(x))
 
 
 def _candidate(fused: FusedSum, weight: Tensor, x: Tensor, form: FusedForm) -> Candidate:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nasreg.nn.fast import batch_norm, convolution
-from nasreg.nn.fast.batch_norm import Affine, AffineGrad, BatchNorm, Statistics, per_channel
+from nasreg.nn.fast.batch_norm import Affine, AffineGrad, BatchNorm, Statistics
 from nasreg.nn.fast.blocks import BackwardCache, BatchNormSlots, BlockInput, Candidate, ConvBlock
 from nasreg.nn.fast.convolution import input_gradient, layout, weight_gradient
 
@@ -171,22 +171,22 @@ class Computation:
         for candidate, block_inputs in zip(self.candidates, self.block_inputs, strict=True):
             chunks, norm, _ = block_inputs[-1]
             if norm is not None:
-                parts.append((chunks, per_channel(norm.output.scale)))
+                parts.append((chunks, norm.output.scale))
                 shifts.append(norm.output.shift)
             else:
                 parts.append((chunks, self.inputs[candidate.weight].to(chunks[0].dtype)))
         return self.linear_combination(parts, shifts)
 
     def linear_combination(self, parts: Sequence[tuple[Sequence[Tensor], Tensor]], shifts: Sequence[Tensor]) -> Tensor:
-        """Return the sum of images in chunks, each times a factor, and of shifts per channel."""
+        """Return the sum of images in chunks, each times a factor (or one per channel), and of shifts per channel."""
         first = parts[0][0]
         size = (sum(map(len, first)), *first[0].shape[1:])
         total = torch.empty(size, dtype=first[0].dtype, device=first[0].device, memory_format=layout(first[0]))
-        shift = per_channel(torch.stack(list(shifts)).sum(0)) if shifts else total.new_zeros(())
+        shift = torch.stack(list(shifts)).sum(0) if shifts else total.new_zeros(())
         for c, out in enumerate(self.split(total)):
-            torch.addcmul(shift, first[c], parts[0][1], out=out)
+            batch_norm.scale_shift(first[c], parts[0][1], shift, out)
             for chunks, factor in parts[1:]:
-                out.addcmul_(chunks[c], factor)
+                batch_norm.add_scaled(out, chunks[c], factor)
         return total
 
     # Backward.

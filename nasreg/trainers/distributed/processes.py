@@ -167,8 +167,9 @@ def part_of(batch: Batch) -> tuple[float, int]:
 def share_draws(mutator: M, processes: Processes) -> M:
     """Let a mutator draw the same answers in all processes; in one it stays as it is."""
     if processes.world_size > 1:
-        for name in ("resample", "answer"):
-            setattr(mutator, name, _drawing_alike(getattr(mutator, name), processes))
+        for name in ("resample", "answer", "draw_noise"):
+            if hasattr(mutator, name):
+                setattr(mutator, name, _drawing_alike(getattr(mutator, name), processes))
     return mutator
 
 

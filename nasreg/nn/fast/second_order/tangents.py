@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nasreg.nn.fast import batch_norm, convolution
-from nasreg.nn.fast.batch_norm import Affine, AffineGrad, BatchNorm, per_channel
+from nasreg.nn.fast.batch_norm import Affine, AffineGrad, BatchNorm
 from nasreg.nn.fast.blocks import BatchNormSlots, Candidate
 from nasreg.nn.fast.convolution import Geometry, input_gradient, layout, weight_gradient
 from nasreg.nn.fast.passes import Computation, inner_product, relu_gradient
@@ -144,9 +144,9 @@ class DoubleBackwardPass:
             if norm is not None and input_tangent.norm is not None:
                 if input_tangent.norm.is_zero:
                     continue
-                parts.append((chunks, per_channel(input_tangent.norm.output.scale)))
+                parts.append((chunks, input_tangent.norm.output.scale))
                 shifts.append(input_tangent.norm.output.shift)
-                factor = per_channel(norm.output.scale)
+                factor = norm.output.scale
             else:
                 factor = first.inputs[candidate.weight].to(chunks[0].dtype)
                 weight_tangent = self._tangents[candidate.weight]

@@ -1,0 +1,13 @@
+"""DARTS- keeps nasreg's contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from nasreg.testing import AlgorithmContract
+
+
+class TestDartsMinus(AlgorithmContract):
+    @pytest.fixture
+    def algorithm(self):
+        return "darts-minus"

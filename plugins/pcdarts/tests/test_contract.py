@@ -1,0 +1,13 @@
+"""PC-DARTS keeps nasreg's contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from nasreg.testing import AlgorithmContract
+
+
+class TestPcdarts(AlgorithmContract):
+    @pytest.fixture
+    def algorithm(self):
+        return "pcdarts"
