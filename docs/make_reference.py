@@ -54,11 +54,13 @@ def _algorithms() -> str:
         address = re.search(r"https://arxiv.org/abs/(\S+)", described["paper"] or "")
         paper = f"[{address[1]}]({address[0]})" if address else ""
         cells = [f"`{name}`", paper, described["family"], f"`{described['distribution']}`"]
-        rows.append(f"| {' | '.join([*cells, *_result(records[name])])} |")
+        rows.append(f"| {' | '.join([*cells, *_result(name, records.get(name))])} |")
     return "\n".join(rows) + "\n"
 
 
-def _result(record: dict[str, Any]) -> tuple[str, str, str]:
+def _result(name: str, record: dict[str, Any] | None) -> tuple[str, str, str]:
+    if record is None:
+        return "not measured yet", "", f"`nasreg run {name}`"
     measured = f"{record['mean']:.2%} ± {record['standard_error']:.2%}"
     return (
         f"{record['metric']} {measured} ({record['seeds']} seeds)",
