@@ -1,6 +1,6 @@
 """Forward and backward passes of DARTS- at some epochs, and its schedules: ``darts_minus_step.npz``.
 
-The figures are of Meituan-AutoML/DARTS-; the README beside the file in ``plugins/darts_minus/tests/golden`` says what
+The figures are of Meituan-AutoML/DARTS-; the README beside the file in ``plugins/darts-minus/tests/golden`` says what
 is in it. Channels, cells, nodes, classes, images, batches and epochs may be any.
 """
 
