@@ -84,6 +84,10 @@ class Arrays:
         """Return the names after ``group/``."""
         return {name.removeprefix(f"{group}/") for name in self.names if name.startswith(f"{group}/")}
 
+    def group(self, group: str) -> Arrays:
+        """Return the arrays after ``group/``, under the names that ``below`` returns."""
+        return Arrays({name: self._arrays[f"{group}/{name}"] for name in self.below(group)})
+
     def get(self, name: str, shape: Sequence[int | None], kind: str = "f") -> np.ndarray[Any, Any]:
         """Return an array.
 
