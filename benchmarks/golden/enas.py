@@ -7,7 +7,7 @@ LSTM and its number of layers, nodes or layers of the space, numbers of operatio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -205,14 +205,17 @@ def _controller(arrays: Arrays) -> Iterator[Check]:
         for name, value in ours.items():
             yield Check(f"{name}[{step}]", relative_error(value, theirs[name][step], floor=FLOOR), TOLERANCE)
         if step == 0:
-            for name, value in layout.read(lambda parameter: parameter.grad).items():
-                found = arrays.tensor(f"grad_step0/{name}", value.shape)
-                yield Check(f"grad_step0/{name}", relative_error(value, found, floor=FLOOR), TOLERANCE)
-        group = f"w_after_{step + 1}_steps"
-        if arrays.below(group):
-            for name, value in layout.read(lambda parameter: parameter.detach()).items():
-                found = arrays.tensor(f"{group}/{name}", value.shape)
-                yield Check(f"{group}/{name}", relative_error(value, found, floor=FLOOR), TOLERANCE)
+            yield from _compared(arrays, "grad_step0", layout.read(lambda parameter: parameter.grad))
+        yield from _compared(arrays, f"w_after_{step + 1}_steps", layout.read(lambda parameter: parameter.detach()))
+
+
+def _compared(arrays: Arrays, group: str, ours: Mapping[str, Tensor]) -> Iterator[Check]:
+    """Compare what belongs to the weights with those arrays of a group that are there."""
+    if unknown := sorted(arrays.below(group) - set(ours)):
+        raise FileError(f"{group}/{unknown[0]} belongs to no weight of such a controller")
+    for name in sorted(arrays.below(group)):
+        theirs = arrays.tensor(f"{group}/{name}", ours[name].shape)
+        yield Check(f"{group}/{name}", relative_error(ours[name], theirs, floor=FLOOR), TOLERANCE)
 
 
 def _first_step(arrays: Arrays, policy: EnasPolicy, indices: Tensor) -> Iterator[Check]:

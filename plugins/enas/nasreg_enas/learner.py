@@ -27,7 +27,7 @@ class TensorflowAdam(torch.optim.Adam):
     """
 
     def __init__(self, params: Iterable[nn.Parameter], *, lr: float, betas: tuple[float, float], eps: float) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps)
+        super().__init__(params, lr=lr, betas=(float(betas[0]), float(betas[1])), eps=eps)
         for group in self.param_groups:
             group["epsilon"] = eps
             group["updates"] = 0

@@ -154,8 +154,8 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                 "demo": Preset(
                     summary="a real search of a small space that takes about a minute on two CPU cores",
                     trainer={
-                        "epochs": 12,
-                        "batch_size": 64,
+                        "epochs": 20,
+                        "batch_size": 16,
                         "lr": 0.1,
                         "restart": None,
                         "grad_clip": 5.0,
@@ -164,9 +164,14 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                         "controller_lr": 0.01,
                     },
                     spaces={
-                        "enas-micro": {"cells": 2, "channels": 8, "nodes": 3},
-                        "enas-macro": {"layers": 6, "channels": 12},
-                        "darts": {"cells": 3, "channels": 8, "nodes": 3},
+                        "enas-micro": {
+                            "cells": 1,
+                            "channels": 16,
+                            "nodes": 2,
+                            "candidates": ["sep_conv_3x3", "max_pool_3x3", "skip_connect"],
+                        },
+                        "enas-macro": {"layers": 4, "channels": 12},
+                        "darts": {"cells": 3, "channels": 8, "nodes": 2},
                         "chain": {"blocks": 3, "channels": 8},
                     },
                     dataset={"validation_fraction": 0.2, "arch_fraction": 0.25},
