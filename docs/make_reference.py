@@ -100,7 +100,8 @@ def _reference() -> Iterator[str]:
         if name.startswith("nasreg_"):
             returned = inspect.signature(hook).return_annotation
             yield f"- `{name}() -> {returned}`: {_doc(hook)}"
-    yield "\n## Events\n\nA callback is called with each of these (`nasreg.events`). Epochs count from 0.\n"
+    yield "\n## Events\n\nA callback is called with each of these (`nasreg.events`)."
+    yield "Epochs, steps, stages and trials count from 1.\n"
     for name, event in inspect.getmembers(events, _is_event):
         fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event))
         yield f"- `{name}`({fields}): {_doc(event)}"

@@ -1,6 +1,7 @@
 """The events of a run, as data for callbacks: progress displays, metrics files, TensorBoard, the user's own. No torch.
 
-A callback is any callable that takes an event; it ignores the kinds of events that it has no use for.
+A callback is any callable that takes an event; it ignores the kinds of events that it has no use for. Epochs, steps,
+stages and trials count from 1 in every event, as in ``metrics.jsonl`` and in what is printed.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class RunStarted(Event):
     steps: int
     """Steps per epoch."""
     first_epoch: int
-    """Above 0 where a run is resumed."""
+    """The epoch of the first step; above 1 where a run is resumed, ``epochs + 1`` if the last epoch has ended."""
     first_step: int
+    """The number of the first step in its epoch; above 1 where a run is resumed within an epoch."""
     run_dir: Path | None
     model: TrainedModel = "network"
     """The kind of model that is trained."""
@@ -72,7 +74,7 @@ class MemoryMeasured(Event):
 
 @dataclass(frozen=True)
 class EpochEnded(Event):
-    """Sent after each epoch, validation included. Epochs count from 0."""
+    """Sent after each epoch, validation included."""
 
     epoch: int
     epochs: int
@@ -93,7 +95,7 @@ class EpochEnded(Event):
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """Sent before the first step of each stage, by algorithms that have stages. Stages count from 0."""
+    """Sent before the first step of each stage, by algorithms that have stages."""
 
     stage: int
     stages: int
@@ -123,17 +125,14 @@ class SearchStarted(Event):
 
 @dataclass(frozen=True)
 class TrialStarted(Event):
-    """Sent when the evaluation of a trial begins. Ids count from 1."""
+    """Sent when the evaluation of a trial begins."""
 
     trial: int
 
 
 @dataclass(frozen=True)
 class TrialProgress(Event):
-    """Sent while a trial trains: after each step in this process, less often by a worker process.
-
-    Epochs count from 0.
-    """
+    """Sent while a trial trains: after each step in this process, less often by a worker process."""
 
     trial: int
     epoch: int
@@ -167,7 +166,9 @@ class CheckpointSaved(Event):
 
     path: Path
     epoch: int
+    """The epoch of the next step."""
     step: int
+    """The number of the next step in that epoch."""
 
 
 @dataclass(frozen=True)

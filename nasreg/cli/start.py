@@ -47,7 +47,7 @@ class FirstLines:
         elif isinstance(event, StepEnded):
             self._step(event)
         elif isinstance(event, EpochEnded):
-            self._estimate(event.seconds, event.epochs - event.epoch - 1, "an epoch")
+            self._estimate(event.seconds, event.epochs - event.epoch, "an epoch")
         elif isinstance(event, TrialEnded) and event.trial.status == "done":
             self._estimate(event.trial.seconds / self._workers, event.max_trials - event.ended, "a trial")
 
@@ -58,7 +58,7 @@ class FirstLines:
             return
         seconds, measured = self._clock() - self._warmed_up, self._steps - 1
         if measured >= ESTIMATE_STEPS or seconds >= ESTIMATE_SECONDS:
-            left = (self._epochs - event.epoch) * event.steps - event.step
+            left = (self._epochs - event.epoch + 1) * event.steps - event.step
             self._estimate(seconds / measured, left, "a step, without validation")
 
     def _estimate(self, seconds: float, left: int, unit: str) -> None:

@@ -243,7 +243,7 @@ class TrialTrainer(EpochTrainer):
     def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
         """Send ``EpochEnded``."""
         architecture = self.context.proposal.architecture
-        self.emit(EpochEnded(self.state.epoch, self.epochs, seconds, metrics, architecture))
+        self.emit(EpochEnded(self.state.epoch + 1, self.epochs, seconds, metrics, architecture))
 
     def emit(self, event: Event) -> None:
         """Send an event to the callbacks, and for the search the position in the trial."""

@@ -52,7 +52,7 @@ def of_kind(records: Iterable[Mapping[str, Any]], kind: str) -> list[dict[str, A
 def _epoch(event: EpochEnded) -> dict[str, Any]:
     """Return the record of an epoch: number, metrics, seconds, kind of model, diagnostics, strengths and weights."""
     return {
-        "epoch": event.epoch + 1,
+        "epoch": event.epoch,
         **event.metrics,
         "seconds": event.seconds,
         "model": event.model,
@@ -95,12 +95,12 @@ class JsonLines:
         """
         if isinstance(event, StepEnded):
             self._write(
-                **{"event": "step", "epoch": event.epoch + 1, "step": event.step, "loss": event.loss, **event.metrics}
+                **{"event": "step", "epoch": event.epoch, "step": event.step, "loss": event.loss, **event.metrics}
             )
         elif isinstance(event, EpochEnded):
             self._write(**record(event))
         elif isinstance(event, StageStarted):
-            self._write(event="stage", stage=event.stage + 1, epoch=event.epoch + 1, summary=event.summary)
+            self._write(event="stage", stage=event.stage, epoch=event.epoch, summary=event.summary)
 
     def _write(self, **values: Any) -> None:
         self._file.append(json.dumps(finite(values), allow_nan=False).encode())
@@ -181,9 +181,9 @@ class TensorBoard:
         """Write the scalars of an event."""
         if isinstance(event, RunStarted):
             self._steps = event.steps
-            first = event.first_epoch * event.steps + event.first_step
+            first = (event.first_epoch - 1) * event.steps + event.first_step
             # The steps of an interrupted run after its last checkpoint are written again; this hides the first version.
-            self._writer = self._make(str(self._log_dir), purge_step=first + 1 if first else None)
+            self._writer = self._make(str(self._log_dir), purge_step=first if first > 1 else None)
         elif isinstance(event, SearchStarted):
             self._writer = self._make(str(self._log_dir), purge_step=event.ended + 1 if event.ended else None)
         if self._writer is None:
@@ -191,12 +191,12 @@ class TensorBoard:
         if isinstance(event, TrialEnded) and event.trial.score is not None:
             self._writer.add_scalar(f"trial/{event.objective.name}", event.trial.score.value, event.trial.id)
         elif isinstance(event, StepEnded):
-            step = event.epoch * event.steps + event.step
+            step = (event.epoch - 1) * event.steps + event.step
             self._writer.add_scalar("step/loss", event.loss, step)
             for name, value in event.metrics.items():
                 self._writer.add_scalar(f"step/{name}", value, step)
         elif isinstance(event, EpochEnded):
-            step = (event.epoch + 1) * self._steps
+            step = event.epoch * self._steps
             values = {f"epoch/{name}": value for name, value in event.metrics.items()}
             values |= {f"diagnostics/{_tag(name)}": value for name, value in event.diagnostics.items()}
             for key, strengths in event.strengths.items():

@@ -105,16 +105,16 @@ class _Progress:
             case RunStarted():
                 self.started, self.epochs, self.step = self.clock(), event.epochs, None
                 self.metrics = event.metrics
-                self.first = self.done = event.first_epoch + event.first_step / max(event.steps, 1)
+                self.first = self.done = event.first_epoch - 1 + (event.first_step - 1) / max(event.steps, 1)
                 for line in _start_lines(event):
                     self.say(line)
             case StepEnded():
-                self.done, self.step = event.epoch + event.step / max(event.steps, 1), event
+                self.done, self.step = event.epoch - 1 + event.step / max(event.steps, 1), event
             case EpochEnded():
-                self.done, self.epochs, self.step = event.epoch + 1.0, event.epochs, None
+                self.done, self.epochs, self.step = float(event.epoch), event.epochs, None
                 self.say(_epoch_line(event, self.metrics))
             case StageStarted():
-                self.say(f"stage {event.stage + 1}/{event.stages}: {event.summary}")
+                self.say(f"stage {event.stage}/{event.stages}: {event.summary}")
             case SearchStarted():
                 self.started, self.epochs, self.step = self.clock(), event.max_trials, None
                 self.unit = "trial"
@@ -185,7 +185,7 @@ class _Progress:
             texts = [f"trial {min(self.ended + 1, self.epochs)}/{self.epochs}"]
             if len(self.running) == 1:
                 trial = next(iter(self.running.values()))
-                texts.append(f"epoch {trial.epoch + 1}/{trial.epochs}")
+                texts.append(f"epoch {trial.epoch}/{trial.epochs}")
             elif self.running:
                 texts.append(f"{len(self.running)} running")
             score = None if self.best is None else self.best.score
@@ -198,7 +198,7 @@ class _Progress:
         values = {"loss": step.loss, **step.metrics}
         specs = [metric_spec(name, self.metrics) for name in values]
         texts = [f"{spec.title} {spec.format(value)}" for spec, value in zip(specs, values.values(), strict=True)]
-        epoch = f"epoch {step.epoch + 1}/{self.epochs or '?'}"
+        epoch = f"epoch {step.epoch}/{self.epochs or '?'}"
         return [epoch, f"step {step.step}/{step.steps}", f"train {texts[0]}", *texts[1:]]
 
     def times(self) -> str:
@@ -334,10 +334,10 @@ def _start_lines(event: RunStarted) -> list[str]:
     ]
     if event.run_dir is not None:
         lines.append(f"run directory {event.run_dir}")
-    if event.first_epoch >= event.epochs:
+    if event.first_epoch > event.epochs:
         lines.append("resuming after the last epoch")
-    elif event.first_epoch or event.first_step:
-        lines.append(f"resuming at epoch {event.first_epoch + 1}, step {event.first_step + 1}")
+    elif event.first_epoch > 1 or event.first_step > 1:
+        lines.append(f"resuming at epoch {event.first_epoch}, step {event.first_step}")
     return lines
 
 
@@ -372,14 +372,14 @@ def _trial_line(event: TrialEnded, *, is_best: bool) -> str:
 
 def _share_of_trial(event: TrialProgress, step: int) -> float:
     """Return the share of a trial's training that is done after a step of the current epoch."""
-    return (event.epoch + step / max(event.steps, 1)) / event.epochs
+    return (event.epoch - 1 + step / max(event.steps, 1)) / event.epochs
 
 
 def _epoch_line(event: EpochEnded, metrics: Sequence[MetricSpec]) -> str:
     parts = [*_metric_texts(event, metrics), format_duration(event.seconds)]
     if event.diagnostics:
         parts.append(", ".join(f"{name} {format_plain(value)}" for name, value in event.diagnostics.items()))
-    return f"epoch {event.epoch + 1}/{event.epochs}{_model_note(event.model)}: {'; '.join(parts)}"
+    return f"epoch {event.epoch}/{event.epochs}{_model_note(event.model)}: {'; '.join(parts)}"
 
 
 def _model_note(model: TrainedModel) -> str:

@@ -230,7 +230,8 @@ class _Resolver:
                 first, reference = spec.algorithms[0], self._resolve(spec.algorithms[0], families)
                 self._common = self._protocol(search_spec(reference))
                 return
-            self.reference = self._resolve(with_trials, {with_trials.title: family})
+            # It only scores what the others find: the budget is not its own.
+            self.reference = self._resolve(with_trials, {with_trials.title: family}, budgeted=False)
         else:
             self.reference = self._resolve(first, families)
         self._common = self._protocol(search_spec(self.reference))
@@ -254,7 +255,9 @@ class _Resolver:
             del common["dataset"]["name"]
         return common
 
-    def _resolve(self, algorithm: StudyAlgorithm, families: Mapping[str, AlgorithmSpec]) -> ResolvedRun:
+    def _resolve(
+        self, algorithm: StudyAlgorithm, families: Mapping[str, AlgorithmSpec], *, budgeted: bool = True
+    ) -> ResolvedRun:
         spec, problem = self._spec, self._problem
         family = families[algorithm.title]
         one_shot = family.family == "one-shot"
@@ -288,9 +291,9 @@ class _Resolver:
                 device=spec.device,
             )
 
-        run = resolve(self._registry, request(self._budget(one_shot)))
+        run = resolve(self._registry, request(self._budget(one_shot) if budgeted else {}))
         budget = spec.budget
-        if not one_shot and budget.epochs and not (budget.evaluations or budget.seconds):
+        if budgeted and not one_shot and budget.epochs and not (budget.evaluations or budget.seconds):
             run = resolve(self._registry, request({"max_trials": _trials_of_epochs(run, budget.epochs)}))
         return run
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nasreg.specs import RunSpec
 from nasreg.specs.formatting import plural
 from nasreg.specs.study import StudyBudget
 from nasreg.studies.judging import Judgement, Ranking, judge, seeds_needed
 from nasreg.studies.protocol import Group
-from nasreg.studies.statistics import best_label, summaries
+from nasreg.studies.statistics import best_label, summaries, summarize
 from nasreg.studies.tables import spread_text
 
 
@@ -84,6 +85,27 @@ def strength_note(group: Group, judgement: Judgement) -> str:
         f"{plural(n, 'seed')} cannot tell algorithms apart, whatever the scores are: the smallest p that"
         f" {plural(comparisons, 'comparison')} can have is {p_text(judgement.smallest_p)}."
         f" {seeds_needed(comparisons)} seeds can, with a large effect."
+    )
+
+
+def sampling_note(group: Group, baseline: str) -> str:
+    """Return what one random architecture reaches, the first of each random search, or an empty text.
+
+    What an algorithm finds above it is due to the search, the rest to the space (Lindauer and Hutter, arXiv 1909.02453,
+    best practice 8: random sampling next to random search).
+
+    Args:
+        group: Runs that may be compared.
+        baseline: Name of random search.
+    """
+    runs = [run for run in group.done if isinstance(run.spec, RunSpec) and run.spec.algorithm_title == baseline]
+    first = [run.curve[0].value for run in runs if run.curve]
+    if not first:
+        return ""
+    value = summarize(first)
+    return (
+        f"A random architecture, without any search: {group.objective.title}"
+        f" {spread_text(group.objective, value.mean, value.std)} (the first of each {baseline} search)."
     )
 
 

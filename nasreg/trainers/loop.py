@@ -208,8 +208,8 @@ class EpochTrainer(Trainer):
                 parameters=parameter_count(self.model),
                 epochs=self.epochs,
                 steps=steps + self.arch_steps(self.state.epoch),
-                first_epoch=self.state.epoch,
-                first_step=self.state.step,
+                first_epoch=self.state.epoch + 1,
+                first_step=self.state.step + 1,
                 run_dir=self.run_path,
                 model=self.trained_model,
                 auxiliary_parameters=auxiliary_parameter_count(self.model),
@@ -265,17 +265,18 @@ class EpochTrainer(Trainer):
         found = {name: float(value) for name, value in result.statistics.items()}
         found["loss"] = result.loss * found["count"]  # with all terms that were differentiated
         state.statistics = {name: state.statistics.get(name, 0.0) + value for name, value in found.items()}
-        metrics = self.task.compute(state.statistics)
-        loss = metrics.pop("loss")
-        self.emit(StepEnded(epoch=state.epoch, step=state.step, steps=steps, loss=loss, metrics=metrics))
+        self._report_step(steps)
 
     def _arch_step(self, arch: Batch, steps: int) -> None:
         self.arch_step(arch)
+        self.state.step += 1
+        self._report_step(steps)  # the statistics of the train split stay as they are
+
+    def _report_step(self, steps: int) -> None:
         state = self.state
-        state.step += 1
-        metrics = self.task.compute(state.statistics)  # those of the train split stay as they are
+        metrics = self.task.compute(state.statistics)
         loss = metrics.pop("loss")
-        self.emit(StepEnded(epoch=state.epoch, step=state.step, steps=steps, loss=loss, metrics=metrics))
+        self.emit(StepEnded(epoch=state.epoch + 1, step=state.step, steps=steps, loss=loss, metrics=metrics))
 
     def _measure_memory(self) -> None:
         peak = peak_memory(self.context.device)
@@ -419,7 +420,7 @@ class EpochTrainer(Trainer):
         if not self._read_back:
             read_back(path)
             self._read_back = True
-        self.emit(CheckpointSaved(path, self.state.epoch, self.state.step))
+        self.emit(CheckpointSaved(path, self.state.epoch + 1, self.state.step + 1))
 
     def _restore(self) -> None:
         if self.run is None:

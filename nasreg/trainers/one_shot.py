@@ -188,9 +188,9 @@ class OneShotTrainer(EpochTrainer):
         self._check_learned()
         self._tell_unused()
         architecture = self.mutator.architecture()
-        epoch = self.state.epoch
+        epoch = self.state.epoch + 1
         if self.run:
-            self.run.write_text(epoch_architecture(epoch + 1), architecture.to_json())
+            self.run.write_text(epoch_architecture(epoch), architecture.to_json())
         self.emit(
             EpochEnded(
                 epoch=epoch,

@@ -136,7 +136,7 @@ class RetrainTrainer(EpochTrainer):
         """Send ``EpochEnded``."""
         self.emit(
             EpochEnded(
-                epoch=self.state.epoch,
+                epoch=self.state.epoch + 1,
                 epochs=self.epochs,
                 seconds=seconds,
                 metrics=metrics,

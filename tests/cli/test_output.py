@@ -95,7 +95,7 @@ def test_warnings_errors_and_hints_go_to_stderr(capsys, mode):
 def test_progress_goes_beside_the_result_and_warnings_to_stderr(capsys, mode, stream):
     with Output(**mode).progress() as callbacks:
         for callback in callbacks:
-            callback(StageStarted(0, 3, 0, "5 cells"))
+            callback(StageStarted(1, 3, 1, "5 cells"))
             callback(Notice("a checkpoint is damaged"))
     captured = capsys.readouterr()
     assert ("stage 1/3" in captured.out, "stage 1/3" in captured.err) == (stream == "out", stream == "err")

@@ -367,6 +367,6 @@ def test_gdas_resumes_exactly(train, tmp_path):
 
     search("whole")
     with pytest.raises(InterruptedRunError):
-        search("cut", callbacks=[interrupt_at(1)])
+        search("cut", callbacks=[interrupt_at(2)])
     search("cut", resume=True)
     assert not differences(tmp_path / "whole", tmp_path / "cut")

@@ -26,7 +26,7 @@ from nasreg.networks.weights import read_manifest
 from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 
-STARTED = RunStarted(None, None, (), "cpu", 1, 50, 100, 0, 0, None)
+STARTED = RunStarted(None, None, (), "cpu", 1, 50, 100, 1, 1, None)
 TINY = ("--set", "space.cells=1", "--set", "space.channels=2", "--set", "space.nodes=1", "--device", "cpu")
 
 
@@ -68,7 +68,7 @@ def test_the_time_is_estimated_once_and_soon(capsys):
     lines = FirstLines(Output(), None, clock=lambda: now)
     lines(STARTED)
     for step in range(1, 30):
-        lines(StepEnded(0, step, 100, 1.0))
+        lines(StepEnded(1, step, 100, 1.0))
         now += 2.0
     # The first step is not measured, the next three take 6 s; 50 epochs of 100 steps without these four remain.
     assert capsys.readouterr().out == "about 2 h 46 min left, at 2.0 s a step, without validation\n"

@@ -40,7 +40,7 @@ def cut(tmp_path_factory) -> Path:
     """A search of two epochs that died in the second."""
     out = tmp_path_factory.mktemp("cut") / "run"
     with pytest.raises(Died):
-        search(out, epochs=2, data=Meanwhile(), callbacks=[die_at(1)])
+        search(out, epochs=2, data=Meanwhile(), callbacks=[die_at(2)])
     return out
 
 
@@ -181,7 +181,7 @@ def cut_digits(tmp_path_factory) -> Path:
     trainer = {"epochs": 1, "batch_size": 16, "checkpoint_minutes": 1e-9}
     options = {"trainer": trainer, "dataset_options": {"limit": 64}, "seed": 1, "device": "cpu"}
     with pytest.raises(Died):
-        nasreg.search("tiny:Own", "digits", "darts", callbacks=[die_at(0)], out=out, **options)
+        nasreg.search("tiny:Own", "digits", "darts", callbacks=[die_at(1)], out=out, **options)
     return out
 
 
@@ -248,7 +248,7 @@ def test_a_signal_to_the_whole_job_ends_it_in_order(tmp_path, monkeypatch, capfd
     loaders: list[int] = []
 
     def send(event) -> None:
-        if isinstance(event, StepEnded) and (event.epoch, event.step) == (0, 1):
+        if isinstance(event, StepEnded) and (event.epoch, event.step) == (1, 1):
             loaders.extend(child.pid for child in multiprocessing.active_children())
             # by another process, since that of their parent ends them
             subprocess.run(["kill", f"-{number.value}", *map(str, loaders), str(os.getpid())], check=True)

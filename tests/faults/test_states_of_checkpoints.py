@@ -50,7 +50,7 @@ def test_a_state_that_the_safe_loader_refuses(tmp_path, name):
 def test_a_state_that_can_be_read_back_is_resumed(tmp_path, name):
     space = partial(with_state, name)
     with pytest.raises(Died):
-        search(space, tmp_path / "run", callbacks=[die_at(1)])
+        search(space, tmp_path / "run", callbacks=[die_at(2)])
     assert len(search(space, tmp_path / "run", resume=True).history) == 2
 
 

@@ -91,7 +91,7 @@ def repeated(tmp_path_factory) -> Path:
     run = resolve_retrain(default_registry(), found, "digits", options=options, device="cpu")
     out = tmp_path_factory.mktemp("repeated") / "runs"
     with pytest.raises(Died):
-        repeat(run, [0, 1], out, callbacks=[die_at(1)])
+        repeat(run, [0, 1], out, callbacks=[die_at(2)])
     for path in (out / "repeats.json", out / "seed-0/run.yaml"):
         text = path.read_text()
         path.write_text(text.replace('"device": "cpu"', '"device": "cuda:7"').replace("device: cpu", "device: cuda:7"))
@@ -126,7 +126,7 @@ def test_what_decides_the_result_may_not_change(tmp_path_factory, settings):
                 dataset_options={"limit": 40},
                 device="cpu",
                 out=out,
-                callbacks=[die_at(1)],
+                callbacks=[die_at(2)],
             )
     with pytest.raises(RunDirectoryError, match=r"which decide its result: .*\(was .*\). Resume it with the same ones"):
         nasreg.resume(out, settings=settings)

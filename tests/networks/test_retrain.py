@@ -211,7 +211,7 @@ def test_interrupted_and_resumed_it_is_the_same_run(tmp_path, name):
     augmented = {**AUGMENTATIONS.get(name, AUGMENTED), "validation_fraction": 0.25}
     options = {"trainer": trainer, "dataset_options": augmented}
     whole = train(tmp_path / "whole", **options)
-    for number, stop in enumerate([(0, 1), (1, 2), (2, 1)]):
+    for number, stop in enumerate([(1, 1), (2, 2), (3, 1)]):
 
         def interrupt(event, stop=stop):
             if isinstance(event, StepEnded) and (event.epoch, event.step) == stop:

@@ -44,21 +44,21 @@ def searching(ended: int = 0) -> SearchStarted:
     return SearchStarted(spec, SearchSpaceSpec(choices=()), ACCURACY, "cpu", 9, ended, None)
 
 
-def started(first_epoch: int = 0) -> RunStarted:
+def started(first_epoch: int = 1) -> RunStarted:
     empty = Selection(name="x")
     spec = RunSpec(algorithm="a", space=empty, dataset=empty, mutator={}, trainer={})
     return RunStarted(
         spec=spec, space=SearchSpaceSpec(choices=()), metrics=(), device="cpu", parameters=1, epochs=2, steps=2,
-        first_epoch=first_epoch, first_step=0, run_dir=None,
+        first_epoch=first_epoch, first_step=1, run_dir=None,
     )  # fmt: skip
 
 
 def test_a_line_for_each_step_epoch_and_stage(tmp_path):
     with JsonLines(tmp_path / "m.jsonl") as lines:
         lines(started())
-        lines(StageStarted(0, 3, 0, "all candidates"))
-        lines(step(0, 1, float("nan")))
-        lines(epoch(0))
+        lines(StageStarted(1, 3, 1, "all candidates"))
+        lines(step(1, 1, float("nan")))
+        lines(epoch(1))
         lines(trial(1, 0.75))
     assert read_metrics(tmp_path / "m.jsonl") == [
         {"event": "stage", "stage": 1, "epoch": 1, "summary": "all candidates"},
@@ -79,14 +79,14 @@ def test_a_line_for_each_step_epoch_and_stage(tmp_path):
 def test_lines_after_the_last_checkpoint_are_written_again(tmp_path):
     path = tmp_path / "m.jsonl"
     with JsonLines(path) as lines:
-        lines(step(0, 1))
+        lines(step(1, 1))
         position = lines.position()
-        lines(step(0, 2))
+        lines(step(1, 2))
     path.write_bytes(path.read_bytes() + b'{"event": "st')  # cut short by a kill
     assert [line["step"] for line in read_metrics(path)] == [1, 2]
     with JsonLines(path) as lines:
         lines.truncate(position)
-        lines(step(0, 2, 7.0))
+        lines(step(1, 2, 7.0))
     assert [line["loss"] for line in read_metrics(path)] == [1.0, 7.0]
     with JsonLines(path) as lines, pytest.raises(RunDirectoryError, match="lost lines since the last checkpoint"):
         lines.truncate(10_000)
@@ -110,11 +110,11 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 def test_tensorboard_has_each_step_once_also_after_a_resume(tmp_path):
     board = TensorBoard(tmp_path)
-    for event in (started(), step(0, 1), step(0, 2), epoch(0), step(1, 1, 5.0)):
+    for event in (started(), step(1, 1), step(1, 2), epoch(1), step(2, 1, 5.0)):
         board(event)
     board._writer.close()  # the process died here, after the checkpoint of the first epoch
     board = TensorBoard(tmp_path)
-    for event in (started(first_epoch=1), step(1, 1, 6.0), step(1, 2), epoch(1), RunEnded(ARCHITECTURE, None, {})):
+    for event in (started(first_epoch=2), step(2, 1, 6.0), step(2, 2), epoch(2), RunEnded(ARCHITECTURE, None, {})):
         board(event)
     found = scalars(tmp_path)
     assert found["step/loss"] == [(1, 1.0), (2, 1.0), (3, 6.0), (4, 1.0)]
@@ -145,5 +145,5 @@ def test_without_tensorboard_it_says_what_to_install(tmp_path, monkeypatch, caps
 
 def test_lines_are_json_by_any_reader(tmp_path):
     with JsonLines(tmp_path / "m.jsonl") as lines:
-        lines(step(0, 1, float("inf")))
+        lines(step(1, 1, float("inf")))
     assert json.loads((tmp_path / "m.jsonl").read_text(), parse_constant=pytest.fail)["loss"] is None

@@ -185,7 +185,7 @@ def interrupted_run(tmp_path_factory, search) -> Path:
     with pytest.raises(InterruptedRunError):
         nasreg.search(
             "chain", "digits", "darts", trainer=short_options("darts"), space_options=small_options("chain"),
-            dataset_options={"limit": 100}, device="cpu", out=out, callbacks=[interrupt_after(1, 1)],
+            dataset_options={"limit": 100}, device="cpu", out=out, callbacks=[interrupt_after(2, 1)],
         )  # fmt: skip
     return out
 
@@ -214,7 +214,7 @@ def test_an_interrupted_run(interrupted):
 def test_interrupted_before_the_first_epoch_has_ended(tmp_path, search):
     """The search of an object is resumed in Python only."""
     with pytest.raises(InterruptedRunError):
-        search(tmp_path / "run", space="chain", callbacks=[interrupt_after(0, 1)])
+        search(tmp_path / "run", space="chain", callbacks=[interrupt_after(1, 1)])
     page = check(tmp_path / "run/index.html")
     assert "There is no architecture before the end of the first epoch." in page.texts["result"]
     assert f"nasreg.search(..., out='{tmp_path}/run', resume=True)" in page.texts["next"]
@@ -398,7 +398,7 @@ def test_a_page_that_cannot_be_written_does_not_hide_how_the_run_ended(tmp_path,
             notices.append(event.message)
 
     with pytest.raises(InterruptedRunError, match="interrupted in epoch 2"):
-        search(tmp_path / "run", space="chain", callbacks=[note, interrupt_after(1, 1)])
+        search(tmp_path / "run", space="chain", callbacks=[note, interrupt_after(2, 1)])
     assert len(notices) == 1
     assert notices[0].startswith("no report was written (cannot write")
     assert search(tmp_path / "run", space="chain", callbacks=[note], resume=True)

@@ -54,7 +54,7 @@ def _usual_terminal(monkeypatch):
 
 
 def started(
-    first_epoch=0, first_step=0, epochs=10, steps=100, run_dir="runs/[a]", space=SPACE, metrics=CLASSIFICATION_METRICS
+    first_epoch=1, first_step=1, epochs=10, steps=100, run_dir="runs/[a]", space=SPACE, metrics=CLASSIFICATION_METRICS
 ):
     return RunStarted(
         SPEC, space, metrics, "cuda:0", 1_930_618, epochs, steps, first_epoch, first_step, Path(run_dir), "supernet"
@@ -72,19 +72,19 @@ def step_ended(epoch, step, steps, loss=1.2345, accuracy=0.456):
     return StepEnded(epoch, step, steps, loss, {"accuracy": accuracy})
 
 
-def play(progress, clock, seconds=1.0, first_epoch=0, first_step=0, epochs=10, steps=100, until=None):
+def play(progress, clock, seconds=1.0, first_epoch=1, first_step=1, epochs=10, steps=100, until=None):
     """Send what a trainer sends, a step every so many seconds."""
     progress(started(first_epoch, first_step, epochs, steps))
-    for epoch in range(first_epoch, epochs):
-        for step in range(first_step if epoch == first_epoch else 0, steps):
+    for epoch in range(first_epoch, epochs + 1):
+        for step in range(first_step if epoch == first_epoch else 1, steps + 1):
             clock.now += seconds
-            progress(step_ended(epoch, step + 1, steps))
+            progress(step_ended(epoch, step, steps))
             if (epoch, step) == (first_epoch, first_step):
                 progress(MemoryMeasured(812 * 2**20, "cuda:0"))
-            if (epoch, step + 1) == until:
+            if (epoch, step) == until:
                 return
         progress(ended(epoch, epochs))
-        progress(CheckpointSaved(Path("checkpoint.pt"), epoch + 1, 0))
+        progress(CheckpointSaved(Path("checkpoint.pt"), epoch + 1, 1))
     progress(RunEnded(ARCHITECTURE, None, METRICS))
 
 
@@ -127,7 +127,7 @@ def test_plain_has_a_line_for_each_epoch():
 
 
 def test_plain_has_a_line_every_30_seconds_of_a_long_epoch():
-    lines = [line for line in plain(epochs=1, until=(0, 95)) if "step " in line]
+    lines = [line for line in plain(epochs=1, until=(1, 95)) if "step " in line]
     # the memory line after 1 s starts the count
     assert [re.search(r"step (\d+)/100", line).group(1) for line in lines] == ["31", "61", "91"]
     assert lines[0] == "epoch 1/1, step 31/100, train loss 1.234, accuracy 45.6%, 31.0 s elapsed, 1 min 9 s left"
@@ -135,10 +135,10 @@ def test_plain_has_a_line_every_30_seconds_of_a_long_epoch():
 
 def test_a_resumed_run_says_so_and_judges_the_time_left_by_itself():
     # 8.5 of 10 epochs were done before. At 2 s a step the 150 steps left take 300 s.
-    lines = plain(seconds=2.0, first_epoch=8, first_step=50, until=(8, 66))
+    lines = plain(seconds=2.0, first_epoch=9, first_step=51, until=(9, 66))
     assert "resuming at epoch 9, step 51" in lines
     assert lines[-1].endswith("32.0 s elapsed, 4 min 28 s left")
-    _, screen, _ = rich(seconds=2.0, first_epoch=8, first_step=50, until=(8, 66))
+    _, screen, _ = rich(seconds=2.0, first_epoch=9, first_step=51, until=(9, 66))
     assert "resuming at epoch 9, step 51" in screen.lines
     assert screen.lines[-1].endswith("32.0 s elapsed, 4 min 28 s left")
 
@@ -148,18 +148,18 @@ def test_validation_counts_in_the_time_left():
     progress = PlainProgress(stream, clock)
     progress(started(epochs=2, steps=10))
     clock.now += 60
-    progress(step_ended(0, 10, 10))
+    progress(step_ended(1, 10, 10))
     clock.now += 60
-    progress(ended(0, 2))
+    progress(ended(1, 2))
     clock.now += 60
-    progress(step_ended(1, 5, 10))
+    progress(step_ended(2, 5, 10))
     assert stream.getvalue().splitlines()[-1].endswith("3 min 0 s elapsed, 1 min 0 s left")
 
 
 def test_a_run_resumed_at_its_end():
     stream = io.StringIO()
     progress = PlainProgress(stream)
-    progress(started(first_epoch=10))
+    progress(started(first_epoch=11))
     progress(RunEnded(ARCHITECTURE, None, METRICS))
     assert stream.getvalue().splitlines()[-1] == "resuming after the last epoch"
 
@@ -181,8 +181,8 @@ def test_metrics_name_their_split_and_others_are_plain_numbers():
     progress = PlainProgress(stream)
     progress(started())
     metrics = {"entropy": 0.12345, "arch_accuracy": 0.5, "train_loss": 2.0, "test_top5": 0.75, "test_loss": 1.0}
-    progress(ended(0, metrics=metrics, diagnostics={}, model="network"))
-    progress(EpochEnded(1, 10, 1.0, {}, ARCHITECTURE))
+    progress(ended(1, metrics=metrics, diagnostics={}, model="network"))
+    progress(EpochEnded(2, 10, 1.0, {}, ARCHITECTURE))
     assert stream.getvalue().splitlines()[-2:] == [
         "epoch 1/10: train loss 2.000; arch accuracy 50.0%; test loss 1.000, top-5 accuracy 75.0%; entropy 0.123;"
         " 12.3 s",
@@ -195,7 +195,7 @@ def test_metrics_of_another_task():
     stream = io.StringIO()
     progress = PlainProgress(stream, Clock())
     progress(started(metrics=(LOSS, rmse)))
-    progress(ended(0, metrics={"test_rmse": 0.97, "test_accuracy": 0.5}, diagnostics={}, model="network"))
+    progress(ended(1, metrics={"test_rmse": 0.97, "test_accuracy": 0.5}, diagnostics={}, model="network"))
     progress.step = StepEnded(1, 1, 2, 0.25, {"rmse": 1250.0})
     assert stream.getvalue().splitlines()[-1] == "epoch 1/10: test RMSE 0.970 m, accuracy 0.500; 12.3 s"
     assert progress.position()[2:] == ["train loss 0.250", "RMSE 1250 m"]
@@ -217,9 +217,9 @@ def test_events_in_any_order(kind):
     stream, clock = io.StringIO(), Clock()
     console = Console(file=stream, force_terminal=True, width=80)
     events = [
-        Unknown(), Notice("early"), step_ended(0, 1, 3), MemoryMeasured(20 * 2**30, "cpu"), ended(0),
-        CheckpointSaved(Path("x"), 1, 0), RunEnded(ARCHITECTURE, None, {}), started(), RunEnded(ARCHITECTURE, None, {}),
-        Notice("late"), ended(3),
+        Unknown(), Notice("early"), step_ended(1, 1, 3), MemoryMeasured(20 * 2**30, "cpu"), ended(1),
+        CheckpointSaved(Path("x"), 2, 1), RunEnded(ARCHITECTURE, None, {}), started(), RunEnded(ARCHITECTURE, None, {}),
+        Notice("late"), ended(4),
     ]  # fmt: skip
     with PlainProgress(stream, clock) if kind == "plain" else RichProgress(console, clock) as progress:
         for event in events:
@@ -248,7 +248,7 @@ def test_plain_flushes_each_line_and_has_no_escape_codes(tmp_path):
 
 
 def test_rich_shows_a_bar_below_the_lines_that_stay():
-    _, screen, after = rich(160, seconds=1.0, until=(2, 50))
+    _, screen, after = rich(160, seconds=1.0, until=(3, 50))
     assert [line.split(" (")[0] for line in screen.lines[-4:-2]] == ["epoch 1/10", "epoch 2/10"]
     assert screen.lines[-2] == "epoch 3/10  step 50/100  train loss 1.234  accuracy 45.6%"
     bar, times = re.fullmatch(r"(\S+) (.*)", screen.lines[-1]).groups()
@@ -261,17 +261,17 @@ def test_rich_shows_a_bar_below_the_lines_that_stay():
 
 
 def test_rich_bar_is_as_full_as_the_search():
-    for epoch in (0, 4, 9):
+    for epoch in (1, 5, 10):
         raw, _, _ = rich(until=(epoch, 100))
         last = raw[raw.rindex("\r") :] if "\r" in raw else raw
         colours = re.findall(r"\x1b\[([0-9;]*)m([━╸╺]+)", last)
         total = sum(len(text) for _, text in colours)
-        assert len(colours[0][1]) == pytest.approx(total * (epoch + 1) / 10, abs=1)
+        assert len(colours[0][1]) == pytest.approx(total * epoch / 10, abs=1)
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 200])
 def test_no_width_breaks_the_bar(width):
-    _, screen, after = rich(width, seconds=7.0, epochs=600, steps=390, until=(0, 390))
+    _, screen, after = rich(width, seconds=7.0, epochs=600, steps=390, until=(1, 390))
     assert len(screen.lines) == len(after.lines) + 2
     assert screen.lines[-2].startswith("epoch 1/600  step 390/390")
     if width >= 60:
@@ -310,8 +310,8 @@ spec = RunSpec.model_validate(
 )
 with progress_for(sys.stdout) as progress:
     assert isinstance(progress, RichProgress)
-    progress(RunStarted(spec, SearchSpaceSpec(choices=()), (), "cpu", 10, 2, 5, 0, 0, None))
-    progress(StepEnded(0, 1, 5, 1.0, {"accuracy": 0.5}))
+    progress(RunStarted(spec, SearchSpaceSpec(choices=()), (), "cpu", 10, 2, 5, 1, 1, None))
+    progress(StepEnded(1, 1, 5, 1.0, {"accuracy": 0.5}))
     print("a line printed by other code")
     raise {error}
 """
@@ -356,5 +356,5 @@ def test_importing_it_is_light():
 def test_a_stage_has_a_line():
     stream = io.StringIO()
     with PlainProgress(stream, Clock()) as progress:
-        progress(StageStarted(1, 3, 25, "6 cells added, 5 candidates per edge"))
+        progress(StageStarted(2, 3, 26, "6 cells added, 5 candidates per edge"))
     assert stream.getvalue() == "stage 2/3: 6 cells added, 5 candidates per edge\n"

@@ -51,7 +51,7 @@ class Trials:
         self.progress(TrialStarted(self.id + 1))
         for step in range(first, epochs * steps if until is None else until):
             self.clock.now += seconds
-            self.progress(TrialProgress(self.id + 1, step // steps, epochs, step % steps + 1, steps))
+            self.progress(TrialProgress(self.id + 1, step // steps + 1, epochs, step % steps + 1, steps))
 
     def end(self, score=None, reason=None, status=None, **costs):
         self.id += 1
@@ -156,7 +156,7 @@ def test_the_trials_of_several_workers_count_together():
     progress(searching(trials=4, spec=SEARCH.model_copy(update={"workers": 2})))
     for trial, steps in ((1, 3), (2, 2), (1, 5)):
         clock.now += 10.0
-        progress(TrialProgress(trial, 0, 1, steps, 10))
+        progress(TrialProgress(trial, 1, 1, steps, 10))
     assert progress.position() == ["trial 1/4", "2 running"]
     # Five tenths of a trial and two tenths of another, of which the first two and one were done before.
     assert progress.done == pytest.approx(0.7)

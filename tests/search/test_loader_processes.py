@@ -37,9 +37,9 @@ def fail_at_the_end_of_an_epoch(event):
 @pytest.mark.parametrize(
     ("callback", "error", "processes"),
     [
-        (die_at(0, 2), Died, 4),
+        (die_at(1, 2), Died, 4),
         (fail_at_the_end_of_an_epoch, CallbackError, 4),
-        (interrupt_at(1, 2), InterruptedRunError, 4),
+        (interrupt_at(2, 2), InterruptedRunError, 4),
     ],
     ids=["death in an epoch", "error after an epoch", "SIGINT"],
 )

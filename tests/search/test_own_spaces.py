@@ -312,7 +312,7 @@ def test_a_model_given_again_resumes_its_run(tmp_path):
     whole = search(Net(), out=tmp_path / "whole", seed=1)
 
     def fail(event):
-        if isinstance(event, StepEnded) and event.epoch == 1:
+        if isinstance(event, StepEnded) and event.epoch == 2:
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -345,7 +345,7 @@ import nasreg
 from nasreg.events import StepEnded
 
 def stop(event):
-    if isinstance(event, StepEnded) and event.epoch == 1:
+    if isinstance(event, StepEnded) and event.epoch == 2:
         raise KeyboardInterrupt
 
 def main(callbacks):

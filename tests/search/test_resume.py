@@ -63,7 +63,7 @@ def cut(tmp_path_factory) -> Path:
     """The same run, which died in its last epoch and has two checkpoints."""
     out = tmp_path_factory.mktemp("cut") / "run"
     with pytest.raises(Died):
-        search(out, callbacks=[die_at(2)])
+        search(out, callbacks=[die_at(3)])
     return out
 
 
@@ -78,7 +78,7 @@ def cut_digits(tmp_path_factory) -> Path:
     """The same run, which died in its second epoch."""
     out = tmp_path_factory.mktemp("digits") / "run"
     with pytest.raises(Died):
-        search_digits(out, callbacks=[die_at(1)])
+        search_digits(out, callbacks=[die_at(2)])
     return out
 
 
@@ -92,7 +92,7 @@ def trials(tmp_path_factory) -> Path:
 def test_a_run_interrupted_anywhere_and_resumed_is_the_same_run(tmp_path, whole, workers):
     options = {"dataset_options": {"workers": workers, "in_memory": "no"}}
     out = tmp_path / "run"
-    for attempt, stop in enumerate([(0, 2), (1, 3), (2, 1)]):
+    for attempt, stop in enumerate([(1, 2), (2, 3), (3, 1)]):
         with pytest.raises(InterruptedRunError, match=r"in epoch \d after step \d; resume with: nasreg resume") as info:
             search(out, resume=attempt > 0, callbacks=[interrupt_at(*stop)], **options)
         assert info.value.exit_code == 130
@@ -138,7 +138,7 @@ def test_no_readable_checkpoint_is_an_error(tmp_path, cut):
 def test_a_run_that_died_before_its_first_checkpoint_starts_again(tmp_path, whole):
     out = tmp_path / "run"
     with pytest.raises(Died):
-        search(out, callbacks=[die_at(0)])
+        search(out, callbacks=[die_at(1)])
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"event": "st')  # cut off by the death of the process
     search(out, resume=True)
@@ -153,7 +153,7 @@ def test_checkpoints_within_an_epoch(tmp_path):
             saved.append((event.epoch, event.step))
 
     search(tmp_path / "run", {**TRAINER, "epochs": 2, "checkpoint_minutes": 1e-9}, callbacks=[note])
-    assert saved[:4] == [(0, 1), (0, 2), (0, 3), (1, 0)]
+    assert saved[:4] == [(1, 2), (1, 3), (1, 4), (2, 1)]
 
 
 def test_directories_that_cannot_be_resumed(tmp_path, whole):
@@ -251,7 +251,7 @@ def test_options_of_the_execution_are_accepted_and_recorded(
 def test_changes_of_several_resumptions_are_all_recorded(tmp_path, cut_digits):
     run = copy_of(cut_digits, tmp_path)
     with pytest.raises(InterruptedRunError):
-        nasreg.resume(run, settings=["trainer.checkpoint_minutes=2"], callbacks=[interrupt_at(1)])
+        nasreg.resume(run, settings=["trainer.checkpoint_minutes=2"], callbacks=[interrupt_at(2)])
     nasreg.resume(run, settings=["trainer.checkpoint_minutes=3"])
     first, second = RunDirectory(run).status["changes"]
     assert first == {"trainer.checkpoint_minutes": [10.0, 2.0]}
@@ -334,7 +334,7 @@ def test_changed_candidates_are_refused(tmp_path, monkeypatch, candidates, allow
     path.write_text(SPACE.format(candidates=f"{{{SMALL}, {LARGE}}}"))
     given = {"trainer": {"epochs": 2, "batch_size": 16}, "dataset_options": DIGITS, "out": tmp_path / "run"}
     with pytest.raises(Died):
-        nasreg.search(f"{path}:Net", "digits", "darts", device="cpu", callbacks=[die_at(1)], **given)
+        nasreg.search(f"{path}:Net", "digits", "darts", device="cpu", callbacks=[die_at(2)], **given)
     path.write_text(SPACE.format(candidates=candidates))
     if allowed:
         nasreg.resume(tmp_path / "run")

@@ -19,10 +19,11 @@ from nasreg.errors import (
     UsageError,
 )
 from nasreg.events import TrialEnded
-from nasreg.registry import Registry
+from nasreg.registry import Registry, default_registry
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs.study import StudySpec, parse_budget
 from nasreg.studies.directory import StudyDirectory
+from nasreg.studies.planning import plan_study
 
 
 def runs(path: Path) -> dict[str, Path]:
@@ -398,3 +399,20 @@ def test_results_are_a_file_too(study):
     assert found["summary"] == study.summary
     assert len(found["runs"]) == 8
     assert [each["algorithm"] for each in found["table"]] == ["descent", "random"]
+
+
+def test_the_budget_of_one_shot_searches_is_not_that_of_the_evaluator_that_scores_them():
+    spec = StudySpec.model_validate(
+        {
+            "algorithms": ["darts"],
+            "spaces": "nasbench201",
+            "datasets": "digits",
+            "evaluators": "nasbench201",
+            "seeds": 1,
+            "budget": "2epochs",
+            "baseline": False,
+        }
+    )
+    (planned,) = plan_study(default_registry(), spec).runs
+    assert planned.run.trainer_config.epochs == 2
+    assert planned.scoring is not None

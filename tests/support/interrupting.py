@@ -13,7 +13,7 @@ class Died(BaseException):
 
 
 def die_at(epoch: int, step: int = 1) -> Callable[[Event], None]:
-    """Return a callback that raises ``Died`` after a step; epochs count from 0, steps from 1."""
+    """Return a callback that raises ``Died`` after a step; both count from 1."""
 
     def die(event: Event) -> None:
         if isinstance(event, StepEnded) and (event.epoch, event.step) == (epoch, step):
@@ -33,10 +33,10 @@ def interrupt_at(epoch: int, step: int = 1) -> Callable[[Event], None]:
 
 
 def interrupt_trial(trial: int, step: int = 1) -> Callable[[Event], None]:
-    """Return a callback that sends this process SIGINT after a step of the first epoch of a trial; ids are from 1."""
+    """Return a callback that sends this process SIGINT after a step of the first epoch of a trial."""
 
     def interrupt(event: Event) -> None:
-        if isinstance(event, TrialProgress) and (event.trial, event.epoch, event.step) == (trial, 0, step):
+        if isinstance(event, TrialProgress) and (event.trial, event.epoch, event.step) == (trial, 1, step):
             signal.raise_signal(signal.SIGINT)
 
     return interrupt

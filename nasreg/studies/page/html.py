@@ -36,7 +36,7 @@ from nasreg.studies.page.contents import (
 from nasreg.studies.protocol import Group
 from nasreg.studies.result import StudyResult
 from nasreg.studies.tables import summary_rows
-from nasreg.studies.wording import budget_note, group_sentence, listed, strength_note
+from nasreg.studies.wording import budget_note, group_sentence, listed, sampling_note, strength_note
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -50,6 +50,7 @@ class ProblemSection:
     sentence: str
     note: str
     rows: Sequence[Sequence[str]]
+    sampling: str
     charts: Sequence[Markup]
     pairs: Sequence[Sequence[str]]
     pairs_note: str
@@ -127,6 +128,7 @@ def _section(
         sentence=group_sentence(group, judgement),
         note=strength_note(group, judgement),
         rows=summary_rows(group),
+        sampling=sampling_note(group, default_registry().baseline_algorithm),
         charts=drawn,
         pairs=pair_rows(judgement, group),
         pairs_note=pairs_note(judgement),

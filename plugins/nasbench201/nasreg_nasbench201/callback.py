@@ -81,7 +81,7 @@ class TrueAccuracy(TableReader):
         text = "not in the table"
         if found is not None:
             text = f"{found:.2%}, rank {self.rank(found):,} of {len(self.table):,}"
-        self.show(f"epoch {event.epoch + 1}: accuracy on {DATASETS[self.dataset]} of the architecture: {text}")
+        self.show(f"epoch {event.epoch}: accuracy on {DATASETS[self.dataset]} of the architecture: {text}")
 
 
 def diagnostics(run: RunSpec, space: SearchSpaceSpec) -> Callable[[Architecture], Mapping[str, float]]:

@@ -127,7 +127,7 @@ class PdartsTrainer(BilevelTrainer):
         if stage != self.stage:
             self._build_stage(stage, self.mutator.strongest(self.config.kept[stage - 1]))
         if within == 0 and self.state.step == 0:
-            self.emit(StageStarted(stage, len(self.config.added_cells), epoch, self._summary()))
+            self.emit(StageStarted(stage + 1, len(self.config.added_cells), epoch + 1, self._summary()))
         super().start_epoch(within)
         config = self.config
         for dropout in self._dropouts:

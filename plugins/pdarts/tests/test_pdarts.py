@@ -111,7 +111,7 @@ def test_each_stage_is_deeper_with_fewer_candidates_and_newly_initialised(seen):
             epochs.append((trainer.stage, len(cells), left, dropouts, rate, id(trainer.model)))
 
     search(callbacks=[watch])
-    assert [(event.stage, event.stages, event.epoch) for event in stages] == [(0, 3, 0), (1, 3, 2), (2, 3, 4)]
+    assert [(event.stage, event.stages, event.epoch) for event in stages] == [(1, 3, 1), (2, 3, 3), (3, 3, 5)]
     assert "5 candidates per edge" in stages[0].summary
     assert [epoch[:3] for epoch in epochs] == [(s, 3 + s, {(5, 4, 3)[s]}) for s in (0, 0, 1, 1, 2, 2)]
     # p0 * (2 - 0 - 1) / 2 while only weights train, then p0
@@ -148,7 +148,7 @@ def test_the_gradient_of_the_architecture_parameters_is_clipped(seen):
 
 def test_dropout_is_after_skips_of_stride_one_only(seen):
     def watch(event):
-        if isinstance(event, StepEnded) and (event.epoch, event.step) == (0, 1):
+        if isinstance(event, StepEnded) and (event.epoch, event.step) == (1, 1):
             for module in seen[0].model.modules():
                 if isinstance(module, Cell):
                     for number, edge in enumerate(module.edges):
