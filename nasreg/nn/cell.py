@@ -208,7 +208,7 @@ class Cell(Choice):
     def _join(self, states: Sequence[Tensor], joined: Sequence[int]) -> Tensor:
         """Join states to the output."""
         cell, adapters = self._spec, self.output_adapters
-        shown = {s: adapters[str(s)](states[s]) if str(s) in adapters else states[s] for s in joined}
+        shown = {s: adapters[str(s)](states[s]) if str(s) in adapters.names else states[s] for s in joined}
         if cell.join == "concat":
             return torch.cat(
                 [shown[s] if s in shown else torch.zeros_like(states[self._like(s)]) for s in cell.concat], 1
@@ -225,7 +225,7 @@ class Cell(Choice):
 
     def _like(self, state: int) -> int:
         """Return a state that has the shape in which a state is joined to the output."""
-        return self._spec.inputs + self._spec.nodes - 1 if str(state) in self.output_adapters else state
+        return self._spec.inputs + self._spec.nodes - 1 if str(state) in self.output_adapters.names else state
 
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
@@ -352,7 +352,7 @@ class Cell(Choice):
         for state in sorted(set(shown) - set(joined)):
             states[state] = graph.call_function(torch.zeros_like, (states[self._like(state)],))
         for state in joined:
-            if str(state) in self.output_adapters:
+            if str(state) in self.output_adapters.names:
                 root.add_module(f"output{state}", self.output_adapters.built(str(state)))
                 states[state] = graph.call_module(f"output{state}", (states[state],))
         if cell.join == "sum":

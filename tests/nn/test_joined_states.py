@@ -65,6 +65,10 @@ def test_a_state_goes_through_its_adapter_only_as_a_loose_end(sources, drop_zero
     frozen = freeze(model, architecture)
     halved = {name for name, _ in frozen.cell.named_children() if name.startswith("output")}
     assert halved == {f"output{state}" for state in {0, 1} - set(sources)}
+    with deferred_candidates():
+        built_later = freeze(Halved(drop_zeros=drop_zeros), architecture, in_place=True)
+    assert [name for name, _ in built_later.named_parameters()] == [name for name, _ in frozen.named_parameters()]
+    built_later(torch.randn(2, 2, 8, 8))
 
 
 def test_one_loose_end_is_passed_on():
