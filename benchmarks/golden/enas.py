@@ -1,7 +1,7 @@
 """Figures of ENAS: of its controllers step by step (``.npz``), and the parameters of its networks (``.json``).
 
-The README beside the files in ``plugins/enas/tests/golden`` says what is in them. A file may have any cases: sizes of the
-LSTM and its number of layers, nodes or layers of the space, numbers of operations and constants are read from it.
+The README beside the files in ``plugins/enas/tests/golden`` says what is in them. A file may have any cases: sizes of
+the LSTM and its number of layers, nodes or layers of the space, numbers of operations and constants are read from it.
 """
 
 from __future__ import annotations
@@ -229,10 +229,10 @@ def _first_step(arrays: Arrays, policy: EnasPolicy, indices: Tensor) -> Iterator
         entropies = -(drawn.log_probs.exp() * drawn.log_probs)
     of_layer = {places[0]: places for places in policy.skips}
     together = {place for places in policy.skips for place in places}
-    groups = [of_layer.get(place, [place]) for place in range(len(logits)) if place in of_layer or place not in together]
-    figures = {
-        name: arrays.tensor(name, (len(groups),)) for name in ("neg_log_prob_per_step0", "entropy_per_step0")
-    }
+    groups = [
+        of_layer.get(place, [place]) for place in range(len(logits)) if place in of_layer or place not in together
+    ]
+    figures = {name: arrays.tensor(name, (len(groups),)) for name in ("neg_log_prob_per_step0", "entropy_per_step0")}
     for number, places in enumerate(groups):
         ours = torch.cat([logits[place] for place in places])
         theirs = arrays.tensor(f"logits_step0/{number:03}", ours.shape)

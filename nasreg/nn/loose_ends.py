@@ -71,7 +71,7 @@ class AfterLooseEnds(nn.Module):
 
 
 class UnlessOneLooseEnd(nn.Module):
-    """A module that takes the output of a ``Cell(..., loose_ends=True, drop_zeros=True)``, and is left out for one state.
+    """A module that takes the output of a ``Cell(..., loose_ends=True, drop_zeros=True)`` where it has several states.
 
     Where a single state is left as a loose end, that state is passed on as it is, as by programs that bring the output
     of a cell to the channels of a state only where it has others.

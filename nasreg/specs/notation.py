@@ -38,8 +38,8 @@ class Notation(Spec):
 
     options: Reference | None = Field(
         default=None,
-        description="'package.module:name' of a function (text) -> options of the space that the text belongs to, such as"
-        " its number of layers, where the default ones need not fit; it raises ValueError with what is wrong",
+        description="'package.module:name' of a function (text) -> options of the space that the text belongs to, such"
+        " as its number of layers, where the default ones need not fit; it raises ValueError with what is wrong",
     )
 
     def matches(self, text: str) -> bool:

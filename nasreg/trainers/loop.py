@@ -133,9 +133,7 @@ class EpochTrainer(Trainer):
 
     def pairs_batches(self, epoch: int) -> bool:
         """Return whether each ``train_step`` of an epoch gets a batch of the arch split, too."""
-        return (
-            len(self.context.data.splits["arch"]) > 0 and self.needs_arch_batch(epoch) and not self.arch_steps(epoch)
-        )
+        return len(self.context.data.splits["arch"]) > 0 and self.needs_arch_batch(epoch) and not self.arch_steps(epoch)
 
     @abstractmethod
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:

@@ -54,8 +54,8 @@ class EnasMutatorConfig(Config):
     )
     entropy: Literal["full", "sampled"] = Field(
         default="full",
-        description="full: the entropy of each softmax; sampled: -p log p of the option taken, as the authors' search of"
-        " whole networks has it",
+        description="full: the entropy of each softmax; sampled: -p log p of the option taken, as the authors' search"
+        " of whole networks has it",
     )
 
 
@@ -66,7 +66,9 @@ class EnasTrainerConfig(OneShotTrainerConfig):
     batch_size: int = Field(
         default=160, ge=2, description="samples in a step, and of the arch split in the reward of an architecture"
     )
-    lr: float = Field(default=0.05, gt=0, description="largest learning rate of the weights (SGD with Nesterov momentum)")
+    lr: float = Field(
+        default=0.05, gt=0, description="largest learning rate of the weights (SGD with Nesterov momentum)"
+    )
     lr_min: float = Field(default=5e-4, ge=0, description="learning rate that each of its cosines ends at")
     restart: int | None = Field(
         default=10, ge=1, description="epochs of the first cosine; null for one cosine over all epochs"
@@ -89,7 +91,10 @@ class EnasTrainerConfig(OneShotTrainerConfig):
     )
     baseline_decay: Decay = Field(default=0.99, description="decay of the moving average of the rewards, from 0")
     skip_target: float = Field(
-        default=0.4, gt=0, lt=1, description="wanted probability of a skip connection, in a space that has choices of them"
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="wanted probability of a skip connection, in a space that has choices of them",
     )
     skip_weight: float = Field(
         default=0.8, ge=0, description="factor of the distance from skip_target in the loss of the controller"

@@ -1,5 +1,6 @@
-"""The search space of whole networks, ``enas-macro`` (Pham et al., arXiv 1802.03268, section 2.3), of
-``general_child.py``.
+"""The search space of whole networks, ``enas-macro`` (Pham et al., arXiv 1802.03268, section 2.3).
+
+It is that of the authors' program (``general_child.py``).
 
 State 0 is the stem, state i the output of layer i. Layer i computes one of some operations on state i - 1 (key ``op1``,
 ``op2``, ...) and joins it with any number of the states before that one (key ``skip2``, ...). After one and two thirds

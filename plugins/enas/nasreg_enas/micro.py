@@ -10,7 +10,8 @@ halved before it. The network to retrain has no such convolution but one more at
 2, which halve an input that is a loose end.
 
 What differs from the program: the running statistics of BatchNorm are kept, also in the search, and the supernet has no
-auxiliary head, whose weights the program adds and never trains."""
+auxiliary head, whose weights the program adds and never trains.
+"""
 
 from __future__ import annotations
 

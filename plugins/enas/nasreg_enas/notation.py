@@ -120,6 +120,8 @@ def parse_macro(space: SearchSpaceSpec, text: str) -> Mapping[str, Decision]:
         [names] = choice.rows
         bits = {name: next(left) for name in names}
         if wrong := next((bit for bit in bits.values() if bit > 1), None):
-            raise ValueError(f"layer {choice.key.removeprefix('skip')} has {wrong} where 0 or 1 stands for a connection")
+            raise ValueError(
+                f"layer {choice.key.removeprefix('skip')} has {wrong} where 0 or 1 stands for a connection"
+            )
         decisions[choice.key] = tuple(name for name, bit in bits.items() if bit)
     return decisions

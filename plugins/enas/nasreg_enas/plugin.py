@@ -111,8 +111,8 @@ def nasreg_algorithms() -> Iterable[AlgorithmSpec]:
                     dataset={**IMAGES, "arch_fraction": 0.1},
                 ),
                 "paper": Preset(
-                    summary="what the text of the paper says, as recalled: 310 epochs, tanh constant 2.5, temperature 5,"
-                    " 2000 controller steps an epoch",
+                    summary="what the text of the paper says, as recalled: 310 epochs, tanh constant 2.5, temperature"
+                    " 5, 2000 controller steps an epoch",
                     mutator={
                         "tanh_constant": 2.5,
                         "op_tanh_reduce": 1.0,
@@ -189,7 +189,7 @@ def nasreg_spaces() -> Iterable[SpaceEntry]:
     return [
         SpaceEntry(
             name="enas-micro",
-            summary="normal and reduction cells of five nodes, each adding two of five operations on any earlier states",
+            summary="normal and reduction cells of five nodes, each adding two of five operations on earlier states",
             paper=PAPER,
             factory="nasreg_enas.micro:build",
             config="nasreg_enas.config:MicroConfig",
@@ -248,8 +248,8 @@ def nasreg_recipes() -> Iterable[RecipeEntry]:
     return [
         RecipeEntry(
             name="enas-micro",
-            summary="15 normal cells, 36 channels, for CIFAR: 630 epochs, drop-path 0.4, auxiliary head; 3.9 M parameters"
-            " with ENAS_micro",
+            summary="15 normal cells, 36 channels, for CIFAR: 630 epochs, drop-path 0.4, auxiliary head; 3.9 M"
+            " parameters with ENAS_micro",
             paper=PAPER,
             trainer={
                 "epochs": 630,

@@ -2,10 +2,10 @@
 
 An LSTM decides step by step. An operation, a value or a depth has a softmax, shared by all steps with the same options;
 the LSTM then reads a vector learned for the option taken. A source is found by attention: with the hidden state h, each
-earlier node or layer j, whose anchor is its hidden state h_j, has the logit ``v . tanh(W1 h_j + W2 h)``. In a cell it is
-a softmax over these, and the LSTM then reads the anchor that was taken. The inputs of a layer that may have any number
-of them are each taken or left, with logits ``[-q, q]``, and the LSTM then reads the sum of the anchors taken over their
-number plus one.
+earlier node or layer j, whose anchor is its hidden state h_j, has the logit ``v . tanh(W1 h_j + W2 h)``. In a cell it
+is a softmax over these, and the LSTM then reads the anchor that was taken. The inputs of a layer that may have any
+number of them are each taken or left, with logits ``[-q, q]``, and the LSTM then reads the sum of the anchors taken
+over their number plus one.
 
 What differs from the programs: the steps are those of whatever space is searched, and a step with one option is none.
 In a space without choices of inputs, the LSTM goes from one choice straight to the next. An input choice with more
@@ -293,5 +293,3 @@ class EnasPolicy(SequentialPolicy):
             s = torch.sigmoid(torch.stack([logits[place] for place in places], 1))
             each.append((s * torch.log(s / wanted)).sum((1, 2)))
         return torch.stack(each).mean(0)
-
-

@@ -171,8 +171,10 @@ def test_cosines_restart_ever_later():
     assert restarted_cosine(EnasTrainerConfig(restart=None), 75) == pytest.approx((0.05 + 5e-4) / 2)
 
 
-@pytest.mark.parametrize(("build", "config"), [(build_micro, MicroConfig(cells=1, channels=2, nodes=2)),
-                                               (build_macro, MacroConfig(layers=4, channels=2))])
+@pytest.mark.parametrize(
+    ("build", "config"),
+    [(build_micro, MicroConfig(cells=1, channels=2, nodes=2)), (build_macro, MacroConfig(layers=4, channels=2))],
+)
 def test_only_the_sampled_path_is_computed(build, config):
     model = build(INFO, config)
     mutator = EnasMutator(extract_space(model), EnasMutatorConfig())
@@ -189,8 +191,13 @@ def test_only_the_sampled_path_is_computed(build, config):
 def test_published_texts_have_the_options_of_their_space(text, options):
     found = nasreg.find_architecture(text)
     assert dict(found.options) == options
-    assert found.space.entry.notation.text(described(found.space.reference.name, **options), found.resolve(
-        described(found.space.reference.name, **options))) == text
+    assert (
+        found.space.entry.notation.text(
+            described(found.space.reference.name, **options),
+            found.resolve(described(found.space.reference.name, **options)),
+        )
+        == text
+    )
 
 
 @pytest.mark.parametrize(

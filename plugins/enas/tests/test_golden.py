@@ -64,5 +64,5 @@ def test_networks_of_other_numbers(fidelity, tmp_path):
     assert [check.name for check in fidelity.checks(tmp_path / "x.json") if not check.ok] == ["a.by_top_scope.layer_3"]
     networks["micro_final"]["arc"][0] = 7
     (tmp_path / "x.json").write_text(json.dumps({"a": networks["micro_final"]}))
-    with pytest.raises(fidelity.FileError, match="arc: .*node 0 cannot take state 7"):
+    with pytest.raises(fidelity.FileError, match=r"arc: .*node 0 cannot take state 7"):
         list(fidelity.checks(tmp_path / "x.json"))
