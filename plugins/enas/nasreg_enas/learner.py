@@ -32,7 +32,7 @@ class TensorflowAdam(torch.optim.Adam):
             group["epsilon"] = eps
             group["updates"] = 0
 
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]  # torch has overloads
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Update the parameters."""
         for group in self.param_groups:
             group["updates"] += 1

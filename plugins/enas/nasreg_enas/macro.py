@@ -17,6 +17,7 @@ in the supernet.
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -121,8 +122,8 @@ class MacroNetwork(nn.Module):
         for number, layer in enumerate(self.layers, 1):
             states.append(layer(states))
             if str(number) in self.halvers:
-                halvers = self.halvers[str(number)]
-                states = [halve(state) for halve, state in zip(halvers, states, strict=True)]  # type: ignore[arg-type]
+                halvers = cast("nn.ModuleList", self.halvers[str(number)])
+                states = [halve(state) for halve, state in zip(halvers, states, strict=True)]
         logits: Tensor = self.classifier(self.dropout(states[-1].mean((2, 3))))
         return logits
 

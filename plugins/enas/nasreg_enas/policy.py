@@ -57,7 +57,12 @@ class Softmax(nn.Module):
         options: Names of the options.
         hidden: Size of the LSTM.
         config: Options.
+
+    Attributes:
+        fixed: What is added to the bounded logits, outside of reduction cells.
     """
+
+    fixed: Tensor
 
     def __init__(self, options: Sequence[str], hidden: int, config: EnasMutatorConfig) -> None:
         super().__init__()
