@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,7 +13,9 @@ from hypothesis import HealthCheck, settings
 # Tests run in as many processes as there are cores. Torch's threads of several processes would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# pytest --hypothesis-profile=thorough tries more examples.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+settings.register_profile("thorough", settings.get_profile("untimed"), max_examples=200)
 settings.load_profile("untimed")
 
 SLOW_OF_THE_KIT = (
@@ -36,25 +40,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector away from what is imported and collected: it would look through all of it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep converted files in one cache for the tests of the process, and out of that of the user."""
+    """Keep converted files in one cache for the tests of the process, and out of that of the user; wait for no disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASREG_CACHE", str(tmp_path_factory.getbasetemp() / "nasreg-cache"))
+        patch.setattr(os, "fsync", lambda number: None)  # nothing is kept that a power failure could harm
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_measurements() -> Iterator[None]:
+    """Measure latencies in as many rounds as are asked for, and no longer: no test is about their precision."""
+    from nasreg.networks import profile
+
+    measure = profile.measure_latency
+
+    def measure_shortly(call: Any, size: int, device: Any, rounds: int, seconds: float) -> Any:
+        del seconds
+        return measure(call, size, device, rounds, 0.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile, "measure_latency", measure_shortly)
         yield
 
 
 @pytest.fixture(scope="module")
 def without_report() -> Iterator[None]:
-    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page.
-
-    The latency of the network, which ``tests/networks`` is about, is measured in the fewest rounds.
-    """
+    """Let runs write no page, which takes longer than a small search itself; ``tests/report`` is about the page."""
     from nasreg.engine import execute
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "write_report", lambda path, metrics: None)
-        patch.setattr(execute, "COST_SECONDS", 0.0)
         yield
 
 

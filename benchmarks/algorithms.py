@@ -3,8 +3,8 @@
     python benchmarks/algorithms.py [NAME ...]
 
 A multi-trial algorithm with the preset ``nasbench201`` makes 100 evaluations on the table of NAS-Bench-201 with each of
-100 seeds; any other runs its demo on digits with 3 seeds, and what a one-shot algorithm finds is retrained with the
-recipe ``demo`` and measured on the test set. Times are those of the processor, which other programs hardly move.
+100 seeds; any other runs its demo on digits with 3 seeds. What is found with a supernet is retrained with the recipe
+``demo`` and measured on the test set. Times are those of the processor, which other programs hardly move.
 
 The records are in docs/algorithms.json; ``python docs/make_reference.py`` writes the table.
 """
@@ -41,7 +41,7 @@ def demo_of_trials(name: str, seed: int) -> float:
 
 
 def demo_of_supernet(name: str, seed: int) -> float:
-    """Return the test accuracy of the network that the demo of a one-shot algorithm finds, after its retraining."""
+    """Return the test accuracy of the network that a demo finds with a supernet, after its retraining."""
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "search"
         nasreg.search(None, algorithm=name, preset="demo", seed=seed, device="cpu", out=found)
@@ -60,7 +60,7 @@ def measure(name: str) -> dict[str, Any]:
     """Return the record of an algorithm."""
     spec = default_registry().algorithm(name)
     measured: Callable[[str, int], float]
-    if spec.family == "one-shot":
+    if spec.family == "one-shot" or spec.evaluator == "supernet":
         command, metric, seeds, measured = f"nasreg run {name}", "digits, retrained: test", DEMO_SEEDS, demo_of_supernet
     elif "nasbench201" in spec.presets:
         command = f"nasreg run {name} --preset nasbench201 --set trainer.max_trials={EVALUATIONS}"

@@ -121,6 +121,23 @@ class SearchStarted(Event):
     """The best of those trials."""
     uses_data: bool = True
     """Whether a data set is loaded: an evaluator may need none."""
+    trial_epochs: int | None = None
+    """Epochs that the network of a trial is trained for, or of the training that a table has the results of."""
+
+
+@dataclass(frozen=True)
+class SupernetProgress(Event):
+    """Sent after each step while an evaluator trains the supernet that it scores with, before the first trial.
+
+    ``loss`` and ``metrics`` are as in ``StepEnded``.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

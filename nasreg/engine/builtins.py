@@ -43,7 +43,7 @@ def nasreg_datasets() -> Iterable[DatasetEntry]:
 
 @hookimpl
 def nasreg_evaluators() -> Iterable[EvaluatorSpec]:
-    """Return the evaluator of multi-trial algorithms that name none."""
+    """Return the evaluator of multi-trial algorithms that name none, and the one that scores with a supernet."""
     return [
         EvaluatorSpec(
             name=DEFAULT_EVALUATOR,
@@ -53,7 +53,18 @@ def nasreg_evaluators() -> Iterable[EvaluatorSpec]:
             needs=frozenset({"data", "network"}),
             splits=frozenset({"validation"}),
             fidelity=True,
-        )
+        ),
+        EvaluatorSpec(
+            name="supernet",
+            summary="scores each proposal on the validation split with the weights of a supernet: one that it trains"
+            " first along single paths, or that of a finished run",
+            paper="Guo, Zhang, Mu, Heng, Liu, Wei, Sun: Single Path One-Shot Neural Architecture Search with Uniform"
+            " Sampling, https://arxiv.org/abs/1904.00420",
+            factory="nasreg.evaluators:SupernetEvaluator",
+            config="nasreg.evaluators:SupernetEvaluatorConfig",
+            needs=frozenset({"data", "network"}),
+            splits=frozenset({"validation"}),
+        ),
     ]
 
 

@@ -82,6 +82,7 @@ class EvaluationPlan:
             info=info,
             data=data,
             build_network=lambda architecture: self.network(architecture, info),
+            build_supernet=lambda options: self.space_source.build(info, options or self.spec.space.options),
             directory=None if self.directory is None else RunDirectory(self.directory),
             emit=emit,
         )

@@ -79,6 +79,8 @@ class MultiTrialJob(SearchJob):
             initial=tuple(self._initial(text) for text in config.initial),
             accept=_filter(config.filter, run.space.import_path),
             uses_data=data is not None,
+            trial_epochs=self.evaluator.trial_epochs,
+            prepare=self.evaluator.prepare,
         )
         self.trainer = self.algorithm.trainer.load_factory()(context, config)
 

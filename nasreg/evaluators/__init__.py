@@ -1,4 +1,4 @@
-"""What a proposal is worth: the base class of evaluators, the one that trains, and that of tables of results.
+"""What a proposal is worth: the base class of evaluators, those that train, and that of tables of results.
 
 Imports torch when one is used.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nasreg.evaluators.config import TrainingEvaluatorConfig
+from nasreg.evaluators.config import SupernetEvaluatorConfig, TrainingEvaluatorConfig
 
 if TYPE_CHECKING:
     from nasreg.evaluators.base import Evaluator, EvaluatorContext
     from nasreg.evaluators.package_data import package_file
     from nasreg.evaluators.plain_pickle import NUMPY_SCALARS, load_plain_pickle
     from nasreg.evaluators.random_baseline import BestOfRandom, expected_best_of_random
+    from nasreg.evaluators.supernet import SupernetEvaluator
     from nasreg.evaluators.table import Table, TableEvaluator, cached_table
     from nasreg.evaluators.training import TrainingEvaluator
     from nasreg.runs.cache import cached_file
@@ -24,6 +25,7 @@ _HOME = {
     "BestOfRandom": "nasreg.evaluators.random_baseline",
     "Evaluator": "nasreg.evaluators.base",
     "EvaluatorContext": "nasreg.evaluators.base",
+    "SupernetEvaluator": "nasreg.evaluators.supernet",
     "Table": "nasreg.evaluators.table",
     "TableEvaluator": "nasreg.evaluators.table",
     "TrainingEvaluator": "nasreg.evaluators.training",
@@ -39,6 +41,8 @@ __all__ = [
     "BestOfRandom",
     "Evaluator",
     "EvaluatorContext",
+    "SupernetEvaluator",
+    "SupernetEvaluatorConfig",
     "Table",
     "TableEvaluator",
     "TrainingEvaluator",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -40,6 +40,8 @@ class EvaluatorContext:
     """The images; None for an evaluator that does not need them."""
     build_network: Callable[[Architecture], nn.Module]
     """Builds the network of an architecture, on the CPU, with new weights drawn from torch's generator."""
+    build_supernet: Callable[[Mapping[str, Any] | None], nn.Module]
+    """Builds the model with its choices, on the CPU, with options of the space or, where None, those of the search."""
     directory: RunDirectory | None
     """The run directory of the search, if it has one."""
     emit: Callable[[Event], None]
@@ -70,6 +72,23 @@ class Evaluator(ABC):
     def metrics(self) -> Sequence[MetricSpec]:
         """What is measured beside the objective and may be in ``Score.metrics``; a name without one is a number."""
         return ()
+
+    @property
+    def trial_epochs(self) -> int | None:
+        """Epochs of the training that a score is the result of, for people: by default those of its options."""
+        epochs = getattr(self.config, "epochs", None)
+        return epochs if isinstance(epochs, int) else None
+
+    def prepare(self) -> None:  # noqa: B027  # nothing to do is a good default
+        """Prepare what the trials of all processes share, such as a supernet in the run directory.
+
+        Called once in the process of the search, before the first proposal and before ``setup``; also when it is
+        resumed.
+
+        Raises:
+            InterruptedRunError: The search is interrupted, and this is called again when it is resumed.
+            TrainingError: It failed, and so does the search.
+        """
 
     def setup(self) -> None:  # noqa: B027  # nothing to do is a good default
         """Prepare what takes long, such as reading a table. Called once in each process, before the first proposal."""

@@ -1,12 +1,13 @@
-"""Options of the evaluator that trains. Imports no torch."""
+"""Options of the evaluators that train. Imports no torch."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from nasreg.trainers.config import TrainerConfig
+from nasreg.trainers.config import SinglePathTrainerConfig, TrainerConfig
 
 
 class TrainingEvaluatorConfig(TrainerConfig):
@@ -37,3 +38,25 @@ class TrainingEvaluatorConfig(TrainerConfig):
     keep_weights: bool = Field(
         default=False, description="keep the weights of every trial, in trials/ID/weights.pt of the run directory"
     )
+
+
+class SupernetEvaluatorConfig(SinglePathTrainerConfig):
+    """Options of the evaluator that scores with the weights of a supernet, and of the training of that supernet."""
+
+    run: str | None = Field(
+        default=None,
+        min_length=1,
+        description="directory of a finished run whose supernet is used: of a one-shot algorithm, or of a search with"
+        " this evaluator; null to train one first, along uniformly drawn paths, as the other options say",
+    )
+    recalibration_images: int = Field(
+        default=25_600,
+        ge=2,
+        description="images of the train split that the BatchNorm statistics of each architecture are computed on; all"
+        " of them where there are fewer",
+    )
+
+    @field_validator("run")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        return None if value is None else str(Path(value).expanduser().absolute())

@@ -32,7 +32,7 @@ from nasreg.specs.base import parse, resolve
 from nasreg.specs.metrics import MetricSpec, metric_spec
 from nasreg.specs.trial import PARAMETERS, Proposal, Score
 from nasreg.trainers.context import DataContext
-from nasreg.trainers.functional import learning_rate, trainable_parameters
+from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
 from nasreg.trainers.loop import EpochTrainer, StepResult
 
 if TYPE_CHECKING:
@@ -215,13 +215,9 @@ class TrialTrainer(EpochTrainer):
         """Build the network and the optimiser."""
         self.model = self.context.build().to(self.context.device)
         config, parameters = self.config, trainable_parameters(self.model).values()
-        optimizer: torch.optim.Optimizer
-        if config.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-            )
-        else:
-            optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = weight_optimizer(
+            config.optimizer, parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
         self.optimizers = {"weights": optimizer}
 
     def start_epoch(self, epoch: int) -> None:

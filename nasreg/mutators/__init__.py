@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
     from nasreg.mutators.multi_trial import MultiTrialMutator
     from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
+    from nasreg.mutators.uniform import UniformMutator
 
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
@@ -20,6 +21,7 @@ _HOMES = {
     "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
     "multi_trial": ("MultiTrialMutator",),
     "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
+    "uniform": ("UniformMutator",),
 }
 _HOME = {name: f"nasreg.mutators.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -38,6 +40,7 @@ __all__ = [
     "SoftmaxMutator",
     "SoftmaxMutatorConfig",
     "TabularPolicy",
+    "UniformMutator",
     "collapse_warnings",
     "count_operation",
     "derive_cell",

@@ -5,6 +5,7 @@ from nasreg.nn.candidates import ModuleFactory, deferred_candidates
 from nasreg.nn.cell import Cell
 from nasreg.nn.choices import Choice, LayerChoice, Scope, set_execution
 from nasreg.nn.elastic import BatchNorm2d, Conv2d, LayerNorm, Linear
+from nasreg.nn.embedding import Embedding
 from nasreg.nn.execution import Execution, fast_double_backward, skip_grad_for
 from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
@@ -28,6 +29,7 @@ __all__ = [
     "Choice",
     "Conv2d",
     "EdgeSite",
+    "Embedding",
     "Execution",
     "InputChoice",
     "LayerChoice",

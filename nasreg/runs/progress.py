@@ -26,12 +26,13 @@ from nasreg.events import (
     SearchStarted,
     StageStarted,
     StepEnded,
+    SupernetProgress,
     TrainedModel,
     TrialEnded,
     TrialProgress,
 )
 from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
-from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name
+from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name, task_metrics
 from nasreg.specs.run import RunSpec
 from nasreg.specs.trial import PARAMETERS, Trial, TrialStatus
 
@@ -93,6 +94,10 @@ class _Progress:
         self.unit: Literal["epoch", "trial"] = "epoch"
         self.ended = 0
         self.running: dict[int, TrialProgress] = {}
+        self.supernet: SupernetProgress | None = None
+        """The last step of a supernet that is trained before the trials."""
+        self.began: float | None = None
+        """Time at which what is counted began, where that is later than the start."""
         self.best: Trial | None = None
         self.objective: MetricSpec | None = None
         self.counts: Counter[TrialStatus] = Counter()
@@ -120,8 +125,11 @@ class _Progress:
                 self.unit = "trial"
                 self.first = self.done = self.ended = event.ended
                 self.best, self.objective = event.best, event.objective
+                self.metrics = task_metrics(event.spec.task)
                 for line in _search_lines(event):
                     self.say(line)
+            case SupernetProgress():
+                self._train_supernet(event)
             case TrialProgress():
                 if event.trial not in self.running:  # resumed in the middle, it ends the sooner
                     self.first += _share_of_trial(event, event.step - 1)
@@ -156,6 +164,23 @@ class _Progress:
     def hide(self) -> None:
         """Hide the position until it is shown again, since something else is printed."""
 
+    def _train_supernet(self, event: SupernetProgress) -> None:
+        """Note a step of the supernet, and write a line for each epoch; the time that is left counts from its end."""
+        self.supernet = event
+        if event.step == event.steps:
+            self.say(f"supernet epoch {event.epoch}/{event.epochs}: {', '.join(self._training_texts(event))}")
+            if event.epoch == event.epochs:
+                self.supernet, self.began = None, self.clock()
+
+    def _training_texts(self, step: StepEnded | SupernetProgress) -> list[str]:
+        """Return ``["train loss 1.234", "accuracy 45.1%"]``."""
+        values = {"loss": step.loss, **step.metrics}
+        specs = [metric_spec(name, self.metrics) for name in values]
+        first, *others = (
+            f"{spec.title} {spec.format(value)}" for spec, value in zip(specs, values.values(), strict=True)
+        )
+        return [f"train {first}", *others]
+
     def _count_trials(self, ended: int) -> None:
         """Count the trials that have ended, and the shares of those that run: each below 1 until it has ended."""
         self.ended = ended
@@ -181,6 +206,10 @@ class _Progress:
         Such as ``["epoch 3/50", "step 12/100", "train loss 1.234", "accuracy 45.1%"]``, or in a multi-trial search
         ``["trial 3/50", "epoch 2/20", "best validation accuracy 91.3%", "1 failed"]``.
         """
+        if self.supernet is not None:
+            event = self.supernet
+            where = [f"supernet epoch {event.epoch}/{event.epochs}", f"step {event.step}/{event.steps}"]
+            return where + self._training_texts(event)
         if self.unit == "trial":
             texts = [f"trial {min(self.ended + 1, self.epochs)}/{self.epochs}"]
             if len(self.running) == 1:
@@ -195,20 +224,17 @@ class _Progress:
         if self.step is None:
             return [f"epoch {min(int(self.done) + 1, self.epochs)}/{self.epochs}"]
         step = self.step
-        values = {"loss": step.loss, **step.metrics}
-        specs = [metric_spec(name, self.metrics) for name in values]
-        texts = [f"{spec.title} {spec.format(value)}" for spec, value in zip(specs, values.values(), strict=True)]
         epoch = f"epoch {step.epoch}/{self.epochs or '?'}"
-        return [epoch, f"step {step.step}/{step.steps}", f"train {texts[0]}", *texts[1:]]
+        return [epoch, f"step {step.step}/{step.steps}", *self._training_texts(step)]
 
     def times(self) -> str:
         """Return ``12 min 33 s elapsed, 1 h 2 min left``, estimated from the steps of this process only."""
         if self.started is None:
             return ""
-        elapsed = self.clock() - self.started
-        done = self.done - self.first
-        left = f", {format_duration(elapsed / done * (self.epochs - self.done))} left" if done > 0 else ""
-        return f"{format_duration(elapsed)} elapsed{left}"
+        now = self.clock()
+        done, counted = self.done - self.first, now - (self.began or self.started)
+        left = f", {format_duration(counted / done * (self.epochs - self.done))} left" if done > 0 else ""
+        return f"{format_duration(now - self.started)} elapsed{left}"
 
 
 class PlainProgress(_Progress, AbstractContextManager[Callback]):
@@ -246,7 +272,9 @@ class PlainProgress(_Progress, AbstractContextManager[Callback]):
 
     def show(self) -> None:
         """Write the position in the run if nothing has been written for a while."""
-        if (self.step is not None or self.running) and self.clock() - self._said >= PLAIN_SECONDS:
+        if (
+            self.step is not None or self.running or self.supernet is not None
+        ) and self.clock() - self._said >= PLAIN_SECONDS:
             self.say(", ".join(filter(None, [*self.position(), self.times()])))
 
 
@@ -346,8 +374,7 @@ def _search_lines(event: SearchStarted) -> list[str]:
     named = f", preset {spec.preset}" if spec.preset is not None else ""
     evaluator = f"evaluator {spec.evaluator.title}, " if spec.evaluator is not None else ""
     workers = f", {plural(spec.workers, 'worker')}" if spec.workers > 1 else ""
-    epochs = spec.evaluator.options.get("epochs") if spec.evaluator is not None else None
-    length = f" of {plural(epochs, 'epoch')}" if isinstance(epochs, int) else ""
+    length = f" of {plural(event.trial_epochs, 'epoch')}" if event.trial_epochs is not None else ""
     lines = [
         f"{spec.title_of(uses_data=event.uses_data)}{named}, {evaluator}device {event.device}{workers}",
         f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}{length}",

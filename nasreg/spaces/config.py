@@ -141,3 +141,100 @@ class ElasticChainSpaceConfig(Config):
     _odd = field_validator("kernels")(_odd_sizes)
 
     _distinct = field_validator("widths", "strides", "skips")(_different)
+
+
+class ShuffleNetSpaceConfig(Config):
+    """Options of the ShuffleNet space."""
+
+    channels: int = Field(
+        default=16,
+        ge=1,
+        le=1024,
+        description="channels of the stem; those of the stages and of the last convolution are in proportion",
+    )
+    stages: int = Field(default=4, ge=1, le=4, description="number of stages, the first ones of the published four")
+    blocks: int | tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        default=(4, 4, 8, 4), description="number of blocks in each stage, or in all of them"
+    )
+    widths: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(
+        default=(1.0,),
+        min_length=1,
+        description="channels inside a block as shares of half of its output; several are a choice of each block, with"
+        " weights that are slices of the largest one",
+    )
+    reductions: int | None = Field(
+        default=None,
+        ge=0,
+        le=5,
+        description="how many times the image is halved: by the last ones of stem and stages; by default as often as"
+        " leaves 4 pixels a side, at 224 pixels by all of them",
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the classifier")
+    phase: Literal["search", "retrain"] = Field(
+        default="search", description="search: BatchNorm without scale and shift; retrain: with both"
+    )
+
+    _distinct = field_validator("widths")(_different)
+
+    @model_validator(mode="after")
+    def _blocks_of_stages(self) -> ShuffleNetSpaceConfig:
+        if isinstance(self.blocks, int):
+            if self.blocks < 1:
+                raise ValueError("blocks must be 1 at least")
+        elif len(self.blocks) < self.stages:
+            raise ValueError(f"blocks={list(self.blocks)} must have a number for each of {self.stages} stages")
+        return self
+
+
+Heads = Annotated[int, Field(ge=1, le=64)]
+Ratio = Annotated[float, Field(gt=0, le=16)]
+
+
+class VitSpaceConfig(Config):
+    """Options of the space of vision transformers."""
+
+    form: Literal["tiny", "small", "base"] = Field(
+        default="tiny", description="published space that the depth, widths, heads and MLP ratios are taken from"
+    )
+    blocks: int | None = Field(
+        default=None, ge=1, le=64, description="largest number of blocks, in place of the published one"
+    )
+    depths: int = Field(
+        default=3, ge=1, le=64, description="how many numbers of blocks there are to choose from, the largest included"
+    )
+    channels: int | None = Field(
+        default=None,
+        ge=2,
+        le=4096,
+        description="largest embedding width, in place of the published one; where they are not given, the other widths"
+        " and the width of a head are in proportion",
+    )
+    widths: tuple[Width, ...] | None = Field(
+        default=None, min_length=1, description="embedding widths to choose from, in place of those of the form"
+    )
+    heads: tuple[Heads, ...] | None = Field(
+        default=None, min_length=1, description="numbers of heads to choose from in each block"
+    )
+    ratios: tuple[Ratio, ...] | None = Field(
+        default=None, min_length=1, description="MLP widths to choose from in each block, as multiples of the embedding"
+    )
+    head_width: int | None = Field(
+        default=None, ge=1, le=1024, description="width of a head; by default 64, in proportion to channels"
+    )
+    patch: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="pixels of a side of a patch; by default the first of 16, 4, 2 and 1 that leaves 4 patches a side",
+    )
+    max_distance: int = Field(
+        default=14, ge=1, le=256, description="distance of patches from which on relative positions are alike"
+    )
+    phase: Literal["search", "retrain"] = Field(
+        default="search", description="retrain: each half of a block can be dropped in training (trainer.drop_path)"
+    )
+
+    @field_validator("widths", "heads", "ratios")
+    @classmethod
+    def _distinct(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if value is None else _different(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.notation import Notation
 
 SPACES = (
     SpaceEntry(
@@ -31,5 +32,29 @@ SPACES = (
         factory="nasreg.spaces.elastic_chain:build",
         config="nasreg.spaces.config:ElasticChainSpaceConfig",
         capabilities={"elastic_chain": "blocks"},
+    ),
+    SpaceEntry(
+        name="shufflenet",
+        summary="ShuffleNetV2 with a choice of kernel 3, 5 or 7 or an Xception-like branch in each of 20 blocks",
+        paper="Guo, Zhang, Mu, Heng, Liu, Wei, Sun: Single Path One-Shot Neural Architecture Search with Uniform"
+        " Sampling, https://arxiv.org/abs/1904.00420",
+        factory="nasreg.spaces.shufflenet:build",
+        config="nasreg.spaces.config:ShuffleNetSpaceConfig",
+        retrain={"phase": "retrain"},
+        notation=Notation(
+            prefix="shufflenet(",
+            example="shufflenet(2, 1, 0, 1, 2, 0, 2, 0, 2, 0, 2, 3, 0, 0, 0, 0, 3, 2, 3, 3)",
+            formatter="nasreg.spaces.shufflenet_notation:format_numbers",
+            parser="nasreg.spaces.shufflenet_notation:parse_numbers",
+        ),
+    ),
+    SpaceEntry(
+        name="vit",
+        summary="vision transformers of elastic depth, embedding width, heads and MLP ratios",
+        paper="Chen, Peng, Fu, Ling: AutoFormer: Searching Transformers for Visual Recognition,"
+        " https://arxiv.org/abs/2107.00651",
+        factory="nasreg.spaces.vit:build",
+        config="nasreg.spaces.config:VitSpaceConfig",
+        retrain={"phase": "retrain"},
     ),
 )

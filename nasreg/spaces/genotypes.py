@@ -36,4 +36,12 @@ GENOTYPES = (
         " ('sep_conv_3x3', 2), ('sep_conv_3x3', 1), ('sep_conv_5x5', 0), ('sep_conv_3x3', 3)],"
         " reduce_concat=range(2, 6))",
     ),
+    GenotypeEntry(
+        name="SPOS",
+        summary="found by Single Path One-Shot on ImageNet: 323M multiply-accumulates",
+        paper="Guo, Zhang, Mu, Heng, Liu, Wei, Sun: Single Path One-Shot Neural Architecture Search with Uniform"
+        " Sampling, https://arxiv.org/abs/1904.00420, as in the authors' program",
+        space="shufflenet",
+        genotype="shufflenet(2, 1, 0, 1, 2, 0, 2, 0, 2, 0, 2, 3, 0, 0, 0, 0, 3, 2, 3, 3)",
+    ),
 )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from nasreg.config.request import RunRequest
 from nasreg.config.resolve import resolve
 from nasreg.engine.search_result import SearchResult
 from nasreg.errors import ConfigError, IncompatibleError, InterruptedRunError
-from nasreg.events import Event, StepEnded, TrialEnded, TrialProgress
+from nasreg.events import Event, StepEnded, SupernetProgress, TrialEnded, TrialProgress
 from nasreg.networks.references import EXAMPLE_INFO, describe_space
 from nasreg.nn.extract import named_choices
 from nasreg.registry import default_registry
@@ -34,6 +34,7 @@ from nasreg.testing.checks import (
     check_options_are_described,
     check_options_survive_json,
     global_random_state,
+    shared_by_class,
 )
 from nasreg.testing.contents import differences
 from nasreg.testing.multi_trial import MultiTrialTests, QuickSearch
@@ -41,6 +42,21 @@ from nasreg.testing.small import short_evaluator_options, short_options, small_o
 
 _Moment = tuple[type[Event], int, int, int]
 """The kind of an event, and of its trial, epoch and step those that it has."""
+
+_states = itertools.count()
+"""Each search begins with another state of the global generators."""
+
+
+class _Whole(NamedTuple):
+    """A search that ran from its start to its end."""
+
+    path: Path
+    result: SearchResult
+    moments: list[_Moment]
+    """Those at which it could have been interrupted, in order."""
+
+
+_WHOLE = pytest.StashKey[dict[str, _Whole]]()
 
 
 class Search(Protocol):
@@ -105,7 +121,6 @@ class AlgorithmContract(MultiTrialTests):
         data: Dataset[tuple[Tensor, ...]],
     ) -> Search:
         """Runs a small search, each with another state of the global generators of random numbers."""
-        numbers = itertools.count()
 
         def run(out: Path, space: str | None = None, **more: Any) -> SearchResult:
             arguments: dict[str, Any] = {
@@ -120,8 +135,37 @@ class AlgorithmContract(MultiTrialTests):
                 "device": "cpu",
                 "out": out,
             }
-            with global_random_state(next(numbers)):
+            with global_random_state(next(_states)):
                 return nasreg.search(space, data, spec.name, **{**arguments, **more})
+
+        return run
+
+    @pytest.fixture
+    def whole(
+        self,
+        request: pytest.FixtureRequest,
+        algorithm: str,
+        search: Search,
+        trainer_options: dict[str, Any],
+        mutator_options: dict[str, Any],
+        evaluator_options: dict[str, Any],
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> Callable[[], _Whole]:
+        """Runs one search for all tests of the class that only look at it."""
+        searches = shared_by_class(request, _WHOLE)
+        given = repr((algorithm, trainer_options, mutator_options, evaluator_options))
+
+        def run() -> _Whole:
+            if given not in searches:
+                moments: list[_Moment] = []
+
+                def note(event: Event) -> None:
+                    if (moment := _moment(event)) is not None:
+                        moments.append(moment)
+
+                path = tmp_path_factory.mktemp("whole") / "run"
+                searches[given] = _Whole(path, search(path, callbacks=[note]), moments)
+            return searches[given]
 
         return run
 
@@ -165,9 +209,18 @@ class AlgorithmContract(MultiTrialTests):
     # -- its searches --------------------------------------------------------------------------------------------------
 
     def test_it_runs_on_every_space_that_it_claims(
-        self, spec: AlgorithmSpec, search: Search, data: Dataset[tuple[Tensor, ...]], tmp_path: Path, space: str
+        self,
+        spec: AlgorithmSpec,
+        search: Search,
+        evaluator_options: dict[str, Any],
+        data: Dataset[tuple[Tensor, ...]],
+        tmp_path: Path,
+        space: str,
     ) -> None:
-        """Its architectures belong to the space and freeze to networks that train; other spaces are refused first."""
+        """Its architectures belong to the space and freeze to networks that train; other spaces are refused first.
+
+        Its trials are trained for one epoch, unless some of them get a part of the full effort.
+        """
         out = tmp_path / "run"
         if reason := _refusal(spec, space):
             with pytest.raises(IncompatibleError) as caught:
@@ -175,7 +228,8 @@ class AlgorithmContract(MultiTrialTests):
             assert str(caught.value) == reason
             assert not out.exists()
             return
-        result = search(out, space)
+        shorter = {"epochs": 1} if "epochs" in evaluator_options and not spec.fidelity else {}
+        result = search(out, space, evaluator_options={**evaluator_options, **shorter})
         result.space.validate(result.architecture)
         for path in [out / files.ARCHITECTURE, *out.glob(f"{files.ARCHITECTURES}/*")]:
             result.space.validate(Architecture.load(path))
@@ -188,7 +242,12 @@ class AlgorithmContract(MultiTrialTests):
         assert losses[-1] < losses[0], "the network of the architecture does not train"
 
     def test_the_seed_decides_everything(
-        self, spec: AlgorithmSpec, search: Search, quick_search: QuickSearch, tmp_path: Path
+        self,
+        spec: AlgorithmSpec,
+        search: Search,
+        whole: Callable[[], _Whole],
+        quick_search: QuickSearch,
+        tmp_path: Path,
     ) -> None:
         """Two runs with one seed are equal bit for bit, whatever the global generators; with another seed they differ.
 
@@ -199,21 +258,21 @@ class AlgorithmContract(MultiTrialTests):
             assert quick_search(tmp_path / "same") == trials
             assert quick_search(tmp_path / "other", seed=2) != trials, "the proposals do not depend on the seed"
             return
-        search(tmp_path / "one")
+        one = whole().path
         search(tmp_path / "same")
-        assert not differences(tmp_path / "one", tmp_path / "same")
+        assert not differences(one, tmp_path / "same")
         search(tmp_path / "other", seed=2)
-        differing = differences(tmp_path / "one", tmp_path / "other")
+        differing = differences(one, tmp_path / "other")
         assert any(name.startswith("checkpoint.pt/model/") for name in differing)
 
-    def test_parameters_change(self, spec: AlgorithmSpec, search: Search, tmp_path: Path) -> None:
+    def test_parameters_change(self, spec: AlgorithmSpec, whole: Callable[[], _Whole]) -> None:
         """From the last epoch but one to the last, in a one-shot search, also those that every architecture shares."""
         if spec.family != "one-shot":
             pytest.skip("a multi-trial algorithm trains no supernet")
-        result = search(tmp_path / "run")
-        previous = tmp_path / "run" / files.PREVIOUS_CHECKPOINT
+        path, result, _ = whole()
+        previous = path / files.PREVIOUS_CHECKPOINT
         assert previous.exists(), "there was only one epoch: let trainer_options give two"
-        before, after = (torch.load(path, weights_only=True) for path in (previous, tmp_path / "run/checkpoint.pt"))
+        before, after = (torch.load(each, weights_only=True) for each in (previous, path / files.CHECKPOINT))
         moved = {name for name, value in after["model"].items() if not torch.equal(value, before["model"].get(name))}
         assert result.supernet is not None, "a one-shot trainer gives its supernet"
         unchanged = sorted(_shared_parameters(result.supernet) - moved)
@@ -223,18 +282,14 @@ class AlgorithmContract(MultiTrialTests):
         if alphas:
             assert alphas != _tensors(before["mutator"]), "nothing of the mutator is trained"
 
-    def test_interrupted_and_resumed_it_is_the_same_run(self, search: Search, tmp_path: Path) -> None:
+    def test_interrupted_and_resumed_it_is_the_same_run(
+        self, search: Search, whole: Callable[[], _Whole], tmp_path: Path
+    ) -> None:
         """Interrupted after the first step, in the middle and before the last: as if nothing had happened.
 
         Trials are interrupted both while they are evaluated and when they have ended.
         """
-        moments: list[_Moment] = []
-
-        def note(event: Event) -> None:
-            if (moment := _moment(event)) is not None:
-                moments.append(moment)
-
-        search(tmp_path / "whole", callbacks=[note])
+        path, _, moments = whole()
         ends = [moment for moment in moments if moment[0] is TrialEnded]
         stops = {moments[0], moments[len(moments) // 2 - 1], *ends[-2:-1], moments[-2]}
         for number, stop in enumerate(sorted(stops, key=moments.index)):
@@ -246,7 +301,7 @@ class AlgorithmContract(MultiTrialTests):
             with pytest.raises(InterruptedRunError):
                 search(tmp_path / "cut", callbacks=[interrupt], resume=number > 0)
         search(tmp_path / "cut", resume=True)
-        assert not differences(tmp_path / "whole", tmp_path / "cut")
+        assert not differences(path, tmp_path / "cut")
 
 
 def _moment(event: Event) -> _Moment | None:
@@ -254,6 +309,8 @@ def _moment(event: Event) -> _Moment | None:
     match event:
         case StepEnded():
             return StepEnded, 0, event.epoch, event.step
+        case SupernetProgress():
+            return SupernetProgress, 0, event.epoch, event.step
         case TrialProgress():
             return TrialProgress, event.trial, event.epoch, event.step
         case TrialEnded() if event.trial.status != "rejected":

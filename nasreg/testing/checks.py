@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -17,6 +17,8 @@ import torch
 from nasreg.registry import default_registry
 from nasreg.registry.records import CORE
 from nasreg.specs.algorithm import Component, Kind
+
+T = TypeVar("T")
 
 _LIGHT = """
 import json, sys
@@ -58,6 +60,13 @@ def check_options_survive_json(component: Component, options: Mapping[str, Any],
     config = component.load_config()
     parsed = config.model_validate(options)
     assert config.model_validate_json(parsed.model_dump_json()) == parsed, place
+
+
+def shared_by_class(request: pytest.FixtureRequest, key: pytest.StashKey[dict[str, T]]) -> dict[str, T]:
+    """Return what the tests of a class share: what takes long is made by the first that needs it."""
+    node = request.node.getparent(pytest.Class) or request.node
+    shared: dict[str, T] = node.stash.setdefault(key, {})
+    return shared
 
 
 @contextmanager

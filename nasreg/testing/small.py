@@ -11,7 +11,7 @@ import nasreg
 
 SHORT = {"epochs": 2, "batch_size": 16, "max_trials": 3, "warmup_epochs": 1}
 SHORT_TRIAL = {"epochs": 2, "batch_size": 16}
-SMALL = {"cells": 3, "blocks": 2, "channels": 2, "nodes": 2, "layers": 3}
+SMALL = {"cells": 3, "stages": 2, "blocks": 2, "layers": 3, "channels": 2, "nodes": 2}
 
 
 def short_options(algorithm: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def short_evaluator_options(evaluator: str) -> dict[str, Any]:
 
 
 def small_options(space: str) -> dict[str, Any]:
-    """Return options that make a space small: those of ``cells``, ``blocks``, ``layers``, ``channels`` and ``nodes``.
+    """Return options that make a space small: ``cells``, ``stages``, ``blocks``, ``layers``, ``channels``, ``nodes``.
 
     Args:
         space: Its name.

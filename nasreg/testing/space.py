@@ -17,7 +17,7 @@ from nasreg.config.sources import SpaceSource
 from nasreg.engine.search import SpaceLike
 from nasreg.networks.build import network_of
 from nasreg.networks.equivalence import check_close, check_equivalence, decided, seeded_output
-from nasreg.networks.extremes import extreme_architectures
+from nasreg.networks.extremes import Extremes, extreme_architectures
 from nasreg.networks.references import describe_space
 from nasreg.nn import Execution, deferred_candidates, extract_space, set_execution
 from nasreg.registry import default_registry
@@ -28,10 +28,13 @@ from nasreg.testing.checks import (
     check_options_are_described,
     check_options_survive_json,
     global_random_state,
+    shared_by_class,
 )
 from nasreg.testing.small import small_options
 
 BATCH = 4
+
+_EXTREMES = pytest.StashKey[dict[str, Extremes]]()
 
 
 class SpaceContract:
@@ -81,12 +84,21 @@ class SpaceContract:
 
     @pytest.fixture
     def architectures(
-        self, source: SpaceSource, space_options: dict[str, Any], info: DataInfo, spec: SearchSpaceSpec
+        self,
+        request: pytest.FixtureRequest,
+        source: SpaceSource,
+        space_options: dict[str, Any],
+        info: DataInfo,
+        spec: SearchSpaceSpec,
     ) -> dict[str, Architecture]:
         """Title -> architecture: the smallest, the largest, and two others."""
         if not source.has_network:
             pytest.skip("it has no networks")
-        extremes = extreme_architectures(source, space_options, spec, info)
+        known = shared_by_class(request, _EXTREMES)
+        given = f"{source.reference.text} {spec.fingerprint} {space_options} {info}"
+        if given not in known:
+            known[given] = extreme_architectures(source, space_options, spec, info)
+        extremes = known[given]
         drawn = {f"random architecture {number}": spec.sample(random.Random(number)) for number in (1, 2)}
         return {"smallest architecture": extremes.smallest, "largest architecture": extremes.largest, **drawn}
 

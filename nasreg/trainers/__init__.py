@@ -10,6 +10,7 @@ from nasreg.trainers.config import (
     MultiTrialTrainerConfig,
     OneShotTrainerConfig,
     RetrainConfig,
+    SinglePathTrainerConfig,
     TrainerConfig,
 )
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
     from nasreg.trainers.retraining import RetrainTrainer
+    from nasreg.trainers.single_path import SinglePathTrainer
 
 _HOMES = {
     "nasreg.data.splits": ("Batch",),
@@ -42,6 +44,7 @@ _HOMES = {
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
     "nasreg.trainers.retraining": ("RetrainTrainer",),
+    "nasreg.trainers.single_path": ("SinglePathTrainer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -64,6 +67,8 @@ __all__ = [
     "RetrainContext",
     "RetrainTrainer",
     "RunContext",
+    "SinglePathTrainer",
+    "SinglePathTrainerConfig",
     "StepResult",
     "Trainer",
     "TrainerConfig",

@@ -66,6 +66,21 @@ class OneShotTrainerConfig(TrainerConfig):
     )
 
 
+class SinglePathTrainerConfig(OneShotTrainerConfig):
+    """Options of the training of a supernet along single paths."""
+
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="optimiser of the supernet's weights")
+    lr: float = Field(default=0.025, gt=0, description="learning rate of the supernet's weights in the first epoch")
+    lr_min: float = Field(default=0.0, ge=0, description="learning rate that schedule cosine or linear ends at")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="how the learning rate falls from epoch to epoch"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=3e-4, ge=0, description="weight decay of the weights that a step computes")
+    grad_clip: float | None = Field(default=5.0, gt=0, description="maximum norm of the gradient; null for no limit")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing of the loss")
+
+
 class BilevelTrainerConfig(OneShotTrainerConfig):
     """Options of the bilevel optimisation; the defaults are those of the DARTS program (arXiv 1806.09055)."""
 
@@ -176,7 +191,8 @@ class RetrainConfig(TrainerConfig):
 
     epochs: int = Field(default=600, ge=1, description="passes over the train split")
     batch_size: int = Field(default=96, ge=1, description="samples in a step")
-    lr: float = Field(default=0.025, gt=0, description="learning rate in the first epoch (SGD)")
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="optimiser of the weights")
+    lr: float = Field(default=0.025, gt=0, description="learning rate in the first epoch")
     lr_min: float = Field(default=0.0, ge=0, description="learning rate that schedule cosine or linear ends at")
     schedule: Literal["cosine", "linear", "exponential"] = Field(
         default="cosine", description="how the learning rate falls from epoch to epoch"

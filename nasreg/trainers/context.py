@@ -90,6 +90,10 @@ class MultiTrialContext(RunContext):
     """Returns whether to evaluate an architecture; any if None."""
     uses_data: bool = True
     """Whether a data set was loaded."""
+    trial_epochs: int | None = None
+    """Epochs of a trial; see ``Evaluator.trial_epochs``."""
+    prepare: Callable[[], None] = lambda: None
+    """Prepares, before the first proposal, what the trials share; see ``Evaluator.prepare``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from nasreg.errors import SpaceError
@@ -36,6 +37,23 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
             " unfreeze some (requires_grad_)"
         )
     return found
+
+
+def weight_optimizer(
+    kind: Literal["sgd", "adamw"], weights: Iterable[Tensor], *, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Return the optimiser of the weights of a network.
+
+    Args:
+        kind: Its name.
+        weights: The weights.
+        lr: Learning rate.
+        momentum: Of SGD; AdamW has none.
+        weight_decay: Weight decay.
+    """
+    if kind == "sgd":
+        return torch.optim.SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
 
 
 class Sums:

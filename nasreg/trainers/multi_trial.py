@@ -128,6 +128,7 @@ class MultiTrialTrainer(Trainer):
         ):
             try:
                 self._open()
+                self._prepare()
                 self.mutator.start(self.context.spec.seed)
                 self._search(interruption)
             finally:
@@ -151,7 +152,14 @@ class MultiTrialTrainer(Trainer):
         for trial in self._recorded.values():
             best = trial if trial.is_better_than(best) else best
         facts = (str(context.device), self.config.max_trials, ended, self.run_path, best, context.uses_data)
-        self.emit(SearchStarted(spec, context.space, context.objective, *facts))
+        self.emit(SearchStarted(spec, context.space, context.objective, *facts, context.trial_epochs))
+
+    def _prepare(self) -> None:
+        """Let the evaluator prepare what the trials share."""
+        try:
+            self.context.prepare()
+        except InterruptedRunError as error:
+            self._stop(error)
 
     def _search(self, interruption: Interruption) -> None:
         while True:

@@ -65,10 +65,7 @@ class OneShotTrainer(EpochTrainer):
     def build(self, **capabilities: Any) -> nn.Module:
         """Build a supernet on the device that computes as the options say; takes what ``build_supernet`` does."""
         model = self.context.build_supernet(**capabilities).to(self.context.device)
-        execution = self.execution()
-        set_execution(model, execution)
-        if execution.optimized and self.context.device.type == "cpu":
-            _set_memory_format(model, torch.channels_last)
+        execute_as(self.execution(), model, self.context.device)
         return model
 
     def execution(self) -> Execution:
@@ -220,6 +217,13 @@ class OneShotTrainer(EpochTrainer):
         super().load_state_dict(state)
         self.mutator.load_state_dict(state["mutator"])
         self._learned = state["learned"]
+
+
+def execute_as(execution: Execution, model: nn.Module, device: torch.device) -> None:
+    """Let a supernet compute in some way; the optimised one also takes the memory format that suits a CPU."""
+    set_execution(model, execution)
+    if execution.optimized and device.type == "cpu":
+        _set_memory_format(model, torch.channels_last)
 
 
 def _set_memory_format(model: nn.Module, memory_format: torch.memory_format | None) -> None:

@@ -1,4 +1,4 @@
-"""Trains the network of an architecture: SGD, drop-path, auxiliary head, label smoothing, an average of the weights.
+"""Trains the network of an architecture: drop-path, auxiliary head, label smoothing, an average of the weights.
 
 The procedure is that of Liu, Simonyan, Yang (arXiv 1806.09055, section 3.2 and the authors' program) and of Chen, Xie,
 Wu, Tian (arXiv 1904.12760), which differ in numbers only. It works with any network: drop-path applies to every
@@ -21,7 +21,7 @@ from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.runs.files import BEST_WEIGHTS, LAST_WEIGHTS
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
-from nasreg.trainers.functional import learning_rate, trainable_parameters
+from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
 from nasreg.trainers.loop import EpochTrainer, StepResult
 
 
@@ -59,14 +59,14 @@ class RetrainTrainer(EpochTrainer):
             # Statistics of BatchNorm are averaged with the weights that they belong to.
             average = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        self.optimizers = {
-            "weights": torch.optim.SGD(
-                trainable_parameters(self.model).values(),
-                lr=config.lr,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-            )
-        }
+        optimizer = weight_optimizer(
+            config.optimizer,
+            trainable_parameters(self.model).values(),
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        self.optimizers = {"weights": optimizer}
 
     def start_epoch(self, epoch: int) -> None:
         """Set learning rate and drop-path."""

@@ -178,3 +178,13 @@ def test_zero_cost_ranks_every_measure():
     assert {row[0] for row in found} == set(MEASURES)
     assert {row[0] for row in found if row[-1] == "baseline"} == {"parameters", "macs"}
     assert all(abs(float(row[1])) == float(row[2]) <= 1 and int(row[3]) <= 4 for row in found)
+
+
+@pytest.mark.slow
+def test_single_path_compares_a_path_with_its_network():
+    argv = ("--spaces", "nasbench201", "--side", "8", "--batch", "4", "--rounds", "1")
+    about, heading, row = run("single_path.py", *argv).splitlines()
+    assert about.startswith("batch 4, 8x8, ")
+    assert heading.split() == ["space", "network", "path", "ratio", "networks", "paths", "ratio"]
+    assert row.startswith("nasbench201 ")
+    assert len(numbers(row)) == 6

@@ -89,8 +89,14 @@ def spec(name, factory=Count, config=Config, **more):
 nasreg.register(*(spec(name, **parts) for name, parts in PARTS.items()), spec("local", factory=local()))
 
 
+class ContractOnTwoSpaces(EvaluatorContract):
+    def pytest_generate_tests(self, metafunc):
+        if "claimed_space" in metafunc.fixturenames:  # a chain and cells, not all that are installed
+            metafunc.parametrize("claimed_space", ["chain", "darts"])
+
+
 @pytest.mark.parametrize("name", PARTS)
-class TestContract(EvaluatorContract):
+class TestContract(ContractOnTwoSpaces):
     @pytest.fixture
     def evaluator(self, name):
         return name
@@ -100,7 +106,7 @@ setattr(TestContract, PROCESSES, None)  # worker processes take their time to st
 
 
 @pytest.mark.parametrize("name", ["local"])
-class TestLocal(EvaluatorContract):
+class TestLocal(ContractOnTwoSpaces):
     @pytest.fixture
     def evaluator(self, name):
         return name

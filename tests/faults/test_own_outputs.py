@@ -172,14 +172,17 @@ def part_compiled() -> Net:
     [
         (nn.DataParallel(Net()), r"wrapped in DataParallel: give the model itself \(model\.module\)"),
         (lambda: nn.DataParallel(Net()), r"wrapped in DataParallel"),
-        (torch.compile(Net()), r"torch\.compile, .* give the model itself \(model\._orig_mod\)"),
-        (part_compiled, r"the model's stem was made by torch\.compile"),
+        pytest.param(
+            "compiled", r"torch\.compile, .* give the model itself \(model\._orig_mod\)", marks=pytest.mark.slow
+        ),
+        pytest.param(part_compiled, r"the model's stem was made by torch\.compile", marks=pytest.mark.slow),
     ],
     ids=["parallel", "function", "compiled", "part"],
 )
 def test_a_wrapped_model_is_refused_with_the_way_to_unwrap_it(space, message):
+    """The compiler of torch takes seconds to be imported, so that it is used in slow tests only."""
     with pytest.raises(SpaceError, match=message):
-        search(space)
+        search(torch.compile(Net()) if space == "compiled" else space)
 
 
 # timm#2003

@@ -85,18 +85,19 @@ def test_decision_weights_and_frozen_cell_agree_with_the_definition(title, mode)
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
     spec, inputs = cell_spec(original), images(original)
-    space = extract_space(original)
+    space, start = extract_space(original), copy.deepcopy(original.state_dict())
+    expected_cell, *cells = (copy.deepcopy(original) for _ in range(1 + len(EXECUTIONS)))
     for seed in range(3):
         architecture = space.sample(random.Random(seed))
         decision = architecture.decisions["cell"]
-        expected_cell = copy.deepcopy(original)
+        expected_cell.load_state_dict(start)
         expected = by_hand(expected_cell, decision, inputs)
         frozen = freeze(original, architecture)
         torch.testing.assert_close(frozen(*inputs), expected)
-        for execution in EXECUTIONS:
+        for execution, cell in zip(EXECUTIONS, cells, strict=True):
+            cell.execution = execution
             for answer in (decision, sparse(spec, decision), CellWeights(sparse(spec, decision))):
-                cell = copy.deepcopy(original)
-                cell.execution = execution
+                cell.load_state_dict(start)
                 cell.bind(lambda answer=answer: answer)
                 torch.testing.assert_close(cell(*inputs), expected)
                 for name, buffer in cell.named_buffers():

@@ -96,7 +96,8 @@ def test_batch_norm_is_affine_only_in_the_stem_during_a_search():
     ],
 )
 def test_stem_and_reductions_adapt_to_the_image(side, cells, stem, maps, reduce):
-    model = darts.build(info(side), DartsSpaceConfig(cells=cells, channels=4, stem=stem, nodes=2))
+    names = ("none", "skip_connect", "max_pool_3x3")
+    model = darts.build(info(side), DartsSpaceConfig(cells=cells, channels=4, stem=stem, nodes=2, candidates=names))
     space = extract_space(model)
     reducing = [choice for choice in space.choices if choice.key == "reduce"]
     assert sum(len(choice.paths) for choice in reducing) == reduce

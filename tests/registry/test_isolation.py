@@ -83,7 +83,7 @@ def test_the_other_plugins_are_loaded(venv, records):
     expected = {"darts", "good", "printing", "slow", "unresolved", "one", "two", "found-twice", "new-name", "stated"}
     expected |= {"config-prints", "config-exits", "interrupted", "odd", "byte-order-mark", "utf-16", "elsewhere"}
     assert expected | {f"many{n}" for n in range(3000)} == set(listed)
-    assert set(venv.json("list")["spaces"]) == {"darts", "chain", "elastic-chain"}
+    assert set(venv.json("list")["spaces"]) == {"darts", "chain", "elastic-chain", "shufflenet", "vit"}
     working = {name for name, record in records.items() if record["status"] == "ok"}
     assert working == {"nasreg", "darts", "twin", *WORKING}
     shown = {shown for _, shown, _ in DAMAGED.values()}

@@ -81,7 +81,7 @@ def test_an_algorithm_handles_the_kinds_of_choices_that_it_lists(kind):
 
 def test_core_entries_are_there_and_no_plugin(registry):
     assert registry.algorithms() == []
-    assert registry.spaces() == ["chain", "darts", "elastic-chain"]
+    assert registry.spaces() == ["chain", "darts", "elastic-chain", "shufflenet", "vit"]
     assert {"digits", "folder", "cifar10", "cifar100", "svhn", "mnist", "fashion-mnist", "stl10"} == set(
         registry.datasets()
     )

@@ -170,7 +170,7 @@ def check_true(space, architecture, extents):
         assert all(f"{choice.key}/state/{state}" in boxes for state in range(output + 1))
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_nothing_lies_on_anything_else(seed):
     architecture = DARTS.sample(random.Random(seed))
     figure = cells_figure(
@@ -192,7 +192,7 @@ def test_other_cells_are_readable_too(seed, inputs):
     check_true(space, architecture, check_readable(figure))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(spaces(), st.integers())
 def test_any_space_can_be_drawn_and_described(space, seed):
     architecture = space.sample(random.Random(seed))

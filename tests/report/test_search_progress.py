@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nasreg.events import RunEnded, SearchStarted, TrialEnded, TrialProgress, TrialStarted
+from nasreg.events import RunEnded, SearchStarted, SupernetProgress, TrialEnded, TrialProgress, TrialStarted
 from nasreg.runs.progress import PlainProgress, RichProgress
 from nasreg.specs import Architecture, LayerChoiceSpec, RunSpec, SearchSpaceSpec
 from nasreg.specs.metrics import MetricSpec, metric_spec
@@ -199,3 +199,22 @@ def test_the_bar_of_a_search():
         after = Screen(120).feed(stream.getvalue())
     assert after.cursor
     assert after.lines == screen.lines[:-2]
+
+
+def test_a_supernet_that_is_trained_first_has_lines_of_its_own_and_no_share_of_the_time_left():
+    stream, clock = io.StringIO(), Clock()
+    with PlainProgress(stream, clock) as progress:
+        progress(searching(trials=4))
+        for step in range(1, 5):
+            clock.now += 40
+            progress(SupernetProgress((step + 1) // 2, 2, 2 - step % 2, 2, 1.5, {"accuracy": 0.25}))
+        trials = Trials(progress, clock, trials=4)
+        trials.train(0.5, epochs=1, steps=2)
+        trials.end(0.5)
+        assert progress.position() == ["trial 2/4", "best validation accuracy 50.0%"]
+        assert progress.times() == "2 min 41 s elapsed, 3.0 s left"
+    lines = stream.getvalue().splitlines()
+    assert "supernet epoch 1/2, step 1/2, train loss 1.500, accuracy 25.0%, 40.0 s elapsed" in lines
+    assert [line for line in lines if "/2: " in line] == [
+        f"supernet epoch {epoch}/2: train loss 1.500, accuracy 25.0%" for epoch in (1, 2)
+    ]

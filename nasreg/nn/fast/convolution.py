@@ -3,7 +3,7 @@
 All algorithms compute the same sums. On a CPU in channels-last memory, torch's depthwise convolutions are fast in the
 forward pass, and some are slow in the backward pass (measured by ``benchmarks/search_step.py``):
 
-- A 1x1 convolution is a matrix product, and so are its gradients.
+- A small 1x1 convolution is a matrix product, and so are its gradients: a call costs less.
 - The input gradient of a convolution of stride 1 is a convolution with the flipped kernel.
 - The gradients of a convolution of stride 2 are computed as those of one of stride 1.
 - The kernel gradient with dilation 2 is the one without dilation, on the four images of every second row and column.
@@ -24,6 +24,12 @@ from nasreg.nn.fast.double_backward import differentiable_grads, second_order
 
 MIN_CHANNELS = 8
 """With fewer channels, torch's own gradient of a dilated kernel is the fastest."""
+
+MAX_PRODUCT = 2**20
+"""Multiplications up to which a 1x1 convolution is faster as a matrix product than by torch's convolution."""
+
+MAX_NARROW_PRODUCT = 2**17
+"""The same with fewer than 16 channels, for which matrix products are slow."""
 
 
 class Geometry(NamedTuple):
@@ -145,6 +151,8 @@ def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry)
     if stride_one is not None:
         return _input_gradient(_upsample(grad, x), x, weight, stride_one)
     stride, padding, dilation, groups = geometry
+    if weight.shape[2:] == (1, 1) and (stride, padding, groups) == ((1, 1), (0, 0), 1):
+        return F.conv2d(grad, weight.transpose(0, 1))
     flipped = tuple(d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True))
     if is_depthwise(x, weight, geometry) and stride == (1, 1) and min(flipped) >= 0:
         return F.conv2d(grad, weight.flip(2, 3), None, 1, flipped, dilation, groups)
@@ -185,14 +193,16 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry)
 
 
 def is_pointwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Return whether the convolution is a matrix product of pixels and kernel that needs no copy of all pixels."""
-    return (
-        x.device.type == "cpu"
-        and weight.shape[2:] == (1, 1)
-        and geometry.padding == (0, 0)
-        and geometry.groups == 1
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
+    """Return whether the convolution is computed as a matrix product of pixels and kernel.
+
+    It needs no copy of all pixels, and is faster for small images.
+    """
+    if x.device.type != "cpu" or weight.shape[2:] != (1, 1) or geometry.padding != (0, 0) or geometry.groups != 1:
+        return False
+    outputs, channels = weight.shape[:2]
+    product = x.numel() * outputs // (geometry.stride[0] * geometry.stride[1])
+    limit = MAX_PRODUCT if min(outputs, channels) >= 16 else MAX_NARROW_PRODUCT
+    return product <= limit and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def is_depthwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:

@@ -25,11 +25,11 @@ from nasreg.report.drawing.colours import (
 )
 from nasreg.report.drawing.fonts import BODY, HEADING, NOTE, text_width
 from nasreg.report.drawing.layout import Item, Layout, Line, lay_out_cell, state_label
-from nasreg.report.drawing.stack import stack_panel
+from nasreg.report.drawing.stack import blocks_panel, stack_panel
 from nasreg.report.packages import require_drawing_packages
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.formatting import printable, shorten
-from nasreg.specs.space import CellSpec, SearchSpaceSpec
+from nasreg.specs.space import CellSpec, LayerChoiceSpec, SearchSpaceSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,9 +71,9 @@ def cells_figure(
 ) -> Figure:
     """Return the drawing of ``draw_cells`` as a matplotlib figure that pyplot does not manage.
 
-    Stacks of blocks are drawn as ``nasreg.report.drawing.stack`` says. In cells every artist has a ``gid``:
-    ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T, followed by ``-N`` where slot N
-    of a node with slots keeps it.
+    Stacks of blocks, and scopes of layer choices, are drawn as ``nasreg.report.drawing.stack`` says. In cells every
+    artist has a ``gid``: ``KEY/state/S``, ``KEY/label/S-T``, ``KEY/line/S-T`` for the edge from state S to T, followed
+    by ``-N`` where slot N of a node with slots keeps it.
 
     Raises:
         ConfigError: matplotlib is not installed, or there is not one strength per edge.
@@ -97,6 +97,11 @@ def cells_figure(
     if blocks_of_chain := chain_blocks(space):
         panels.append(chain_panel(blocks_of_chain, architecture))
         shown |= {choice.key for block in blocks_of_chain for choice in block.choices}
+    for name, keys in space.groups.items():
+        layers = [space[key] for key in keys]
+        if not shown & set(keys) and all(isinstance(choice, LayerChoiceSpec) for choice in layers):
+            panels.append(blocks_panel(name, name, [[choice] for choice in layers], architecture))
+            shown |= set(keys)
     if rows := [row for row in choice_rows(space, architecture) if row[0] not in shown]:
         panels.append(_table(rows))
     if used:
