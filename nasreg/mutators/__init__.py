@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.mutators.base import Mutator, OneShotMutator
     from nasreg.mutators.config import SoftmaxMutatorConfig
-    from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, SequentialPolicy, TabularPolicy
+    from nasreg.mutators.controller import (
+        Policy,
+        RecurrentPolicy,
+        Rollouts,
+        SequentialPolicy,
+        TabularPolicy,
+        bounded,
+    )
     from nasreg.mutators.differentiable import SoftmaxMutator, collapse_warnings, count_operation, derive_cell
     from nasreg.mutators.multi_trial import MultiTrialMutator
     from nasreg.mutators.policy_gradient import MovingBaseline, PolicyGradient, PolicyLearner, Ppo
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
     "config": ("SoftmaxMutatorConfig",),
-    "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy"),
+    "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy", "bounded"),
     "differentiable": ("SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
     "multi_trial": ("MultiTrialMutator",),
     "policy_gradient": ("MovingBaseline", "PolicyGradient", "PolicyLearner", "Ppo"),
@@ -41,6 +48,7 @@ __all__ = [
     "SoftmaxMutatorConfig",
     "TabularPolicy",
     "UniformMutator",
+    "bounded",
     "collapse_warnings",
     "count_operation",
     "derive_cell",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nasreg.trainers.bilevel import BilevelTrainer, Gradients
     from nasreg.trainers.budget import ParameterBudget
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
-    from nasreg.trainers.functional import cosine_rate
+    from nasreg.trainers.functional import cosine_rate, trainable_parameters
     from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
     from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
@@ -39,7 +39,7 @@ _HOMES = {
         "RetrainContext",
         "RunContext",
     ),
-    "nasreg.trainers.functional": ("cosine_rate",),
+    "nasreg.trainers.functional": ("cosine_rate", "trainable_parameters"),
     "nasreg.trainers.loop": ("EpochTrainer", "LoopState", "StepResult"),
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
@@ -73,6 +73,7 @@ __all__ = [
     "Trainer",
     "TrainerConfig",
     "cosine_rate",
+    "trainable_parameters",
 ]
 
 

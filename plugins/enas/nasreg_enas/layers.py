@@ -76,6 +76,15 @@ def conv_bn(c_in: int, c_out: int, kernel: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(c_out)]
 
 
+def separable(channels: int, kernel: int, stride: int) -> nn.Sequential:
+    """Return ReLU, a depthwise and a 1x1 convolution and BatchNorm, twice, the second time with stride 1."""
+    layers: list[nn.Module] = []
+    for step in (stride, 1):
+        depthwise = nn.Conv2d(channels, channels, kernel, step, kernel // 2, groups=channels, bias=False)
+        layers += [nn.ReLU(), depthwise, *conv_bn(channels, channels)]
+    return nn.Sequential(*layers)
+
+
 def stem(channels_in: int, channels: int) -> nn.Sequential:
     """Return the stem: a 3x3 convolution and BatchNorm."""
     return nn.Sequential(*conv_bn(channels_in, channels, 3))

@@ -25,10 +25,9 @@ from torchvision.ops import StochasticDepth
 
 from nasreg.errors import SpaceError
 from nasreg.nn import Cell
-from nasreg.spaces.operations import OPERATIONS
 from nasreg.specs import SKIP, DataInfo
 from nasreg_enas.config import MicroConfig
-from nasreg_enas.layers import FactorizedReduction, Source, pool, stem
+from nasreg_enas.layers import FactorizedReduction, Source, pool, separable, stem
 
 SMALLEST_SIDE = 5
 """Images with a shorter side below this many pixels end with maps of one pixel."""
@@ -64,7 +63,7 @@ class MicroCell(nn.Module):
             strided = stride if source < 2 else 1
             if name == SKIP:
                 return nn.Identity() if strided == 1 else FactorizedReduction(Source(channels), channels)
-            operation = pool(name, strided) if "pool" in name else OPERATIONS[name](channels, strided, affine=True)
+            operation = pool(name, strided) if "pool" in name else separable(channels, int(name[-1]), strided)
             return nn.Sequential(operation, StochasticDepth(0.0, mode="row")) if retrain else operation
 
         halve = partial(FactorizedReduction, Source(channels), channels)

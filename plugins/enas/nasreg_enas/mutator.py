@@ -10,8 +10,7 @@ from torch import Tensor
 
 from nasreg.mutators import OneShotMutator
 from nasreg.nn import Answer
-from nasreg.specs import Architecture, SearchSpaceSpec
-from nasreg.specs.space import AnyChoiceSpec
+from nasreg.specs import AnyChoiceSpec, Architecture, SearchSpaceSpec
 from nasreg_enas.config import EnasMutatorConfig
 from nasreg_enas.policy import EnasPolicy
 

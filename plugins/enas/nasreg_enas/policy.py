@@ -21,8 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from nasreg.mutators import Rollouts, SequentialPolicy
-from nasreg.mutators.controller import bounded
+from nasreg.mutators import Rollouts, SequentialPolicy, bounded
 from nasreg.specs import CellSpec, InputChoiceSpec, SearchSpaceSpec
 from nasreg_enas.config import EnasMutatorConfig
 

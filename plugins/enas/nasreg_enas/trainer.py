@@ -13,16 +13,15 @@ and does not, so that ``grad_clip`` is off by default.
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import torch
 
-from nasreg.data.reading import derive_seed
 from nasreg.mutators import MovingBaseline, Rollouts
 from nasreg.nn import batch_statistics, running_norms
 from nasreg.specs import Architecture
-from nasreg.trainers import Batch, OneShotContext, OneShotTrainer, StepResult, cosine_rate
-from nasreg.trainers.functional import Sums, trainable_parameters
+from nasreg.trainers import Batch, OneShotContext, OneShotTrainer, StepResult, cosine_rate, trainable_parameters
 from nasreg_enas.config import EnasTrainerConfig
 from nasreg_enas.learner import EnasLearner, TensorflowAdam
 from nasreg_enas.mutator import EnasMutator
@@ -87,7 +86,8 @@ class EnasTrainer(OneShotTrainer):
         """
         self.optimizers["weights"].param_groups[0]["lr"] = restarted_cosine(self.config, epoch)
         policy = self.mutator.policy
-        generator = torch.Generator().manual_seed(derive_seed(self.context.spec.seed, "enas", epoch))
+        seed = random.Random(f"{self.context.spec.seed}, epoch {epoch}").getrandbits(63)
+        generator = torch.Generator().manual_seed(seed)
         steps = self.context.data.splits["train"].steps(self.config.batch_size)
         uniforms = torch.rand(steps, len(policy.open_steps), dtype=torch.float64, generator=generator)
         with torch.no_grad():
@@ -134,16 +134,17 @@ class EnasTrainer(OneShotTrainer):
         """
         if self.model.training:
             self.model.eval()
-        sums = Sums()
+        sums: dict[str, float] = {}
         with self.mutator.holding(architecture), batch_statistics(self._norms):
             for x, y, _ in self.pieces(batch):
                 with self.autocast():
                     output = self.model(x)
                 prediction, _ = self.task.outputs(output)
-                sums.add(self.task.statistics(prediction, y))
+                for name, value in self.task.statistics(prediction, y).items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
         objective = self.task.objective
-        value = self.task.compute({name: float(each) for name, each in sums.values.items()})[objective.name]
-        return value if objective.higher_is_better else -value
+        reached = self.task.compute(sums)[objective.name]
+        return reached if objective.higher_is_better else -reached
 
     def _note(self, **values: float) -> None:
         for name, value in values.items():
