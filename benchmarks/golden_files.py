@@ -88,6 +88,10 @@ class Arrays:
         """Return whether an array has no numbers."""
         return self._arrays[name].size == 0
 
+    def group(self, group: str) -> Arrays:
+        """Return the arrays after ``group/``, under the names that ``below`` returns."""
+        return Arrays({name: self._arrays[f"{group}/{name}"] for name in self.below(group)})
+
     def get(self, name: str, shape: Sequence[int | None], kind: str = "f") -> np.ndarray[Any, Any]:
         """Return an array.
 

@@ -60,7 +60,7 @@ def _step(arrays: Arrays, supernet: Supernet, execution: str) -> Iterator[Check]
         ours = {"logits": logits[0]} if kind == "l2" else {}
         ours |= {f"ce_{kind}": found.loss, f"zero_one_{kind}": trainer.mutator.zero_one_loss(kind)}
         ours[f"loss_{kind}"] = found.loss + trainer.arch_penalty()
-        trainer.arch_step((x, y), (x, y))  # leaves the whole gradient
+        trainer.update_alphas((x, y), (x, y))  # leaves the whole gradient
         ours |= {f"alphas_grad_{key}_{kind}": trainer.mutator.alpha(key).grad for key in KEYS}
         for name, value in ours.items():
             yield Check(name, error(value, arrays.tensor(name, tuple(value.shape))), TOLERANCE)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nasreg.mutators.base import Mutator, OneShotMutator
     from nasreg.mutators.config import GumbelMutatorConfig, SoftmaxMutatorConfig
-    from nasreg.mutators.controller import Policy, RecurrentPolicy, Rollouts, SequentialPolicy, TabularPolicy
+    from nasreg.mutators.controller import (
+        Policy,
+        RecurrentPolicy,
+        Rollouts,
+        SequentialPolicy,
+        TabularPolicy,
+        bounded,
+    )
     from nasreg.mutators.differentiable import (
         SkipCountingMutator,
         SoftmaxMutator,
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "base": ("Mutator", "OneShotMutator"),
     "config": ("GumbelMutatorConfig", "SoftmaxMutatorConfig"),
-    "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy"),
+    "controller": ("Policy", "RecurrentPolicy", "Rollouts", "SequentialPolicy", "TabularPolicy", "bounded"),
     "differentiable": ("SkipCountingMutator", "SoftmaxMutator", "collapse_warnings", "count_operation", "derive_cell"),
     "gumbel": ("GumbelMutator", "HardGumbelMutator"),
     "multi_trial": ("MultiTrialMutator",),
@@ -59,6 +66,7 @@ __all__ = [
     "SoftmaxMutatorConfig",
     "TabularPolicy",
     "UniformMutator",
+    "bounded",
     "collapse_warnings",
     "count_operation",
     "derive_cell",

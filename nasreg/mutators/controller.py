@@ -130,11 +130,19 @@ class SequentialPolicy(Policy):
 
     def forward(self, indices: Tensor) -> Rollouts:
         """Evaluate decisions ``(B, D)``."""
+        return self.evaluate(indices, self.step_logits(indices))
+
+    def step_logits(self, indices: Tensor) -> list[Tensor]:
+        """Return the logits ``(B, options)`` of each decision, on the way of decisions ``(B, D)``."""
         state = self.start(len(indices))
         logits = []
         for place in range(len(self.open_steps)):
             logits.append(self.logits(place, state))
             state = self.take(place, indices[:, place], state)
+        return logits
+
+    def evaluate(self, indices: Tensor, logits: Sequence[Tensor]) -> Rollouts:
+        """Return what ``forward`` does, given the logits of the steps."""
         if not logits:
             return self._nothing(len(indices))
         width = max(each.shape[-1] for each in logits)

@@ -181,10 +181,12 @@ def _of_notation(title: str, text: str, space: SpaceSource | None, registry: Reg
                 f" space=...): {', '.join(names)}"
             )
         space = find_space(registry, names[0])
-    if not _notes(space, text):
+    notation = None if space.entry is None else space.entry.notation
+    if notation is None or not notation.matches(text):
         raise ConfigError(f"{title} is not in a notation of the search space {space.reference.text!r}")
-    found = ArchitectureRef(title, space, {}, None, text.strip())
-    found.resolve(_default_space(space))  # a malformed text is refused at once
+    options = notation.space_options(text, title)
+    found = ArchitectureRef(title, space, options, None, text.strip())
+    found.resolve(describe_space(space, options))  # a malformed text is refused at once
     return found
 
 

@@ -12,11 +12,11 @@ from nasreg.nn.extract import extract_space, named_choices
 from nasreg.nn.freeze import freeze
 from nasreg.nn.functional import functional_call_tied
 from nasreg.nn.input_choice import InputChoice
-from nasreg.nn.loose_ends import AfterLooseEnds
+from nasreg.nn.loose_ends import AfterLooseEnds, UnlessOneLooseEnd
 from nasreg.nn.narrow import use_partial_channels
 from nasreg.nn.parameters import parameter_count
 from nasreg.nn.partial import PartialChannels
-from nasreg.nn.recalibrate import recalibrate_batch_norm
+from nasreg.nn.recalibrate import batch_statistics, recalibrate_batch_norm, running_norms
 from nasreg.nn.repeat import Repeat
 from nasreg.nn.sites import CandidateSite, EdgeSite
 from nasreg.nn.transforms import TransformHandle, candidate_sites, transform_candidates, transform_edges
@@ -45,11 +45,13 @@ __all__ = [
     "Repeat",
     "Scope",
     "TransformHandle",
+    "UnlessOneLooseEnd",
     "Value",
     "ValueChoice",
     "ValueExpression",
     "Weights",
     "add_auxiliary_skips",
+    "batch_statistics",
     "candidate_sites",
     "deferred_candidates",
     "extract_space",
@@ -59,6 +61,7 @@ __all__ = [
     "named_choices",
     "parameter_count",
     "recalibrate_batch_norm",
+    "running_norms",
     "set_execution",
     "skip_grad_for",
     "transform_candidates",

@@ -65,6 +65,8 @@ class Cell(Choice):
             zeros, so that the shape stays the same. Answers are then decisions, or weights for some candidates by name.
         drop_zeros: With loose ends, let the frozen cell leave these zeros out. Every layer that takes the output must
             be an ``AfterLooseEnds``, which freezes to what fits.
+        output_adapters: State -> factory of a module that the state goes through where it is joined to the output, such
+            as one that halves an input of a reduction cell. What it returns has the shape of the last node.
         repeat_sources: Give each node ``edges_kept`` slots that each choose an operation and any earlier state, also
             one that another slot reads (as in NASNet and ENAS). Each slot has an edge of its own from each state.
         none_selectable: Let architectures choose ``none`` (as in NAS-Bench-201), not only weigh it during a search.
@@ -91,6 +93,7 @@ class Cell(Choice):
         join: Literal["concat", "sum"] = "concat",
         loose_ends: bool = False,
         drop_zeros: bool = False,
+        output_adapters: Mapping[int, ModuleFactory] | None = None,
         repeat_sources: bool = False,
         none_selectable: bool = False,
         reduction: bool = False,
@@ -123,6 +126,10 @@ class Cell(Choice):
             for edge_names, (node, _, source) in zip(names, self._spec.edge_ends, strict=True)
         )
         check_made_anew(f"Cell {key!r}", (module for edge in self.edges for module in edge.children()))
+        if unknown := sorted(set(output_adapters or {}) - set(self._spec.concat)):
+            raise SpaceError(f"Cell {key!r}: there is an output adapter for state {unknown[0]}, which is not in concat")
+        adapters = {str(state): factory for state, factory in (output_adapters or {}).items()}
+        self.output_adapters = CandidateDict(f"Cell {key!r}", adapters)
         self.edge_transforms = nn.ModuleDict()
         self.auxiliary_skips = nn.ModuleDict()
         self.auxiliary_weight = 0.0
@@ -189,6 +196,11 @@ class Cell(Choice):
         output = self._join([state.x for state in states], joined)
         return match_layout(execution, output, inputs[0])
 
+    def joined_states(self) -> tuple[int, ...]:
+        """Return the states that make the output according to the present answer."""
+        answer: Any = self.answer()
+        return self._output_states(answer, cell_weights(self.label, self._spec.n_edges, answer))
+
     def _output_states(self, answer: Any, weights: CellWeights | None) -> tuple[int, ...]:
         """Return the states that make the output."""
         cell = self._spec
@@ -208,18 +220,25 @@ class Cell(Choice):
 
     def _join(self, states: Sequence[Tensor], joined: Sequence[int]) -> Tensor:
         """Join states to the output."""
-        cell = self._spec
+        cell, adapters = self._spec, self.output_adapters
+        shown = {s: adapters[str(s)](states[s]) if str(s) in adapters.names else states[s] for s in joined}
         if cell.join == "concat":
-            return torch.cat([states[s] if s in joined else torch.zeros_like(states[s]) for s in cell.concat], 1)
-        total = states[joined[0]]
+            return torch.cat(
+                [shown[s] if s in shown else torch.zeros_like(states[self._like(s)]) for s in cell.concat], 1
+            )
+        total = shown[joined[0]]
         for state in joined[1:]:
-            if states[state].shape != total.shape:
+            if shown[state].shape != total.shape:
                 raise SpaceError(
                     f"{self.label} cannot sum states of different shapes: state {joined[0]} has {tuple(total.shape)}"
-                    f" and state {state} has {tuple(states[state].shape)}"
+                    f" and state {state} has {tuple(shown[state].shape)}"
                 )
-            total = total + states[state]
+            total = total + shown[state]
         return total
+
+    def _like(self, state: int) -> int:
+        """Return a state that has the shape in which a state is joined to the output."""
+        return self._spec.inputs + self._spec.nodes - 1 if str(state) in self.output_adapters.names else state
 
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
@@ -382,12 +401,16 @@ class Cell(Choice):
             states.append(add_all(graph, parts))
         check_made_anew(self.label, (module for edge in self.edges for module in edge.children()))  # while deferred
         joined = cell.output_states(decision)
+        shown = joined if self.drop_zeros or cell.join == "sum" else cell.concat
+        for state in sorted(set(shown) - set(joined)):
+            states[state] = graph.call_function(torch.zeros_like, (states[self._like(state)],))
+        for state in joined:
+            if str(state) in self.output_adapters.names:
+                root.add_module(f"output{state}", self.output_adapters.built(str(state)))
+                states[state] = graph.call_module(f"output{state}", (states[state],))
         if cell.join == "sum":
             graph.output(add_all(graph, [states[state] for state in joined]))
         else:
-            shown = joined if self.drop_zeros else cell.concat
-            for state in set(shown) - set(joined):
-                states[state] = graph.call_function(torch.zeros_like, (states[state],))
             graph.output(graph.call_function(torch.cat, ([states[state] for state in shown], 1)))
         return fx.GraphModule(root, graph)
 

@@ -13,7 +13,7 @@ from nasreg.nn.choices import Choice, Scope
 from nasreg.nn.copying import copy_module
 from nasreg.nn.elastic import ElasticLayer
 from nasreg.nn.extract import NESTED, extract_space, named_choices
-from nasreg.nn.loose_ends import AfterLooseEnds
+from nasreg.nn.loose_ends import AfterLooseEnds, UnlessOneLooseEnd
 from nasreg.nn.value_choice import ValueExpression, constant
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.arguments import checked_arguments
@@ -75,6 +75,8 @@ def _plain(module: nn.Module, decisions: Mapping[nn.Module, Any], done: dict[nn.
         plain = _plain(module.materialize(decisions[module]), decisions, done)
     elif isinstance(module, ElasticLayer | AfterLooseEnds):
         plain = module.frozen()
+    elif isinstance(module, UnlessOneLooseEnd):
+        plain = _plain(module.frozen(), decisions, done)
     elif isinstance(module, ValueExpression):
         plain = constant(module())
     elif isinstance(module, Scope):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, fx, nn
 
 from nasreg.errors import SpaceError
 from nasreg.nn.answers import named_weights
+from nasreg.nn.candidates import CandidateDict
 from nasreg.nn.choices import Choice, add_all, checked
 from nasreg.nn.execution import new_mixture
-from nasreg.nn.mixture import Part
+from nasreg.nn.mixture import Part, call_candidate
 from nasreg.specs.architecture import InputDecision
 from nasreg.specs.space import InputChoiceSpec, Reduction
 
@@ -27,10 +29,14 @@ class InputChoice(Choice):
             takes a mapping that has them.
         n_chosen: Number of inputs to choose; None for any number, including none (the output is zeros then).
         reduction: ``sum`` or ``mean`` of the chosen inputs, ``concat`` along dimension 1, or ``none`` for their list.
+        adapters: Makes the module that an input goes through where it is chosen, given the name of the input ("0", "1",
+            ... of a list). What it returns has the shape of the input. Those of other inputs are neither computed nor
+            part of the frozen network: a 1x1 convolution for each, added up, is one of all chosen inputs joined.
         key: Name of the decision; see ``Choice``.
 
     Raises:
-        SpaceError: The arguments contradict each other.
+        SpaceError: The arguments contradict each other, or a name cannot be that of a module, or a factory makes no new
+            module.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class InputChoice(Choice):
         choose_from: Sequence[str] | None = None,
         n_chosen: int | None = 1,
         reduction: Reduction = "sum",
+        adapters: Callable[[str], nn.Module] | None = None,
         key: str | None = None,
     ) -> None:
         super().__init__(key)
@@ -50,6 +57,8 @@ class InputChoice(Choice):
         self.n_chosen = n_chosen
         self.reduction: Reduction = reduction
         self.spec(key or "input", ())  # reports contradictions here, where they are written
+        factories = {} if adapters is None else {name: partial(adapters, name) for name in self.names}
+        self.adapters = CandidateDict(f"InputChoice {key!r}", factories)
 
     def compute(self, answer: Any, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> Any:
         """Join the chosen inputs, or those that have a weight, each times its weight.
@@ -65,15 +74,32 @@ class InputChoice(Choice):
         tensors = self._tensors(inputs)
         zeros_like = next(iter(tensors.values()))
         if not isinstance(answer, Tensor | Mapping):
-            return _join([tensors[name] for name in answer], self.reduction, zeros_like)
+            return _join([self._adapted(name, tensors[name]) for name in answer], self.reduction, zeros_like)
         weights = named_weights(self.label, self.names, answer)
         if self.reduction in {"concat", "none"}:
-            return _join([weight * tensors[name] for name, weight in weights], self.reduction, zeros_like)
+            weighted = [weight * self._adapted(name, tensors[name]) for name, weight in weights]
+            return _join(weighted, self.reduction, zeros_like)
         mixture = new_mixture(self.execution, self.label)
         for name, weight in weights:
-            mixture.add_tensor(Part(name), weight, tensors[name])
+            mixture.add_tensor(Part(name), weight, self._adapted(name, tensors[name]))
         total = mixture.result()
         return torch.zeros_like(zeros_like) if total is None else total
+
+    def _adapted(self, name: str, x: Tensor) -> Tensor:
+        """Return an input as it is joined."""
+        if name not in self.adapters:
+            return x
+        adapted: Tensor = call_candidate(self.label, Part(name), self.adapters[name], x)
+        if adapted.shape != x.shape:
+            raise SpaceError(
+                f"{self.label}: the adapter of input {name!r} returns {tuple(adapted.shape)} for {tuple(x.shape)}: it"
+                " must keep the shape"
+            )
+        return adapted
+
+    def used_modules(self, decision: InputDecision) -> Iterable[nn.Module]:
+        """Return the adapters of the chosen inputs."""
+        return [self.adapters[name] for name in decision if name in self.adapters]
 
     def _tensors(self, inputs: Sequence[Tensor] | Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the inputs by name."""
@@ -121,7 +147,7 @@ class InputChoice(Choice):
         It raises an ``AssertionError`` for inputs that this choice refuses: where the module is used, nasreg and its
         errors may not be installed.
         """
-        graph = fx.Graph()
+        graph, root = fx.Graph(), nn.Module()
         inputs = graph.placeholder("inputs")
 
         def pick(index: Any) -> fx.Node:
@@ -142,6 +168,10 @@ class InputChoice(Choice):
             for shape in shapes[1:]:
                 equal = graph.call_function(operator.eq, (shape, shapes[0]))
                 check(equal, f"cannot {self.reduction} inputs of different shapes")
+        if len(self.adapters):
+            for position, name in enumerate(decision):
+                root.add_module(f"input_{name}", self.adapters.built(name))
+                chosen[position] = graph.call_module(f"input_{name}", (chosen[position],))
         output: Any
         if self.reduction == "none":
             output = chosen
@@ -154,7 +184,7 @@ class InputChoice(Choice):
             if self.reduction == "mean":
                 output = graph.call_function(torch.div, (output, len(chosen)))
         graph.output(output)
-        return fx.GraphModule(nn.Module(), graph)
+        return fx.GraphModule(root, graph)
 
 
 def _comparable(shape: torch.Size, reduction: Reduction) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""A layer that takes the output of a cell with loose ends, and that freezes to what is left of its input."""
+"""What takes the output of a cell with loose ends, and freezes to what is left of its input."""
 
 from __future__ import annotations
 
@@ -68,3 +68,34 @@ class AfterLooseEnds(nn.Module):
         else:
             plain.in_channels = len(kept)
         return plain
+
+
+class UnlessOneLooseEnd(nn.Module):
+    """A module that takes the output of a ``Cell(..., loose_ends=True, drop_zeros=True)`` where it has several states.
+
+    Where a single state is left as a loose end, that state is passed on as it is, as by programs that bring the output
+    of a cell to the channels of a state only where it has others.
+
+    Args:
+        cell: The cell.
+        module: Returns the shape of one state. Its layers that read the output are ``AfterLooseEnds``.
+    """
+
+    def __init__(self, cell: Cell, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self._cell = (cell,)  # in a tuple, since it is no part of this module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the module, or return the only state that is not zero."""
+        (cell,) = self._cell
+        joined, concat = cell.joined_states(), cell.spec(cell.key or "cell", ()).concat
+        if len(joined) == 1:
+            return x.chunk(len(concat), 1)[concat.index(joined[0])]
+        result: Tensor = self.module(x)
+        return result
+
+    def frozen(self) -> nn.Module:
+        """Return the module, or the identity where the decision of the cell has one loose end."""
+        (cell,) = self._cell
+        return nn.Identity() if len(cell.joined_states()) == 1 else self.module

@@ -6,7 +6,8 @@ worse than its weights are (Guo et al., arXiv 1904.00420, section 3.4, recompute
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,25 @@ def running_norms(model: nn.Module) -> list[_BatchNorm]:
         for module in model.modules()
         if isinstance(module, _BatchNorm) and module.running_mean is not None and module not in frozen
     ]
+
+
+@contextmanager
+def batch_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Let BatchNorm normalise by the statistics of the batch inside of this context, also in evaluation mode.
+
+    The running statistics, which in a supernet are those of many architectures, are neither used nor changed.
+
+    Args:
+        norms: The layers, such as ``running_norms(model)``; each normalises two values a channel or more.
+    """
+    running = [(norm.running_mean, norm.running_var) for norm in norms]
+    try:
+        for norm in norms:
+            norm.running_mean = norm.running_var = None
+        yield
+    finally:
+        for norm, (mean, variance) in zip(norms, running, strict=True):
+            norm.running_mean, norm.running_var = mean, variance
 
 
 @torch.no_grad()

@@ -293,8 +293,9 @@ class SpaceEntry(_Entry):
     @property
     def references(self) -> tuple[Any, ...]:
         """The functions that it names beside its factory."""
-        of_notation = () if self.notation is None else (self.notation.formatter, self.notation.parser)
-        return (*of_notation, *([] if self.diagnostics is None else [self.diagnostics]))
+        notation = self.notation
+        named = [] if notation is None else [notation.formatter, notation.parser, notation.options]
+        return tuple(each for each in (*named, self.diagnostics) if each is not None)
 
 
 class DatasetEntry(_Entry):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -35,6 +36,12 @@ class Notation(Spec):
         " ValueError with what is wrong"
     )
 
+    options: Reference | None = Field(
+        default=None,
+        description="'package.module:name' of a function (text) -> options of the space that the text belongs to, such"
+        " as its number of layers, where the default ones need not fit; it raises ValueError with what is wrong",
+    )
+
     def matches(self, text: str) -> bool:
         """Return whether a text is meant to be in this notation; it may be malformed."""
         return text.lstrip().startswith(self.prefix)
@@ -47,6 +54,32 @@ class Notation(Spec):
         """
         written: str | None = resolve(self.formatter, "notation")(space, architecture)
         return written
+
+    def space_options(self, text: str, source: str = "the architecture") -> dict[str, Any]:
+        """Return the options of the space that a text belongs to; those that are not named have their defaults.
+
+        Args:
+            text: The text; white space around it does not matter.
+            source: Where it is from, for the error.
+
+        Raises:
+            ArchitectureError: It is malformed.
+            PluginError: The function does not exist or its module fails to import.
+        """
+        if self.options is None:
+            return {}
+        find = resolve(self.options, "notation")
+        with self._reading(text, source):
+            return dict(find(text.strip()))
+
+    @contextmanager
+    def _reading(self, text: str, source: str) -> Iterator[None]:
+        try:
+            if len(text) > MAX_LENGTH:
+                raise ValueError(f"it is longer than {MAX_LENGTH} characters")  # noqa: TRY301  # as the parser's
+            yield
+        except ValueError as error:  # an ArchitectureError is one
+            raise ArchitectureError(f"{source}: {error}; expected a text such as {self.example}") from error
 
     def architecture(self, space: SearchSpaceSpec, text: str, source: str = "the architecture") -> Architecture:
         """Return the architecture that a text describes.
@@ -61,10 +94,6 @@ class Notation(Spec):
             PluginError: The function does not exist or its module fails to import.
         """
         parser = resolve(self.parser, "notation")
-        try:
-            if len(text) > MAX_LENGTH:
-                raise ValueError(f"it is longer than {MAX_LENGTH} characters")  # noqa: TRY301  # as the parser's
+        with self._reading(text, source):
             decisions: Mapping[str, Decision] = parser(space, text.strip())
-        except ValueError as error:  # an ArchitectureError is one
-            raise ArchitectureError(f"{source}: {error}; expected a text such as {self.example}") from error
         return space.architecture(decisions)

@@ -12,7 +12,7 @@ import nasreg
 SHORT = {"epochs": 2, "batch_size": 16, "max_trials": 3}
 SHORT_PARTS = {"warmup_epochs": 1, "partial_channels": 2}
 SHORT_TRIAL = {"epochs": 2, "batch_size": 16}
-SMALL = {"cells": 3, "stages": 2, "blocks": 2, "channels": 2, "nodes": 2}
+SMALL = {"cells": 3, "stages": 2, "blocks": 2, "layers": 3, "channels": 2, "nodes": 2}
 
 
 def short_options(algorithm: str) -> dict[str, Any]:

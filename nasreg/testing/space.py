@@ -127,12 +127,12 @@ class SpaceContract:
     def test_its_notation_is_read_as_it_is_written(
         self, entry: SpaceEntry, source: SpaceSource, spec: SearchSpaceSpec
     ) -> None:
-        """Its example, with default options, and the text of random architectures."""
+        """Its example, with the options that it implies, and the text of random architectures."""
         if entry.notation is None:
             pytest.skip("it has no notation")
-        default = describe_space(source, {})
-        example = entry.notation.architecture(default, entry.notation.example)
-        for space, architecture in ((default, example), *((spec, spec.sample(random.Random(n))) for n in range(5))):
+        published = describe_space(source, entry.notation.space_options(entry.notation.example))
+        example = entry.notation.architecture(published, entry.notation.example)
+        for space, architecture in ((published, example), *((spec, spec.sample(random.Random(n))) for n in range(5))):
             text = entry.notation.text(space, architecture)
             if text is not None:
                 assert entry.notation.matches(text)

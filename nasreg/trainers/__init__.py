@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nasreg.trainers.budget import Budget, ExpectedCost
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
     from nasreg.trainers.distributed import Processes, part_of
-    from nasreg.trainers.functional import cosine_rate
+    from nasreg.trainers.functional import cosine_rate, trainable_parameters
     from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
     from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
@@ -40,7 +40,7 @@ _HOMES = {
         "RetrainContext",
         "RunContext",
     ),
-    "nasreg.trainers.functional": ("cosine_rate",),
+    "nasreg.trainers.functional": ("cosine_rate", "trainable_parameters"),
     "nasreg.trainers.loop": ("EpochTrainer", "LoopState", "StepResult"),
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
@@ -78,6 +78,7 @@ __all__ = [
     "TrainerConfig",
     "cosine_rate",
     "part_of",
+    "trainable_parameters",
 ]
 
 

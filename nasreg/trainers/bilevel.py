@@ -170,10 +170,10 @@ class BilevelTrainer(OneShotTrainer):
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the architecture parameters, then the weights."""
         if arch is not None:
-            self.arch_step(train, arch)
-        return self.weight_step(train)
+            self.update_alphas(train, arch)
+        return self.update_weights(train)
 
-    def arch_step(self, train: Batch, arch: Batch) -> None:
+    def update_alphas(self, train: Batch, arch: Batch) -> None:
         """Update the architecture parameters; arguments and errors are those of ``arch_gradient``."""
         gradient = self.arch_gradient(train, arch)
         if (penalty := self.arch_penalty()) is not None:
@@ -188,7 +188,7 @@ class BilevelTrainer(OneShotTrainer):
         """
         return None if self.budget is None else self.config.budget_weight * self.budget.penalty()
 
-    def weight_step(self, train: Batch) -> StepResult:
+    def update_weights(self, train: Batch) -> StepResult:
         """Update the weights on a batch of the train split.
 
         Raises:

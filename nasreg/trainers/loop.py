@@ -107,12 +107,33 @@ class EpochTrainer(Trainer):
         """Set learning rates; called before the first step of an epoch, also when it is resumed in its middle."""
 
     def needs_arch_batch(self, epoch: int) -> bool:
-        """Return whether the steps of an epoch take batches of the arch split.
+        """Return whether an epoch takes batches of the arch split: in each ``train_step``, or in ``arch_steps``.
 
         It depends on the options and the epoch alone: before the run begins it is asked whether any epoch does.
         """
         del epoch
         return True
+
+    def arch_steps(self, epoch: int) -> int:
+        """Return how many steps on the arch split follow those on the train split in an epoch; none by default.
+
+        An epoch that has some is in two phases: each ``train_step`` gets a batch of the train split alone, then each
+        ``arch_step`` one of the arch split. It depends on the options and the epoch alone.
+        """
+        del epoch
+        return 0
+
+    def arch_step(self, arch: Batch) -> None:
+        """Do one of the ``arch_steps``.
+
+        Args:
+            arch: A batch of the arch split.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has arch_steps, but no arch_step")
+
+    def pairs_batches(self, epoch: int) -> bool:
+        """Return whether each ``train_step`` of an epoch gets a batch of the arch split, too."""
+        return len(self.context.data.splits["arch"]) > 0 and self.needs_arch_batch(epoch) and not self.arch_steps(epoch)
 
     @abstractmethod
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
@@ -191,7 +212,7 @@ class EpochTrainer(Trainer):
                 device=str(self.context.device),
                 parameters=parameter_count(self.model),
                 epochs=self.epochs,
-                steps=steps,
+                steps=steps + self.arch_steps(self.state.epoch),
                 first_epoch=self.state.epoch + 1,
                 first_step=self.state.step + 1,
                 run_dir=self.run_path,
@@ -206,8 +227,12 @@ class EpochTrainer(Trainer):
             began = time.monotonic() - self.state.seconds
             self._start_epoch()
             set_training_mode(self.model)
+            total = steps + self.arch_steps(self.state.epoch)
             for train, arch in self._batches(steps):
-                self._step(train, arch, steps)
+                if train is not None:
+                    self._step(train, arch, total)
+                elif arch is not None:
+                    self._arch_step(arch, total)
                 self.state.seconds = time.monotonic() - began
                 if not measured:
                     measured = True
@@ -234,17 +259,23 @@ class EpochTrainer(Trainer):
     def _unfinished(self) -> bool:
         return self.state.epoch < self.epochs and not self.finished
 
-    def _batches(self, steps: int) -> Iterator[tuple[Batch, Batch | None]]:
-        splits, epoch, start = self.context.data.splits, self.state.epoch, self.state.step
+    def _batches(self, steps: int) -> Iterator[tuple[Batch | None, Batch | None]]:
+        """Yield what is left of an epoch: ``steps`` batches of the train split, then those of ``arch_steps``."""
+        splits, epoch, done = self.context.data.splits, self.state.epoch, self.state.step
 
-        def batches(split: str) -> Iterator[Batch]:
+        def batches(split: str, start: int, stop: int) -> Iterator[Batch]:
             size = self.config.batch_size
             place = self.processes.place
-            return splits[split].batches(batch_size=size, epoch=epoch, start=start, steps=steps - start, place=place)
+            return splits[split].batches(batch_size=size, epoch=epoch, start=start, steps=stop - start, place=place)
 
-        if len(splits["arch"]) == 0 or not self.needs_arch_batch(epoch):
-            return ((batch, None) for batch in batches("train"))
-        return zip(batches("train"), batches("arch"), strict=True)
+        if done < steps:
+            train = batches("train", done, steps)
+            if self.pairs_batches(epoch):
+                yield from zip(train, batches("arch", done, steps), strict=True)
+            else:
+                yield from ((batch, None) for batch in train)
+        if after := self.arch_steps(epoch):
+            yield from ((None, batch) for batch in batches("arch", max(done - steps, 0), after))
 
     def _step(self, train: Batch, arch: Batch | None, steps: int) -> None:
         result = self.train_step(train, arch)
@@ -255,6 +286,15 @@ class EpochTrainer(Trainer):
         found = self.processes.total({name: float(value) / copies for name, value in result.statistics.items()})
         found["loss"] = result.loss * found["count"]  # with all terms that were differentiated
         state.statistics = {name: state.statistics.get(name, 0.0) + value for name, value in found.items()}
+        self._report_step(steps)
+
+    def _arch_step(self, arch: Batch, steps: int) -> None:
+        self.arch_step(arch)
+        self.state.step += 1
+        self._report_step(steps)  # the statistics of the train split stay as they are
+
+    def _report_step(self, steps: int) -> None:
+        state = self.state
         metrics = self.task.compute(state.statistics)
         loss = metrics.pop("loss")
         self.emit(StepEnded(epoch=state.epoch + 1, step=state.step, steps=steps, loss=loss, metrics=metrics))

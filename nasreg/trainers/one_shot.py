@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -120,9 +121,19 @@ class OneShotTrainer(EpochTrainer):
         return self.model
 
     def _step(self, train: Batch, arch: Batch | None, steps: int) -> None:
+        with self._checking_use():
+            super()._step(train, arch, steps)
+
+    def _arch_step(self, arch: Batch, steps: int) -> None:
+        with self._checking_use():
+            super()._arch_step(arch, steps)
+
+    @contextmanager
+    def _checking_use(self) -> Iterator[None]:
+        """Check that a step uses the choices, and note whether it changes the mutator."""
         before = None if self._learned else [tensor.clone() for tensor in self._mutable()]
         try:
-            super()._step(train, arch, steps)
+            yield
         except RuntimeError as error:
             if "does not require grad" not in str(error):  # of the loss, by architecture parameters or weights
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,10 +61,13 @@ def rehearse(trainer: EpochTrainer) -> Rehearsal:
             trainer.setup()
             steps = context.data.splits["train"].steps(config.batch_size)
             measured: dict[int, float] = {}
+            of_arch: dict[int, float] = {}
             problems = []
             for epoch in _typical_epochs(trainer):
                 try:
                     measured[epoch] = _step_seconds(trainer, epoch)
+                    if trainer.arch_steps(epoch):
+                        of_arch[epoch] = _arch_step_seconds(trainer, epoch)
                 except Exception as error:
                     if not measured:
                         raise
@@ -79,12 +83,15 @@ def rehearse(trainer: EpochTrainer) -> Rehearsal:
     finally:
         context.data.close()
     total = sum(_interpolated(trainer, measured, epoch) * steps + validation for epoch in range(trainer.epochs))
+    if of_arch:
+        mean = sum(of_arch.values()) / len(of_arch)
+        total += sum(mean * trainer.arch_steps(epoch) for epoch in range(trainer.epochs))
     return Rehearsal(
         step_seconds=max(measured.values()),
         epoch_seconds=total / trainer.epochs,
         total_seconds=total,
         epochs=trainer.epochs,
-        steps=steps,
+        steps=steps + trainer.arch_steps(0),
         peak_bytes=peak,
         problems=tuple(problems),
     )
@@ -99,7 +106,7 @@ def _typical_epochs(trainer: EpochTrainer) -> list[int]:
 
 
 def _takes_arch(trainer: EpochTrainer, epoch: int) -> bool:
-    return len(trainer.context.data.splits["arch"]) > 0 and trainer.needs_arch_batch(epoch)
+    return trainer.pairs_batches(epoch)
 
 
 def _step_seconds(trainer: EpochTrainer, epoch: int) -> float:
@@ -111,11 +118,24 @@ def _step_seconds(trainer: EpochTrainer, epoch: int) -> float:
     train = splits["train"].batches(batch_size=size, epoch=epoch, steps=MAX_STEPS)
     takes_arch = _takes_arch(trainer, epoch)
     arch = splits["arch"].batches(batch_size=size, epoch=epoch, steps=MAX_STEPS) if takes_arch else None
+    return _mean_seconds(
+        lambda: trainer.train_step(next(train), next(arch) if arch is not None else None), trainer.context.device
+    )
+
+
+def _arch_step_seconds(trainer: EpochTrainer, epoch: int) -> float:
+    """Do a few of the ``arch_steps`` of an epoch, and return the mean time of one."""
+    size = trainer.config.batch_size
+    arch = trainer.context.data.splits["arch"].batches(batch_size=size, epoch=epoch, steps=MAX_STEPS)
+    return _mean_seconds(lambda: trainer.arch_step(next(arch)), trainer.context.device)
+
+
+def _mean_seconds(step: Callable[[], object], device: torch.device) -> float:
     times: list[float] = []
     for _ in range(MAX_STEPS):
         began = time.perf_counter()
-        trainer.train_step(next(train), next(arch) if arch is not None else None)
-        _synchronize(trainer.context.device)
+        step()
+        _synchronize(device)
         times.append(time.perf_counter() - began)
         if sum(times) > MAX_SECONDS:
             break

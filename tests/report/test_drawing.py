@@ -27,8 +27,8 @@ from nasreg.report.describe import edge_title
 from nasreg.report.drawing import canvas
 from nasreg.report.drawing.layout import lay_out_cell
 from nasreg.report.drawing.network import block_rows
-from nasreg.spaces import elastic_chain
-from nasreg.spaces.config import ElasticChainSpaceConfig
+from nasreg.spaces import chain, elastic_chain
+from nasreg.spaces.config import ChainSpaceConfig, ElasticChainSpaceConfig
 from nasreg.specs import (
     NONE,
     CellSpec,
@@ -454,3 +454,19 @@ def test_stacks_are_drawn_with_their_depth_decisions_and_connections(tmp_path):
         assert not any(inside(points, box, 0.5) for box in boxes.values())
     assert "width3" not in describe_architecture(space, architecture)
     draw_cells(space, architecture, tmp_path / "chain.svg")
+
+
+def test_a_chain_has_a_row_for_each_block_and_a_mark_for_each_state(tmp_path):
+    info = DataInfo(channels=1, height=8, width=8, classes=("a", "b"))
+    space = extract_space(chain.build(info, ChainSpaceConfig(blocks=4, channels=2)))
+    architecture = space.sample(random.Random(3))
+    text = draw_cells(space, architecture, tmp_path / "chain.svg").read_text()
+    for choice in space.choices:
+        decision = architecture.decisions[choice.key]
+        if isinstance(choice, InputChoiceSpec):
+            for name in choice.candidates:
+                assert f'id="{choice.key}/{name}/{int(name in decision)}"' in text
+        else:
+            assert f">{decision}<" in text
+    image = imread(draw_cells(space, architecture, tmp_path / "chain.png"))
+    assert image.shape[0] < image.shape[1] * 2

@@ -1,4 +1,4 @@
-"""The drawing of an architecture: a panel for each cell and stack, a table of the other choices, a legend."""
+"""The drawing of an architecture: a panel for each cell, stack and chain, a table of other choices, a legend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nasreg.report.describe import cell_title, cells, choice_rows, stacks
 from nasreg.report.drawing.canvas import TITLE_HEIGHT, Panel, Pen, compose, heading, save_figure
+from nasreg.report.drawing.chain import chain_blocks, chain_panel
 from nasreg.report.drawing.colours import (
     FAINT,
     INK,
@@ -93,6 +94,9 @@ def cells_figure(
         if any(blocks):
             panels.append(stack_panel(repeat, blocks, architecture))
             shown |= {repeat.key, *(choice.key for block in blocks for choice in block)}
+    if blocks_of_chain := chain_blocks(space):
+        panels.append(chain_panel(blocks_of_chain, architecture))
+        shown |= {choice.key for block in blocks_of_chain for choice in block.choices}
     for name, keys in space.groups.items():
         layers = [space[key] for key in keys]
         if not shown & set(keys) and all(isinstance(choice, LayerChoiceSpec) for choice in layers):

@@ -24,12 +24,12 @@ class GdasTrainer(BilevelTrainer):
 
     def train_step(self, train: Batch, arch: Batch | None) -> StepResult:
         """Update the weights, then the architecture parameters."""
-        result = self.weight_step(train)
+        result = self.update_weights(train)
         if arch is not None:
-            self.arch_step(train, arch)
+            self.update_alphas(train, arch)
         return result
 
-    def weight_step(self, train: Batch) -> StepResult:
+    def update_weights(self, train: Batch) -> StepResult:
         """Update the weights that were drawn.
 
         Raises:
