@@ -21,7 +21,7 @@ class SoftmaxMutatorConfig(Config):
     edge_normalization: bool = Field(
         default=False,
         description="weigh the edges into each node of a cell by a softmax of further parameters, which also decides"
-        " what edges are kept (PC-DARTS)",
+        " what edges are kept (arXiv 1907.05737)",
     )
 
 

@@ -143,26 +143,26 @@ class BilevelTrainerConfig(OneShotTrainerConfig):
         default=1,
         ge=1,
         description="K: let 1/K of the channels through the candidates of a cell's edges and the others past them,"
-        " which takes a fraction of time and memory (PC-DARTS); 1 for all channels",
+        " which takes a fraction of time and memory (arXiv 1907.05737); 1 for all channels",
     )
     auxiliary_skip: float = Field(
         default=0.0,
         ge=0,
         description="weight, in the first epoch, of a further skip connection on each edge of a cell that has one among"
-        " its candidates; it falls to 0 and is not derived (DARTS-); 0 for none",
+        " its candidates; it falls to 0 and is not derived (arXiv 2009.01027); 0 for none",
     )
     auxiliary_skip_schedule: SkipSchedule = Field(default="linear", description="how that weight falls over the epochs")
     perturbation: float = Field(
         default=0.0,
         ge=0,
         description="maximum of the uniform noise that the weights of candidates have in the training of the supernet's"
-        " weights; it rises linearly with the epochs, from 0.03 at most (SmoothDARTS with random smoothing)",
+        " weights; it rises linearly with the epochs, from 0.03 at most (arXiv 2002.05283)",
     )
     skip_limit: int | None = Field(
         default=None,
         ge=0,
         description="maximum number of skip_connect in the architecture's normal cells: an epoch after which one has"
-        " more is the last one, or the last that trains architecture parameters (DARTS+); null for no limit",
+        " more is the last one, or the last that trains architecture parameters (arXiv 1909.06035); null for no limit",
     )
     skip_limit_action: Literal["stop", "freeze"] = Field(
         default="stop",

@@ -13,7 +13,10 @@ CORE = Path(__file__).parents[2] / "nasreg"
 LOOSE = {"__init__.py", "__main__.py", "errors.py", "events.py", "hookspecs.py", "py.typed"}
 # "random" is a word of its own: of Python's module, and of generators in a checkpoint.
 ALGORITHMS = sorted({*known_packages()["algorithm"], "spos", "proxyless", "fairdarts", "morphism"} - {"random"})
-NAMES = re.compile("|".join(re.escape(name).replace(r"\-", "[-_]?") for name in ALGORITHMS), re.IGNORECASE)
+NAMES = re.compile(
+    f"(?<![a-z])({'|'.join(re.escape(name).replace(chr(92) + '-', '[-_]?') for name in ALGORITHMS)})(?![a-z])",
+    re.IGNORECASE,
+)
 FILES = sorted(path for path in CORE.rglob("*.py") if path.relative_to(CORE).parts[0] != "spaces")
 
 

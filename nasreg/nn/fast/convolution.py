@@ -29,10 +29,6 @@ MIN_CHANNELS = 8
 MAX_PRODUCT = 2**20
 """Multiplications up to which a 1x1 convolution is faster as a matrix product than by torch's convolution."""
 
-MAX_NARROW_PRODUCT = 2**17
-"""The same with fewer than 16 channels, for which matrix products are slow."""
-
-
 ROW = 16
 """Numbers in a row of a matrix product, as far as the pixels have fewer channels; a power of 2."""
 
@@ -204,10 +200,8 @@ def is_pointwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     """
     if x.device.type != "cpu" or weight.shape[2:] != (1, 1) or geometry.padding != (0, 0) or geometry.groups != 1:
         return False
-    outputs, channels = weight.shape[:2]
-    product = x.numel() * outputs // (geometry.stride[0] * geometry.stride[1])
-    limit = MAX_PRODUCT if min(outputs, channels) >= 16 else MAX_NARROW_PRODUCT
-    return product <= limit and x.is_contiguous(memory_format=torch.channels_last)
+    product = x.numel() * len(weight) // (geometry.stride[0] * geometry.stride[1])
+    return product <= MAX_PRODUCT and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def is_depthwise(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
