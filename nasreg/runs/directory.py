@@ -1,15 +1,14 @@
-"""The run directory: its lock, its files and reading them back; ``nasreg.runs.files`` names them. Imports no torch."""
+"""The run directory: its files and reading them back; ``nasreg.runs.files`` names them. Imports no torch."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from nasreg.errors import ArchitectureError, RunDirectoryError, StorageError
 from nasreg.runs import files
 from nasreg.runs.front import pareto_front
 from nasreg.runs.launch import launched
+from nasreg.runs.lock import locked
 from nasreg.runs.trials import read_trials
 from nasreg.runs.writing import atomic_write
 from nasreg.specs.architecture import Architecture
@@ -26,16 +26,6 @@ from nasreg.specs.metrics import Fact, MetricSpec
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec, load_yaml
 from nasreg.specs.space import SearchSpaceSpec
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows: there runs are not locked
-    fcntl = None
-
-
-_locked: dict[tuple[int, Path], object] = {}
-"""Process and directory of each lock of this process: the operating system's locks do not tell its threads apart."""
 
 
 def run_of_file(path: Path) -> RunDirectory | None:
@@ -132,51 +122,16 @@ class RunDirectory:
                     path.unlink()
             raise
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[str | None]:
-        """Lock the run against other processes and threads for the time of a block.
+    def lock(self) -> AbstractContextManager[str | None]:
+        """Lock the run against other processes and threads for the time of a block; see ``nasreg.runs.lock``.
 
-        The lock of a dead process is released. The value of the context is None, or a notice for the user: that the
-        file system has no locks, so that the run is not protected.
+        The value of the context is None, or a notice for the user: that the file system has no locks, so that the run
+        is not protected.
 
         Raises:
             RunDirectoryError: Another process works in it, or the directory cannot be made.
         """
-        key, mine = (os.getpid(), self.path.resolve()), object()
-        if _locked.setdefault(key, mine) is not mine:
-            raise RunDirectoryError(f"run {self.path} is in use by another thread of this process")
-        try:
-            with self._lock_file() as notice:
-                for part in self.path.rglob(".*.part"):  # left by a killed process
-                    part.unlink(missing_ok=True)
-                yield notice
-        finally:
-            del _locked[key]
-
-    @contextlib.contextmanager
-    def _lock_file(self) -> Iterator[str | None]:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / files.LOCK).open("w")
-        except OSError as error:
-            reason = error.strerror or error
-            raise RunDirectoryError(
-                f"cannot write to run directory {self.path}: {reason}: choose another with --out"
-            ) from error
-        with file:
-            notice = None
-            if fcntl is not None:
-                try:
-                    # Not flock: loader processes would inherit it, and hold it a while after the run was killed.
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    if error.errno in (errno.EACCES, errno.EAGAIN):
-                        raise RunDirectoryError(f"run {self.path} is in use by another process") from error
-                    notice = (
-                        f"the file system of {self.path} has no locks ({error.strerror or error}): make sure that no"
-                        " other process works on this run"
-                    )
-            yield notice
+        return locked(self.path)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of the run atomically."""
@@ -254,8 +209,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: The directory is missing or no run, or the file is malformed.
         """
-        if not (self.path / files.OPTIONS).exists():  # a run of an older version
-            return self.spec.model_dump(mode="json")
+        self._check_is_run()
         return self.read_object(files.OPTIONS)
 
     @property
@@ -326,10 +280,8 @@ class RunDirectory:
         if not (self.path / files.OBJECTIVE).exists():
             return ()
         try:
-            # an older version has not recorded them
-            found = self.read_json(files.OBJECTIVE).get("objectives", [])
-            return tuple(MetricSpec.model_validate(each) for each in found)
-        except (ValidationError, AttributeError, TypeError) as error:
+            return tuple(MetricSpec.model_validate(each) for each in self.read_json(files.OBJECTIVE)["objectives"])
+        except (ValidationError, LookupError, TypeError) as error:
             raise RunDirectoryError(f"{self.path / files.OBJECTIVE} is damaged") from error
 
     @property

@@ -27,14 +27,13 @@ from nasreg.events import (
     StageStarted,
     StepEnded,
     SupernetProgress,
-    TrainedModel,
     TrialEnded,
     TrialProgress,
 )
-from nasreg.specs.formatting import format_bytes, format_count, format_duration, format_plain, plural
-from nasreg.specs.metrics import SPLITS, MetricSpec, metric_spec, split_name, task_metrics
-from nasreg.specs.run import RunSpec
-from nasreg.specs.trial import PARAMETERS, Trial, TrialStatus
+from nasreg.runs.progress_lines import epoch_line, network_line, search_lines, start_lines, trial_line
+from nasreg.specs.formatting import format_bytes, format_duration
+from nasreg.specs.metrics import MetricSpec, metric_spec, task_metrics
+from nasreg.specs.trial import Trial, TrialStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -111,13 +110,13 @@ class _Progress:
                 self.started, self.epochs, self.step = self.clock(), event.epochs, None
                 self.metrics = event.metrics
                 self.first = self.done = event.first_epoch - 1 + (event.first_step - 1) / max(event.steps, 1)
-                for line in _start_lines(event):
+                for line in start_lines(event):
                     self.say(line)
             case StepEnded():
                 self.done, self.step = event.epoch - 1 + event.step / max(event.steps, 1), event
             case EpochEnded():
                 self.done, self.epochs, self.step = float(event.epoch), event.epochs, None
-                self.say(_epoch_line(event, self.metrics))
+                self.say(epoch_line(event, self.metrics))
             case StageStarted():
                 self.say(f"stage {event.stage}/{event.stages}: {event.summary}")
             case SearchStarted():
@@ -126,7 +125,7 @@ class _Progress:
                 self.first = self.done = self.ended = event.ended
                 self.best, self.objective = event.best, event.objective
                 self.metrics = task_metrics(event.spec.task)
-                for line in _search_lines(event):
+                for line in search_lines(event):
                     self.say(line)
             case SupernetProgress():
                 self._train_supernet(event)
@@ -142,7 +141,7 @@ class _Progress:
             case MemoryMeasured():
                 self.say(f"peak memory {format_bytes(event.peak_bytes)} ({event.device})")
             case NetworkMeasured():
-                self.say(_network_line(event))
+                self.say(network_line(event))
             case Notice():
                 if self.warn is None:
                     self.say(f"warning: {event.message}", warning=True)
@@ -198,7 +197,7 @@ class _Progress:
         if is_best or is_listed or now - self._said_trial >= TRIAL_SECONDS:
             self._trial_lines += trial.status != "rejected"
             self._said_trial = now
-            self.say(_trial_line(event, is_best=is_best))
+            self.say(trial_line(event, is_best=is_best))
 
     def position(self) -> list[str]:
         """Return the position in the run.
@@ -349,92 +348,6 @@ class RichProgress(_Progress, AbstractContextManager[Callback]):
         return Group(Text("  ".join(self.position()), no_wrap=True, overflow="ellipsis"), bar)
 
 
-def _start_lines(event: RunStarted) -> list[str]:
-    spec = event.spec
-    architectures = f"{format_count(event.space.size())} architectures, " if isinstance(spec, RunSpec) else ""
-    kind, chosen = ("preset", spec.preset) if isinstance(spec, RunSpec) else ("recipe", spec.recipe)
-    named = f", {kind} {chosen}" if chosen is not None else ""
-    extra = f" ({event.auxiliary_parameters:,} of them in its auxiliary head)" if event.auxiliary_parameters else ""
-    lines = [
-        f"{spec.title}{named}, device {event.device}",
-        f"{event.model} of {plural(event.parameters, 'parameter')}{extra}, {architectures}"
-        f"{plural(event.epochs, 'epoch')} of {plural(event.steps, 'step')}",
-    ]
-    if event.processes > 1:
-        norm = "the whole batch" if spec.trainer["sync_batch_norm"] else "the part of its process"
-        lines.append(
-            f"{event.processes} processes, each of which computes a part of every batch of"
-            f" {plural(spec.trainer['batch_size'], 'sample')} (trainer.batch_size); BatchNorm normalises by {norm}"
-        )
-    if event.run_dir is not None:
-        lines.append(f"run directory {event.run_dir}")
-    if event.first_epoch > event.epochs:
-        lines.append("resuming after the last epoch")
-    elif event.first_epoch > 1 or event.first_step > 1:
-        lines.append(f"resuming at epoch {event.first_epoch}, step {event.first_step}")
-    return lines
-
-
-def _search_lines(event: SearchStarted) -> list[str]:
-    spec = event.spec
-    named = f", preset {spec.preset}" if spec.preset is not None else ""
-    evaluator = f"evaluator {spec.evaluator.title}, " if spec.evaluator is not None else ""
-    workers = f", {plural(spec.workers, 'worker')}" if spec.workers > 1 else ""
-    length = f" of {plural(event.trial_epochs, 'epoch')}" if event.trial_epochs is not None else ""
-    lines = [
-        f"{spec.title_of(uses_data=event.uses_data)}{named}, {evaluator}device {event.device}{workers}",
-        f"{format_count(event.space.size())} architectures, {plural(event.max_trials, 'trial')}{length}",
-    ]
-    if event.run_dir is not None:
-        lines.append(f"run directory {event.run_dir}")
-    if event.ended:
-        lines.append(f"resuming after {plural(event.ended, 'trial')}")
-    return lines
-
-
-def _trial_line(event: TrialEnded, *, is_best: bool) -> str:
-    trial, metric = event.trial, event.objective
-    place = f"trial {trial.id} ({event.ended}/{event.max_trials})"
-    if trial.score is None:
-        return f"{place} {trial.status}: {trial.reason}"
-    parameters = trial.metrics.get(PARAMETERS.name)
-    texts = [f"{metric.title} {metric.format(trial.score.value)}{' (best so far)' if is_best else ''}"]
-    texts += [plural(int(parameters), "parameter")] if parameters is not None else []
-    return f"{place}: {', '.join([*texts, format_duration(trial.seconds)])}"
-
-
 def _share_of_trial(event: TrialProgress, step: int) -> float:
     """Return the share of a trial's training that is done after a step of the current epoch."""
     return (event.epoch - 1 + step / max(event.steps, 1)) / event.epochs
-
-
-def _epoch_line(event: EpochEnded, metrics: Sequence[MetricSpec]) -> str:
-    parts = [*_metric_texts(event, metrics), format_duration(event.seconds)]
-    if event.diagnostics:
-        parts.append(", ".join(f"{name} {format_plain(value)}" for name, value in event.diagnostics.items()))
-    return f"epoch {event.epoch}/{event.epochs}{_model_note(event.model)}: {'; '.join(parts)}"
-
-
-def _model_note(model: TrainedModel) -> str:
-    """Return the note that metrics are the supernet's; those of a network need none."""
-    return " (supernet)" if model == "supernet" else ""
-
-
-def _metric_texts(event: EpochEnded, metrics: Sequence[MetricSpec]) -> list[str]:
-    """Return a text for each split, such as ``train loss 1.250, accuracy 50.0%``, and for the metrics of no split."""
-    order = {spec.name: number for number, spec in enumerate(metrics)}
-    splits: dict[str | None, list[str]] = {split: [] for split in (*SPLITS, None)}
-    for split, name in sorted(map(split_name, event.metrics), key=lambda each: order.get(each[1], len(order))):
-        spec = metric_spec(name, metrics)
-        value = event.metrics[name if split is None else f"{split}_{name}"]
-        splits[split].append(f"{spec.title} {spec.format(value)}")
-    return [f"{split} {', '.join(texts)}" if split else ", ".join(texts) for split, texts in splits.items() if texts]
-
-
-def _network_line(event: NetworkMeasured) -> str:
-    text = event.metric.format
-    again = "" if event.recalibrated is None else f", {text(event.recalibrated)} with BatchNorm recalibrated"
-    return (
-        f"{event.metric.title} of the supernet {text(event.supernet)}; of the network found, with the supernet's"
-        f" weights, {text(event.inherited)}{again}"
-    )

@@ -1,6 +1,6 @@
 """The contents of a run directory, parsed for the page.
 
-Whatever an older version did not record, or the run has not reached yet, is empty.
+Whatever the run has not reached yet is empty.
 """
 
 from __future__ import annotations
