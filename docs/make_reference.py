@@ -18,7 +18,7 @@ import typer
 from nasreg import errors, events, hookspecs
 from nasreg.cli import build_app
 from nasreg.registry import CORE, Registry
-from nasreg.specs.algorithm import Kind
+from nasreg.specs.entries import Kind
 from nasreg.specs.formatting import format_duration
 from nasreg.specs.schema import SCHEMAS, json_schema
 

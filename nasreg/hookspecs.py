@@ -19,8 +19,8 @@ from collections.abc import Iterable
 
 import pluggy
 
-from nasreg.specs.algorithm import (
-    AlgorithmSpec,
+from nasreg.specs.algorithm import AlgorithmSpec
+from nasreg.specs.entries import (
     DatasetEntry,
     EvaluatorSpec,
     ExecutorEntry,

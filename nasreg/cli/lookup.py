@@ -12,7 +12,7 @@ from nasreg.cli.output import Output
 
 if TYPE_CHECKING:
     from nasreg.registry import Registry
-    from nasreg.specs.algorithm import Kind
+    from nasreg.specs.entries import Kind
 
 
 class KindName(StrEnum):

@@ -13,7 +13,7 @@ from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import PluginError, RunDirectoryError, UsageError
 from nasreg.registry import Registry
-from nasreg.specs.algorithm import DatasetEntry, SpaceEntry
+from nasreg.specs.entries import DatasetEntry, SpaceEntry
 from nasreg.specs.references import CodeRef, ObjectRef, RegisteredRef, parse_reference
 from nasreg.specs.run import Ref
 

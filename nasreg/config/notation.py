@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nasreg.errors import NasregError
 from nasreg.registry import Registry, default_registry
-from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.entries import SpaceEntry
 from nasreg.specs.genotype import genotype_architecture, genotype_text
 from nasreg.specs.references import RegisteredRef, parse_reference
 from nasreg.specs.space import SearchSpaceSpec

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
-from nasreg.specs.algorithm import EvaluatorSpec, ExecutorEntry
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config
+from nasreg.specs.entries import EvaluatorSpec, ExecutorEntry
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec
 

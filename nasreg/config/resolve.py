@@ -30,9 +30,10 @@ from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import ConfigError, NasregError, UnknownNameError, did_you_mean
 from nasreg.registry import Registry
-from nasreg.specs.algorithm import EvaluatorSpec, ExecutorEntry, Preset, RecipeEntry
+from nasreg.specs.algorithm import Preset
 from nasreg.specs.architecture import Architecture
 from nasreg.specs.base import Config, parse
+from nasreg.specs.entries import EvaluatorSpec, ExecutorEntry, RecipeEntry
 from nasreg.specs.references import parse_reference
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec

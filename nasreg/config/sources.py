@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from nasreg.data.config import DatasetConfig
 from nasreg.errors import IncompatibleError, PluginError, SpaceError
-from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.base import Config, parse
+from nasreg.specs.entries import SpaceEntry
 from nasreg.specs.run import Ref
 
 if TYPE_CHECKING:

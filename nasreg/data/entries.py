@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasreg.specs.algorithm import DatasetEntry
+from nasreg.specs.entries import DatasetEntry
 
 
 def _torchvision(name: str, kind: str, summary: str) -> DatasetEntry:

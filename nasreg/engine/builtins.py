@@ -12,8 +12,8 @@ from nasreg.hookspecs import hookimpl
 from nasreg.spaces.entries import SPACES
 from nasreg.spaces.genotypes import GENOTYPES
 from nasreg.spaces.recipes import RECIPES
-from nasreg.specs.algorithm import (
-    DEFAULT_EVALUATOR,
+from nasreg.specs.algorithm import DEFAULT_EVALUATOR
+from nasreg.specs.entries import (
     DatasetEntry,
     EvaluatorSpec,
     ExecutorEntry,

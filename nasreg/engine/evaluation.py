@@ -32,8 +32,8 @@ from nasreg.networks.build import network_of_search
 from nasreg.networks.references import EXAMPLE_INFO
 from nasreg.runs.directory import RunDirectory
 from nasreg.specs import Architecture, DataInfo, RunSpec, SearchSpaceSpec
-from nasreg.specs.algorithm import EvaluatorSpec
 from nasreg.specs.base import Config, parse
+from nasreg.specs.entries import EvaluatorSpec
 from nasreg.specs.trial import Proposal
 from nasreg.tasks import get_task
 from nasreg.trainers.device import resolve_device

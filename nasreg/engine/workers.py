@@ -15,8 +15,8 @@ from nasreg.executors.base import R, T
 from nasreg.registry import CORE
 from nasreg.registry.records import normalize
 from nasreg.specs import RunSpec
-from nasreg.specs.algorithm import ExecutorEntry
 from nasreg.specs.base import Config
+from nasreg.specs.entries import ExecutorEntry
 from nasreg.specs.references import RegisteredRef, parse_reference
 
 

@@ -27,8 +27,8 @@ from nasreg.specs import (
     SearchSpaceSpec,
     parse_genotype,
 )
-from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.arguments import checked_arguments
+from nasreg.specs.entries import SpaceEntry
 from nasreg.specs.genotype import LONGEST, genotype_cells, holds_genotype
 from nasreg.specs.references import ObjectRef
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from nasreg.errors import PluginError, warn_once
 from nasreg.registry.records import KINDS, TITLES, Entry, PluginRecord, kind_of, name_of, normalize
-from nasreg.specs.algorithm import Kind, RenamedEntry
+from nasreg.specs.entries import Kind, RenamedEntry
 
 
 class Claim(NamedTuple):

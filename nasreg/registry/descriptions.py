@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic_core import to_jsonable_python
 
 from nasreg.registry.records import Entry
-from nasreg.specs.algorithm import AlgorithmSpec, DatasetEntry, EvaluatorSpec, ExecutorEntry, SpaceEntry
+from nasreg.specs.algorithm import AlgorithmSpec
 from nasreg.specs.base import Config
+from nasreg.specs.entries import DatasetEntry, EvaluatorSpec, ExecutorEntry, SpaceEntry
 
 _CONSTRAINTS = {
     "gt": "> {}",

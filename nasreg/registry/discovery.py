@@ -21,7 +21,7 @@ import pluggy
 from nasreg import hookspecs
 from nasreg.errors import PluginError, did_you_mean
 from nasreg.registry.records import KINDS, TITLES, Entry, PluginRecord, kind_of, name_of
-from nasreg.specs.algorithm import Kind, RenamedEntry
+from nasreg.specs.entries import Kind, RenamedEntry
 from nasreg.specs.plugin import OLDEST_PLUGIN_API, PLUGIN_API, PluginInfo
 from nasreg.specs.version import __version__
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from nasreg.registry.lookup import Registry
 from nasreg.registry.records import Entry
-from nasreg.specs.algorithm import (
-    AlgorithmSpec,
+from nasreg.specs.algorithm import AlgorithmSpec, Family
+from nasreg.specs.entries import (
     DatasetEntry,
     EvaluatorSpec,
     ExecutorEntry,
-    Family,
     GenotypeEntry,
     Kind,
     RecipeEntry,

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nasreg.specs.algorithm import Kind
+from nasreg.specs.entries import Kind
 
 
 @functools.cache

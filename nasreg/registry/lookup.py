@@ -21,20 +21,19 @@ from nasreg.registry.distributions import import_plugin, installed_plugins
 from nasreg.registry.known_packages import baseline_algorithm, default_algorithm
 from nasreg.registry.records import CORE, IN_PROCESS, KINDS, TITLES, Entry, PluginRecord, kind_of, name_of, normalize
 from nasreg.registry.selection import left_out
-from nasreg.specs.algorithm import (
-    AlgorithmSpec,
+from nasreg.specs.algorithm import AlgorithmSpec, Family
+from nasreg.specs.base import resolve
+from nasreg.specs.entries import (
     Component,
     DatasetEntry,
     EvaluatorSpec,
     ExecutorEntry,
-    Family,
     GenotypeEntry,
     Kind,
     RecipeEntry,
     RenamedEntry,
     SpaceEntry,
 )
-from nasreg.specs.base import resolve
 from nasreg.specs.notation import Notation
 from nasreg.specs.version import __version__
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from nasreg.specs.algorithm import (
-    AlgorithmSpec,
+from nasreg.specs.algorithm import AlgorithmSpec
+from nasreg.specs.entries import (
     DatasetEntry,
     EvaluatorSpec,
     ExecutorEntry,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nasreg.config.notation import recorded_entry
 from nasreg.errors import ConfigError
-from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.entries import SpaceEntry
 from nasreg.specs.references import ObjectRef, parse_reference
 from nasreg.specs.retrain import RetrainSpec
 from nasreg.specs.run import RunSpec

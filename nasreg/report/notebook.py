@@ -10,8 +10,8 @@ from nasreg.report.describe import describe_architecture
 from nasreg.report.drawing.canvas import figure_svg
 from nasreg.report.drawing.cells import cells_figure
 from nasreg.report.packages import missing_packages
-from nasreg.specs.algorithm import SpaceEntry
 from nasreg.specs.architecture import Architecture
+from nasreg.specs.entries import SpaceEntry
 from nasreg.specs.space import SearchSpaceSpec
 
 

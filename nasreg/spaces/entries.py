@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.entries import SpaceEntry
 from nasreg.specs.notation import Notation
 
 SPACES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasreg.specs.algorithm import GenotypeEntry
+from nasreg.specs.entries import GenotypeEntry
 
 _PC_DARTS = (
     "Xu, Xie, Zhang, Chen, Qi, Tian, Xiong: PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasreg.specs.algorithm import RecipeEntry
+from nasreg.specs.entries import RecipeEntry
 
 _PAPER = "Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, https://arxiv.org/abs/1806.09055"
 

@@ -12,25 +12,27 @@ if TYPE_CHECKING:
     from nasreg.specs.algorithm import (
         PRIMITIVES,
         AlgorithmSpec,
-        Component,
-        DatasetEntry,
-        EvaluatorConfig,
-        EvaluatorSpec,
-        ExecutorEntry,
-        GenotypeEntry,
         MutatorSpec,
-        Need,
         Preset,
-        RecipeEntry,
-        RenamedEntry,
-        SpaceEntry,
-        Split,
         TrainerSpec,
     )
     from nasreg.specs.architecture import Architecture, CellDecision, Decision, Edge, InputDecision
     from nasreg.specs.base import Config, Spec
     from nasreg.specs.data import DataInfo
     from nasreg.specs.domains import Step
+    from nasreg.specs.entries import (
+        Component,
+        DatasetEntry,
+        EvaluatorConfig,
+        EvaluatorSpec,
+        ExecutorEntry,
+        GenotypeEntry,
+        Need,
+        RecipeEntry,
+        RenamedEntry,
+        SpaceEntry,
+        Split,
+    )
     from nasreg.specs.front import Front, crowding_distances, dominates, non_dominated_sort
     from nasreg.specs.genotype import genotype_architecture, genotype_text, parse_genotype
     from nasreg.specs.metrics import Fact, MetricSpec
@@ -57,25 +59,27 @@ _HOMES = {
     "algorithm": (
         "PRIMITIVES",
         "AlgorithmSpec",
-        "Component",
-        "DatasetEntry",
-        "EvaluatorConfig",
-        "EvaluatorSpec",
-        "ExecutorEntry",
-        "GenotypeEntry",
         "MutatorSpec",
-        "Need",
         "Preset",
-        "RecipeEntry",
-        "RenamedEntry",
-        "SpaceEntry",
-        "Split",
         "TrainerSpec",
     ),
     "architecture": ("Architecture", "CellDecision", "Decision", "Edge", "InputDecision"),
     "base": ("Config", "Spec"),
     "data": ("DataInfo",),
     "domains": ("Step",),
+    "entries": (
+        "Component",
+        "DatasetEntry",
+        "EvaluatorConfig",
+        "EvaluatorSpec",
+        "ExecutorEntry",
+        "GenotypeEntry",
+        "Need",
+        "RecipeEntry",
+        "RenamedEntry",
+        "SpaceEntry",
+        "Split",
+    ),
     "front": ("Front", "crowding_distances", "dominates", "non_dominated_sort"),
     "genotype": ("genotype_architecture", "genotype_text", "parse_genotype"),
     "metrics": ("Fact", "MetricSpec"),

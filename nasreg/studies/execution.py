@@ -37,8 +37,8 @@ from nasreg.registry import Registry, default_registry
 from nasreg.runs import files
 from nasreg.runs.directory import RunDirectory
 from nasreg.runs.writing import synced_at_the_end
-from nasreg.specs.algorithm import ExecutorEntry
 from nasreg.specs.base import Config, parse
+from nasreg.specs.entries import ExecutorEntry
 from nasreg.specs.study import StudyRetraining
 from nasreg.studies.directory import RETRAINED, RUNS, StudyDirectory
 from nasreg.studies.planning import Plan, PlannedRun

@@ -16,7 +16,7 @@ import torch
 
 from nasreg.registry import default_registry
 from nasreg.registry.records import CORE
-from nasreg.specs.algorithm import Component, Kind
+from nasreg.specs.entries import Component, Kind
 
 T = TypeVar("T")
 

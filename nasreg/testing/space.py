@@ -22,7 +22,7 @@ from nasreg.networks.references import describe_space
 from nasreg.nn import Execution, deferred_candidates, extract_space, set_execution
 from nasreg.registry import default_registry
 from nasreg.specs import Architecture, DataInfo, SearchSpaceSpec
-from nasreg.specs.algorithm import SpaceEntry
+from nasreg.specs.entries import SpaceEntry
 from nasreg.testing.checks import (
     check_looking_up_imports_no_torch,
     check_options_are_described,
