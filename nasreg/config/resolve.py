@@ -9,11 +9,11 @@ torch, except what a user's own space imports.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from nasreg.config.forms import Form, retrain_form, search_form
 from nasreg.config.layers import (
     Layer,
     chosen_name,
@@ -25,10 +25,10 @@ from nasreg.config.layers import (
     top_level,
 )
 from nasreg.config.lookup import find_dataset, find_space
-from nasreg.config.request import ArchitectureOrigin, ResolvedRun, RunRequest
+from nasreg.config.request import ResolvedRun, RunRequest
 from nasreg.config.sources import DatasetSource, SpaceSource
 from nasreg.data.config import DatasetConfig
-from nasreg.errors import ConfigError, NasregError, UnknownNameError, did_you_mean
+from nasreg.errors import ConfigError, NasregError
 from nasreg.registry import Registry
 from nasreg.specs.algorithm import Preset
 from nasreg.specs.architecture import Architecture
@@ -40,7 +40,6 @@ from nasreg.specs.run import RunSpec
 from nasreg.trainers.config import RetrainConfig
 
 DEFAULT_DATASET = "digits"
-DEFAULT_RECIPE = "cifar"
 
 
 def chosen_algorithm(registry: Registry, given: str | None, config: Mapping[str, Any] | str | Path | None) -> str:
@@ -73,7 +72,7 @@ def resolve(registry: Registry, request: RunRequest) -> ResolvedRun:
         SpaceError: The user's own space cannot be used.
         PluginError: The plugin's config class cannot be loaded.
     """
-    form = _search_form(registry, request) if request.origin is None else _retrain_form(registry, request.origin)
+    form = search_form(registry, request) if request.origin is None else retrain_form(registry, request.origin)
     layers = _layers(registry, request, form)
     asked = last(layers, form.preset_key)
     default_space = form.preset_space(str(asked)) or form.default_space
@@ -193,89 +192,7 @@ def load_resolved(
     )
 
 
-@dataclass(frozen=True)
-class _Form:
-    """How searches and retrainings differ for ``resolve``."""
-
-    spec: type[RunSpec] | type[RetrainSpec]
-    title: str
-    preset_key: str
-    presets: Callable[[], Collection[str]]
-    preset: Callable[[str], Preset | RecipeEntry]
-    default_preset: str
-    preset_space: Callable[[str], str | None]
-    """The space that a preset is for, if the user names that preset and no space."""
-    default_space: str | None
-    classes: Mapping[str, type[Config]]
-    splits: Collection[str]
-    default_evaluator: str | None
-    """None where there are no trials."""
-    names_evaluator: bool
-    """Whether it is the algorithm's own, which counts for more than that of the space."""
-    fixed: Mapping[str, Any]
-    """What is known beside the layers."""
-    weakest: Sequence[Layer] = ()
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        return tuple(self.spec.model_fields)
-
-
-def _search_form(registry: Registry, request: RunRequest) -> _Form:
-    if request.algorithm is None:
-        raise ConfigError("no algorithm is given")
-    algorithm = registry.algorithm(request.algorithm)
-
-    def preset(name: str) -> Preset:
-        if name not in algorithm.presets:
-            hint = did_you_mean(name, algorithm.presets)
-            raise UnknownNameError(f"algorithm {algorithm.name!r} has no preset {name!r}.{hint}")
-        return algorithm.presets[name]
-
-    return _Form(
-        spec=RunSpec,
-        title=f"algorithm {algorithm.name!r}",
-        preset_key="preset",
-        presets=lambda: algorithm.presets,
-        preset=preset,
-        default_preset=algorithm.default_preset,
-        preset_space=lambda name: algorithm.presets[name].space if name in algorithm.presets else None,
-        default_space=algorithm.default_space,
-        classes={"mutator": algorithm.mutator.load_config(), "trainer": algorithm.trainer.load_config()},
-        splits=algorithm.splits,
-        default_evaluator=algorithm.default_evaluator,
-        names_evaluator=algorithm.evaluator is not None,
-        fixed={"algorithm": registry.qualified("algorithm", request.algorithm)},
-    )
-
-
-def _retrain_form(registry: Registry, origin: ArchitectureOrigin) -> _Form:
-    fixed: dict[str, Any] = {"source": origin.title}
-    if isinstance(origin.architecture, Architecture):
-        fixed["architecture"] = origin.architecture.model_dump(mode="json")
-    return _Form(
-        spec=RetrainSpec,
-        title="a retraining",
-        preset_key="recipe",
-        presets=registry.recipes,
-        preset=registry.recipe,
-        default_preset=DEFAULT_RECIPE,
-        preset_space=lambda name: None,
-        default_space=None,
-        classes={"trainer": RetrainConfig},
-        splits=(),
-        default_evaluator=None,
-        names_evaluator=False,
-        fixed=fixed,
-        weakest=[
-            make_layer(
-                origin.title, {"space": origin.options, "dataset": origin.dataset}, tuple(RetrainSpec.model_fields)
-            )
-        ],
-    )
-
-
-def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]:
+def _layers(registry: Registry, request: RunRequest, form: Form) -> list[Layer]:
     sections = {name: dict(options or {}) for name, options in request.options.items()}
     for name, given in (("space", request.space), ("dataset", request.dataset)):
         if isinstance(given, str):
@@ -313,7 +230,7 @@ def _layers(registry: Registry, request: RunRequest, form: _Form) -> list[Layer]
     return layers
 
 
-def _check_fixed(layers: Sequence[Layer], fixed: Mapping[str, Any], form: _Form) -> None:
+def _check_fixed(layers: Sequence[Layer], fixed: Mapping[str, Any], form: Form) -> None:
     for layer in layers:
         for key, value in fixed.items():
             other = layer.values.get(key, value)
@@ -349,7 +266,7 @@ def _chosen_dataset(
 
 
 def _chosen_evaluator(
-    registry: Registry, layers: Sequence[Layer], form: _Form, space: SpaceSource
+    registry: Registry, layers: Sequence[Layer], form: Form, space: SpaceSource
 ) -> tuple[EvaluatorSpec | None, str, Callable[[str], bool]]:
     """Return the evaluator, its unambiguous name, and the test whether another name means it."""
     if form.default_evaluator is None:
@@ -367,7 +284,7 @@ def _chosen_evaluator(
 
 
 def _chosen_executor(
-    registry: Registry, layers: Sequence[Layer], form: _Form
+    registry: Registry, layers: Sequence[Layer], form: Form
 ) -> tuple[ExecutorEntry | None, str, Callable[[str], bool]]:
     """Return the executor, its unambiguous name, and the test whether another name means it."""
     if form.default_evaluator is None:
@@ -398,7 +315,7 @@ def _is_named(chosen: str, qualified: Callable[[str], str]) -> Callable[[str], b
     return check
 
 
-def _preset_layer(form: _Form, name: str, preset: Preset | RecipeEntry, space: SpaceSource) -> Layer:
+def _preset_layer(form: Form, name: str, preset: Preset | RecipeEntry, space: SpaceSource) -> Layer:
     values = preset.model_dump(exclude={"spaces"})
     given: dict[str, Any] = {
         key: values.get(key) for key in ("mutator", "trainer", "dataset", "seed") if key in form.known

@@ -15,8 +15,8 @@ from nasreg.engine.checks.findings import ArchitectureFacts, BudgetFacts, Candid
 from nasreg.networks.build import network_of_search
 from nasreg.networks.candidates import CalledCandidate, Output, call_candidates, usual_output
 from nasreg.networks.costs import SpaceProfile, profile_source
-from nasreg.networks.dry_run import Finding as Problem
 from nasreg.networks.dry_run import supernet_findings
+from nasreg.networks.dry_run_passes import Finding as Problem
 from nasreg.networks.extremes import extreme_architectures
 from nasreg.networks.profile import computing
 from nasreg.nn.parameters import parameter_count
