@@ -33,7 +33,8 @@ from nasreg.specs.metrics import MetricSpec, metric_spec
 from nasreg.specs.trial import PARAMETERS, Proposal, Score
 from nasreg.trainers.context import DataContext
 from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
-from nasreg.trainers.loop import EpochTrainer, StepResult
+from nasreg.trainers.loop import EpochTrainer
+from nasreg.trainers.steps import StepResult
 
 if TYPE_CHECKING:
     from nasreg.data import RunData

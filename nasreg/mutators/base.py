@@ -102,7 +102,7 @@ class OneShotMutator(nn.Module, Mutator):
         """Follow a schedule, such as of a temperature; called before the first step of an epoch, also when resumed.
 
         Args:
-            epoch: The epoch, from 0.
+            epoch: The epoch, counted from 0 as in the formulas of schedules; events count from 1.
             epochs: All epochs of the schedule.
         """
 

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from nasreg.trainers.context import DataContext, MultiTrialContext, OneShotContext, RetrainContext, RunContext
     from nasreg.trainers.distributed import Processes, part_of
     from nasreg.trainers.functional import cosine_rate, trainable_parameters
-    from nasreg.trainers.loop import EpochTrainer, LoopState, StepResult
+    from nasreg.trainers.loop import EpochTrainer
     from nasreg.trainers.multi_trial import MultiTrialTrainer
     from nasreg.trainers.one_shot import OneShotTrainer
     from nasreg.trainers.retraining import RetrainTrainer
     from nasreg.trainers.single_path import SinglePathTrainer
+    from nasreg.trainers.steps import LoopState, StepResult
 
 _HOMES = {
     "nasreg.data.splits": ("Batch",),
@@ -41,12 +42,13 @@ _HOMES = {
         "RunContext",
     ),
     "nasreg.trainers.functional": ("cosine_rate", "trainable_parameters"),
-    "nasreg.trainers.loop": ("EpochTrainer", "LoopState", "StepResult"),
+    "nasreg.trainers.loop": ("EpochTrainer",),
     "nasreg.trainers.multi_trial": ("MultiTrialTrainer",),
     "nasreg.trainers.one_shot": ("OneShotTrainer",),
     "nasreg.trainers.distributed": ("Processes", "part_of"),
     "nasreg.trainers.retraining": ("RetrainTrainer",),
     "nasreg.trainers.single_path": ("SinglePathTrainer",),
+    "nasreg.trainers.steps": ("LoopState", "StepResult"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

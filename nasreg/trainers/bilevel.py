@@ -29,8 +29,8 @@ from nasreg.trainers.budget import Budget, ExpectedCost, expected_costs
 from nasreg.trainers.config import BilevelTrainerConfig
 from nasreg.trainers.context import OneShotContext
 from nasreg.trainers.functional import Sums, cosine_rate, skip_weight, trainable_parameters
-from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
+from nasreg.trainers.steps import StepResult
 
 PERTURBATION_START = 0.03
 """Noise in the first epoch, as in the program of SmoothDARTS."""

@@ -8,59 +8,37 @@ that a resumed run continues bit for bit.
 
 from __future__ import annotations
 
-import math
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nasreg.data.loader_processes import lost_loader
-from nasreg.errors import CheckpointError, ConfigError, InterruptedRunError, TrainingError
+from nasreg.errors import CheckpointError, InterruptedRunError, TrainingError
 from nasreg.events import CheckpointSaved, Event, MemoryMeasured, Notice, RunStarted, StepEnded, TrainedModel
 from nasreg.nn.parameters import auxiliary_parameter_count, parameter_count
 from nasreg.runs.checkpoint import load_checkpoint, read_back, save_checkpoint
 from nasreg.runs.output import RunOutput
 from nasreg.runs.safe_state import check_loadable, check_state
-from nasreg.trainers.advice import Advice, number_of_pieces, piece_size
-from nasreg.trainers.base import Trainer
+from nasreg.trainers.advice import piece_size
 from nasreg.trainers.config import TrainerConfig
 from nasreg.trainers.context import DataContext
 from nasreg.trainers.device import keeping_freed_memory, peak_memory, reproducible
 from nasreg.trainers.distributed import ONLY, part_of
-from nasreg.trainers.functional import Sums, set_training_mode
+from nasreg.trainers.functional import set_training_mode
 from nasreg.trainers.interrupt import Interruption
 from nasreg.trainers.measure import measure
+from nasreg.trainers.steps import LoopState, StepResult, StepTrainer
 
 if TYPE_CHECKING:
     from nasreg.data import Batch
 
 
-@dataclass
-class LoopState:
-    """How far a run has come, and the statistics of the epoch so far."""
-
-    epoch: int = 0
-    step: int = 0
-    statistics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-class StepResult(NamedTuple):
-    """The outcome of a training step."""
-
-    loss: float
-    """Mean loss of the train batch."""
-    statistics: Mapping[str, Tensor]
-    """Statistics of the train batch, from ``Task.statistics``."""
-
-
-class EpochTrainer(Trainer):
+class EpochTrainer(StepTrainer):
     """Trains a model, epoch by epoch, in a way that can be interrupted anywhere.
 
     Args:
@@ -68,28 +46,14 @@ class EpochTrainer(Trainer):
         config: Options.
 
     Attributes:
-        model: The model that is trained, after ``setup``.
-        optimizers: By name; all of them are part of the checkpoint.
-        processes: Those that train the model together, each of which computes a part of each batch. After a step they
-            have the same model; ``gradients`` of a bilevel trainer and ``descend`` see to that.
-        state: How far the run has come.
         finished: Whether the run ends after the present epoch; set in ``end_epoch``.
     """
 
     trained_model: ClassVar[TrainedModel] = "network"
     """The kind of model that is trained and measured."""
-    section: ClassVar[str] = "trainer"
-    """The section of the options, as a user writes it."""
-    model: nn.Module
-
-    context: DataContext
 
     def __init__(self, context: DataContext, config: TrainerConfig) -> None:
-        super().__init__(context)
-        self.config = config
-        self.processes = context.processes
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self.state = LoopState()
+        super().__init__(context, config)
         self.finished = False
         self._read_back = False
         """Whether a checkpoint of this process was read back."""
@@ -104,12 +68,19 @@ class EpochTrainer(Trainer):
         """Make the model, the optimisers, and in a search the mutator. Called once, with torch's generators seeded."""
 
     def start_epoch(self, epoch: int) -> None:  # nothing to do is a good default
-        """Set learning rates; called before the first step of an epoch, also when it is resumed in its middle."""
+        """Set learning rates; called before the first step of an epoch, also when it is resumed in its middle.
+
+        Args:
+            epoch: The epoch, counted from 0 as in the formulas of schedules; events count from 1.
+        """
 
     def needs_arch_batch(self, epoch: int) -> bool:
         """Return whether an epoch takes batches of the arch split: in each ``train_step``, or in ``arch_steps``.
 
         It depends on the options and the epoch alone: before the run begins it is asked whether any epoch does.
+
+        Args:
+            epoch: The epoch, counted from 0 as in the formulas of schedules; events count from 1.
         """
         del epoch
         return True
@@ -119,6 +90,9 @@ class EpochTrainer(Trainer):
 
         An epoch that has some is in two phases: each ``train_step`` gets a batch of the train split alone, then each
         ``arch_step`` one of the arch split. It depends on the options and the epoch alone.
+
+        Args:
+            epoch: The epoch, counted from 0 as in the formulas of schedules; events count from 1.
         """
         del epoch
         return 0
@@ -132,7 +106,7 @@ class EpochTrainer(Trainer):
         raise NotImplementedError(f"{type(self).__name__} has arch_steps, but no arch_step")
 
     def pairs_batches(self, epoch: int) -> bool:
-        """Return whether each ``train_step`` of an epoch gets a batch of the arch split, too."""
+        """Return whether each ``train_step`` of an epoch, counted from 0, gets a batch of the arch split, too."""
         return len(self.context.data.splits["arch"]) > 0 and self.needs_arch_batch(epoch) and not self.arch_steps(epoch)
 
     @abstractmethod
@@ -148,7 +122,12 @@ class EpochTrainer(Trainer):
         """
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Called after each epoch, when it was measured and before its checkpoint."""
+        """Called after each epoch, when it was measured and before its checkpoint.
+
+        Args:
+            epoch: The epoch, counted from 0 as in the formulas of schedules; events count from 1.
+            metrics: What was measured, by name.
+        """
 
     @abstractmethod
     def report_epoch(self, metrics: dict[str, float], seconds: float) -> None:
@@ -334,127 +313,6 @@ class EpochTrainer(Trainer):
         found = measure(model, samples, self.task, size, self.autocast, detailed=detailed, processes=self.processes)
         return {f"{split}_{name}": value for name, value in found.items()}
 
-    # -- what steps are made of ----------------------------------------------------------------------------------------
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context of a forward pass: mixed precision if the options ask for it."""
-        return torch.autocast(self.context.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
-
-    def pieces(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
-        """Split a batch for gradient accumulation; each piece comes with its share of the mean over all processes.
-
-        No piece is a single sample, which BatchNorm could not normalise, unless the batch is.
-        """
-        x, y = batch
-        share, self.processes.copies = part_of(batch)
-        n = number_of_pieces(len(y), self.config.accumulate)
-        return [(a, b, share * (len(b) / len(y))) for a, b in zip(x.tensor_split(n), y.tensor_split(n), strict=True)]
-
-    def descend(
-        self,
-        batch: Batch,
-        optimizer: str = "weights",
-        *,
-        max_norm: float | None = None,
-        clip_with: Iterable[Tensor] = (),
-    ) -> StepResult:
-        """Update the weights of the model by one step of gradient descent.
-
-        Args:
-            batch: Inputs ``(B, C, H, W)`` and targets.
-            optimizer: Name of their optimiser.
-            max_norm: Maximum norm of their gradient.
-            clip_with: Other parameters whose gradients count in that norm and are scaled down with it.
-
-        Raises:
-            TrainingError: The loss is not finite.
-        """
-        self.optimizers[optimizer].zero_grad()
-        mean, sums = 0.0, Sums()
-        pieces = self.pieces(batch)
-        for number, (x, y, share) in enumerate(pieces, 1):
-            with self.adding_up(last=number == len(pieces)):
-                with self.autocast():
-                    output = self.predict(x)
-                loss, prediction = self.criterion(output, y)
-                torch.autograd.backward(loss * share)
-            mean += float(loss.detach()) * share
-            sums.add(self.task.statistics(prediction, y))
-        mean = self.check_finite(self.processes.total({"loss": mean})["loss"], "training")
-        self.add_up_gradients()
-        self.update(optimizer, [*self.model.parameters(), *clip_with], max_norm=max_norm)
-        return StepResult(mean, sums.values)
-
-    def predict(self, x: Tensor) -> Any:
-        """Return the output of the model in a step of ``descend``."""
-        return self.model(x)
-
-    def adding_up(self, *, last: bool) -> AbstractContextManager[Any]:
-        """Return the context in which the gradients of a piece are computed; the last one may exchange them."""
-        del last
-        return nullcontext()
-
-    def add_up_gradients(self) -> None:
-        """Add up, over the processes, the gradients that ``backward`` left."""
-        self.processes.add_up([each.grad for each in self.model.parameters() if each.grad is not None])
-
-    def synchronize_batch_norm(self, model: nn.Module) -> None:
-        """Let BatchNorm normalise by the statistics of the whole batch of several processes.
-
-        Raises:
-            ConfigError: The batch is to be computed in pieces, one after the other.
-        """
-        if self.config.accumulate > 1 and self.processes.world_size > 1:
-            raise ConfigError(
-                f"{self.section}.sync_batch_norm normalises by the whole batch, which {self.section}.accumulate="
-                f"{self.config.accumulate} computes in pieces, one after the other: leave out one of them"
-            )
-        self.processes.synchronize_batch_norm(model)
-
-    def criterion(self, output: Any, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a network's output, and the main prediction in it."""
-        prediction, _ = self.task.outputs(output)
-        return self.task.loss(prediction, target), prediction
-
-    def update(
-        self,
-        optimizer: str,
-        parameters: Iterable[Tensor],
-        gradients: Iterable[Tensor] | None = None,
-        *,
-        max_norm: float | None = None,
-    ) -> None:
-        """Update parameters by one step of an optimiser. All gradients of a training reach their optimisers here.
-
-        Args:
-            optimizer: Name of the optimiser.
-            parameters: Its parameters.
-            gradients: Their gradients, in the same order; by default those that ``backward`` left.
-            max_norm: Maximum norm of the gradient; longer ones are scaled down.
-        """
-        parameters = list(parameters)
-        if gradients is not None:
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
-        if max_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, max_norm)
-        self.optimizers[optimizer].step()
-
-    def check_finite(self, mean: Tensor | float, kind: str) -> float:
-        """Return a loss as a finite number.
-
-        Args:
-            mean: The loss, a scalar.
-            kind: Which loss it is, for the error.
-
-        Raises:
-            TrainingError: It is not finite.
-        """
-        loss = float(mean)
-        if not math.isfinite(loss):
-            raise self.advice.not_finite(kind, loss, f"in epoch {self.state.epoch + 1}, step {self.state.step + 1}")
-        return loss
-
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -523,10 +381,3 @@ class EpochTrainer(Trainer):
         if self.run is None:
             raise InterruptedRunError(f"interrupted {where}; nothing was saved, since there is no run directory")
         raise InterruptedRunError(f"interrupted {where}; resume with: {self.run.command('resume')}")
-
-    @property
-    def advice(self) -> Advice:
-        """What helps against errors of this training."""
-        # What belongs to a trial is resumed with its search.
-        resume = self.run.command if self.run is not None and self.section == "trainer" else None
-        return Advice(self.context, self.config, self.section, resume)

@@ -25,7 +25,8 @@ from nasreg.specs.references import RegisteredRef
 from nasreg.trainers.config import RetrainConfig
 from nasreg.trainers.context import RetrainContext
 from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
-from nasreg.trainers.loop import EpochTrainer, StepResult
+from nasreg.trainers.loop import EpochTrainer
+from nasreg.trainers.steps import StepResult
 
 
 class RetrainTrainer(EpochTrainer):

@@ -14,8 +14,8 @@ from nasreg.events import EpochEnded, Event, RunEnded
 from nasreg.mutators.uniform import UniformMutator
 from nasreg.trainers.config import SinglePathTrainerConfig
 from nasreg.trainers.functional import learning_rate, trainable_parameters, weight_optimizer
-from nasreg.trainers.loop import StepResult
 from nasreg.trainers.one_shot import OneShotTrainer
+from nasreg.trainers.steps import StepResult
 
 if TYPE_CHECKING:
     from nasreg.data import Batch
