@@ -190,7 +190,7 @@ def _progress(output: Output, directory: StudyDirectory, plan: Plan) -> Iterator
 
 def _report_plan(output: Output, directory: StudyDirectory, plan: Plan) -> None:
     from nasreg.specs.formatting import plural
-    from nasreg.studies.execution import missing_tasks
+    from nasreg.studies.tasks import missing_tasks
 
     missing = missing_tasks(plan, directory, pictures=None)
     text = plan.spec.to_yaml().rstrip()

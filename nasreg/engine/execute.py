@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
-import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
 
 from nasreg.config.request import ResolvedRun
+from nasreg.engine.environment import environment_notices, environment_of
 from nasreg.engine.resume import check_resumable
 from nasreg.errors import InterruptedRunError, SampleError, StorageError, UsageError, one_line
 from nasreg.events import Callback, EpochEnded, Event, MemoryMeasured, Notice, TrialEnded
@@ -32,7 +28,6 @@ from nasreg.runs.directory import RunDirectory
 from nasreg.runs.output import RunOutput
 from nasreg.runs.writing import storage_error
 from nasreg.specs import DataInfo
-from nasreg.specs.formatting import plural
 from nasreg.specs.version import __version__
 from nasreg.trainers.base import Trainer
 from nasreg.trainers.distributed import Processes, joined, present
@@ -269,11 +264,11 @@ def _recording(
     job: Job, directory: RunDirectory, registry: Registry, callbacks: Sequence[Callback]
 ) -> Iterator[RunOutput]:
     """Record how the run in a locked directory proceeds, whatever happens in the block."""
-    environment = _environment(job.run, registry)
+    environment = environment_of(job.run, registry)
     resumed = (directory.path / files.ENVIRONMENT).exists()
     if resumed:
         before = directory.read_object(files.ENVIRONMENT)
-        job.notices += _changed_environment(before, environment)
+        job.notices += environment_notices(before, environment)
     else:
         directory.write_json(files.ENVIRONMENT, environment)
     directory.set_status("running", resumed=directory.status["resumed"] + resumed)
@@ -306,23 +301,6 @@ def _unwritten(directory: RunDirectory, error: BaseException) -> StorageError | 
     if isinstance(error, OSError) and error.filename and Path(str(error.filename)).is_relative_to(directory.path):
         return storage_error(Path(str(error.filename)), error)
     return None
-
-
-def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return a notice for what a resumed run depends on and that is no longer the same."""
-    changed = []
-    old, new = before.get("versions", {}), now["versions"]
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            changed.append(f"{name} {new.get(name, 'missing')} (was {old.get(name, 'missing')})")
-    changed += [f"another {name}" for name in ("machine", "threads") if before.get(name) != now[name]]
-    processes = before.get("processes", 1)
-    changed += (
-        [f"{plural(now['processes'], 'process', 'processes')} (was {processes})"]
-        if processes != now["processes"]
-        else []
-    )
-    return [f"resumed with {', '.join(changed)}: the result may differ by rounding"] if changed else []
 
 
 def _record_memory(directory: RunDirectory, event: Event) -> None:
@@ -381,27 +359,3 @@ def draw(job: Job, directory: RunDirectory, drawing: Callable[[], object]) -> No
     except Exception as error:  # noqa: BLE001  # the result is complete without a picture
         again = directory.command("show", "-o", "cells.svg")
         job.trainer.emit(Notice(f"a picture could not be drawn ({one_line(error)}): draw it with: {again}"))
-
-
-def _libraries() -> list[ModuleType]:
-    """Return torch, and torchvision where the run uses it: it takes longer to import than many a search of a table."""
-    return [torch, *([sys.modules["torchvision"]] if "torchvision" in sys.modules else [])]
-
-
-def _environment(run: ResolvedRun, registry: Registry) -> dict[str, Any]:
-    """Return the environment of a run: versions, machine, threads, command, the user's own code."""
-    plugins = {record.distribution: record.version for record in registry.plugins() if record.distribution}
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            "nasreg": __version__,
-            **{module.__name__: str(module.__version__) for module in _libraries()},  # not all have metadata
-            **plugins,
-        },
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cpus": os.cpu_count()},
-        "threads": torch.get_num_threads(),
-        "processes": present().world_size,
-        "command": sys.argv,
-        "import_path": run.space.import_path,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }

@@ -23,10 +23,11 @@ from nasreg.specs.references import OBJECT
 from nasreg.specs.study import StudyBudget, StudySpec
 from nasreg.studies.collection import collect_runs, collect_study
 from nasreg.studies.directory import PAGE, RESULTS, StudyDirectory, algorithms_of, extended, is_study
-from nasreg.studies.execution import StudyProgress, Workers, compute_all, missing_tasks, study_workers
+from nasreg.studies.execution import StudyProgress, Workers, compute_all, study_workers
 from nasreg.studies.packages import require_study_packages
 from nasreg.studies.planning import Plan, plan_study, slug, with_baseline
 from nasreg.studies.result import StudyResult
+from nasreg.studies.tasks import missing_tasks
 
 STUDIES = "studies"
 """Folder of new studies."""
