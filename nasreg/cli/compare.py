@@ -148,19 +148,9 @@ def compare(
 
     output = Output(as_json=as_json, quiet=quiet)
     place, of_runs = read_workers(workers, executor, set_)
-    given: dict[str, Any] = {
-        "spaces": space,
-        "datasets": dataset,
-        "evaluators": evaluator,
-        "vary": read_varied(vary),
-        "seeds": None if seeds is None else read_seeds(seeds),
-        "budget": budget,
-        "settings": of_runs,
-        "retrain": read_retraining(retrain, retrain_set),
-        "title": title,
-        "device": device,
-    }
-    given = {name: value for name, value in given.items() if value}
+    given = _given(space, dataset, evaluator, vary, seeds, budget, of_runs, title, device)
+    if retraining := read_retraining(retrain, retrain_set):
+        given["retrain"] = retraining
     if without_random:
         given["baseline"] = False
     files = {"csv": csv, "latex": latex, "markdown": markdown}
@@ -232,6 +222,34 @@ def ablate(
 
     output = Output(as_json=as_json, quiet=quiet)
     place, of_runs = read_workers(workers, executor, common)
+    title = title or f"Ablation of {shorten(algorithm, 60)}"
+    given = _given(space, dataset, evaluator, vary, seeds, budget, of_runs, title, device)
+    given["algorithms"] = ablations(
+        default_registry(),
+        algorithm,
+        set_,
+        preset=preset,
+        space=space[0] if space else None,
+        dataset=dataset[0] if dataset else None,
+    )
+    spec = api.study_spec(given, {})
+    run_study(
+        output, spec, out, {"workers": place}, {"csv": csv, "latex": latex, "markdown": markdown}, dry_run=dry_run
+    )
+
+
+def _given(
+    space: list[str] | None,
+    dataset: list[str] | None,
+    evaluator: list[str] | None,
+    vary: list[str] | None,
+    seeds: str | None,
+    budget: list[str] | None,
+    settings: list[str] | None,
+    title: str | None,
+    device: str | None,
+) -> dict[str, Any]:
+    """Return the parts of a study that the options of a command give, by their names in a study file."""
     given: dict[str, Any] = {
         "spaces": space,
         "datasets": dataset,
@@ -239,19 +257,8 @@ def ablate(
         "vary": read_varied(vary),
         "seeds": None if seeds is None else read_seeds(seeds),
         "budget": budget,
-        "settings": of_runs,
-        "title": title or f"Ablation of {shorten(algorithm, 60)}",
+        "settings": settings,
+        "title": title,
         "device": device,
-        "algorithms": ablations(
-            default_registry(),
-            algorithm,
-            set_,
-            preset=preset,
-            space=space[0] if space else None,
-            dataset=dataset[0] if dataset else None,
-        ),
     }
-    spec = api.study_spec({name: value for name, value in given.items() if value}, {})
-    run_study(
-        output, spec, out, {"workers": place}, {"csv": csv, "latex": latex, "markdown": markdown}, dry_run=dry_run
-    )
+    return {name: value for name, value in given.items() if value}

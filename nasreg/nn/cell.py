@@ -7,13 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from nasreg.errors import SpaceError
 from nasreg.nn.answers import CellWeights, HardWeights, Weights, cell_weights, computed_candidates
 from nasreg.nn.candidates import CandidateDict, ModuleFactory, check_made_anew, is_deferred
-from nasreg.nn.choices import Choice, add_all, checked, join_path
+from nasreg.nn.cell_freeze import check_zeros, freeze_cell, state_shaped_like
+from nasreg.nn.choices import Choice, checked, join_path
 from nasreg.nn.execution import (
     PLAIN,
     Execution,
@@ -135,17 +136,7 @@ class Cell(Choice):
         self.auxiliary_weight = 0.0
         self._output_shapes: dict[tuple[int, bool, torch.Size], torch.Size] = {}
         if none_selectable and not is_deferred():
-            self._check_zeros()
-
-    def _check_zeros(self) -> None:
-        """Check that the shape of each node is known for which only ``none`` may be chosen."""
-        cell = self._spec
-        for node in range(cell.nodes):
-            cut = [
-                [NONE in cell.candidates[edge] for edge in cell.slot_edges(node, s)] for s in range(cell.slots(node))
-            ]
-            if all(map(any, cut)) if cell.repeat_sources else sum(cut[0]) >= cell.kept(node):
-                self._source_of_same_shape(node)
+            check_zeros(self, self._spec)
 
     def _make_edge(
         self, candidates: Mapping[str, EdgeFactory | None], names: Sequence[str], source: int, node: int
@@ -223,9 +214,9 @@ class Cell(Choice):
         cell, adapters = self._spec, self.output_adapters
         shown = {s: adapters[str(s)](states[s]) if str(s) in adapters.names else states[s] for s in joined}
         if cell.join == "concat":
-            return torch.cat(
-                [shown[s] if s in shown else torch.zeros_like(states[self._like(s)]) for s in cell.concat], 1
-            )
+            for state in sorted(set(cell.concat) - set(joined)):
+                shown[state] = torch.zeros_like(states[state_shaped_like(self, cell, state)])
+            return torch.cat([shown[state] for state in cell.concat], 1)
         total = shown[joined[0]]
         for state in joined[1:]:
             if shown[state].shape != total.shape:
@@ -235,10 +226,6 @@ class Cell(Choice):
                 )
             total = total + shown[state]
         return total
-
-    def _like(self, state: int) -> int:
-        """Return a state that has the shape in which a state is joined to the output."""
-        return self._spec.inputs + self._spec.nodes - 1 if str(state) in self.output_adapters.names else state
 
     def _chosen(self, node: int, kept: Sequence[Edge]) -> Iterator[WeightedEdge]:
         """Yield each edge that a decision keeps for a node, with its operation."""
@@ -359,71 +346,12 @@ class Cell(Choice):
         return checked(CellSpec, **{**self._spec.model_dump(), "key": key, "paths": paths})
 
     def materialize(self, decision: CellDecision) -> nn.Module:
-        """Return a module with the chosen operations only.
-
-        ``node2_from0`` is the operation from state 0 to node 2; with ``repeat_sources`` ``node2_slot1_from0`` is the
-        one in its second slot.
+        """Return a module with the chosen operations only; see ``freeze_cell``.
 
         Raises:
-            SpaceError: ``none`` is chosen for a transformed edge, or alone for a node whose shape is not known, or the
-                cell has partial channels.
+            SpaceError: As ``freeze_cell``.
         """
-        cell = self._spec
-        graph, root = fx.Graph(), nn.Module()
-        states = [graph.placeholder(f"input{number}") for number in range(cell.inputs)]
-        for node, kept in enumerate(decision):
-            parts = []
-            for slot, (operation, source) in enumerate(kept):
-                edge = cell.edge_number(node, slot, source)
-                transform = self.transform_of(edge)
-                if isinstance(transform, PartialChannels):
-                    raise SpaceError(
-                        f"{self.label} was searched with partial channels: its candidates have a part of the channels,"
-                        " and the network has all of them. Build the model anew and freeze that"
-                    )
-                if operation == NONE and transform is not None:
-                    raise SpaceError(
-                        f"{self.label}: 'none' is chosen for edge {edge}, which has a transform: remove that before"
-                        " freezing"
-                    )
-                if operation == NONE:
-                    continue
-                name = f"node{node}_slot{slot}_from{source}" if cell.repeat_sources else f"node{node}_from{source}"
-                root.add_module(name, self.modules_of(edge).built(operation))
-                if transform is None:
-                    parts.append(graph.call_module(name, (states[source],)))
-                else:  # takes the operation as an argument
-                    root.add_module(f"{name}_transform", transform)
-                    mixed = graph.create_node("get_attr", name)
-                    parts.append(graph.call_module(f"{name}_transform", (states[source], mixed)))
-            if not parts:
-                parts = [graph.call_function(torch.zeros_like, (states[self._source_of_same_shape(node)],))]
-            states.append(add_all(graph, parts))
-        check_made_anew(self.label, (module for edge in self.edges for module in edge.children()))  # while deferred
-        joined = cell.output_states(decision)
-        shown = joined if self.drop_zeros or cell.join == "sum" else cell.concat
-        for state in sorted(set(shown) - set(joined)):
-            states[state] = graph.call_function(torch.zeros_like, (states[self._like(state)],))
-        for state in joined:
-            if str(state) in self.output_adapters.names:
-                root.add_module(f"output{state}", self.output_adapters.built(str(state)))
-                states[state] = graph.call_module(f"output{state}", (states[state],))
-        if cell.join == "sum":
-            graph.output(add_all(graph, [states[state] for state in joined]))
-        else:
-            graph.output(graph.call_function(torch.cat, ([states[state] for state in shown], 1)))
-        return fx.GraphModule(root, graph)
-
-    def _source_of_same_shape(self, node: int) -> int:
-        """Return a state with the shape of a node: one that the identity may connect with it."""
-        for edge, source in self._edges_into(node):
-            modules = self.modules_of(edge)
-            if any(type(modules.built(name)) is nn.Identity for name in modules):
-                return source
-        raise SpaceError(
-            f"{self.label}: only 'none' may be chosen for node {node}, and without nn.Identity among its candidates the"
-            " shape of its zeros is not known"
-        )
+        return freeze_cell(self, self._spec, decision)
 
     def candidate_modules(self, key: str, path: str) -> Iterator[tuple[CandidateSite, nn.ModuleDict]]:
         """Yield the site of each candidate but ``none``, and the dictionary that holds it."""
