@@ -4,9 +4,8 @@ FILE holds inputs, weights and results of a program, in one of these forms, whic
 
 - one search step of DARTS (``.npz``), on every path of execution that the trainer offers;
 - one training step of the network to retrain of DARTS_V2 (``.npz``);
-- what P-DARTS drops after each stage, and what it derives (``.json``);
 - parameters and multiply-accumulates of networks to retrain (``.json``);
-- what a module of the folder ``golden`` reads, such as the files of NAS-Bench-201 and of zero-cost scores.
+- what a module of the folder ``golden`` reads, such as the files of P-DARTS, NAS-Bench-201 and zero-cost scores.
 
 The README beside each file in the folders ``golden`` of the tests says what is in it. Sizes are read off the weights:
 channels, cells, nodes, classes, images and batches may be any. nasreg computes the same in float64, and each quantity
@@ -25,20 +24,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
-from pydantic import ValidationError
-
 import golden
 from golden_files import (
     KEYS,
     Arrays,
-    Case,
     Check,
     Counts,
-    Dropping,
     FileError,
-    Stage,
     cell_nodes,
     differing,
+    edges_of,
     named,
     network_size,
     parsed,
@@ -53,9 +48,8 @@ from nasreg.errors import NasregError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from nasreg.specs import CellDecision, CellSpec, Decision, SearchSpaceSpec
+    from nasreg.specs import CellSpec, SearchSpaceSpec
     from nasreg_darts.trainer import DartsTrainer
-    from nasreg_pdarts.mutator import PdartsMutator
 
 SEEDS = 200
 """Searches of each method, where means over searches are compared."""
@@ -116,8 +110,6 @@ def checks(path: Path, seeds: int = SEEDS) -> Iterator[Check]:
                 yield from _retrain_step(content)
             else:
                 raise FileError("no array of it is of a search step of DARTS or of a network to retrain")
-        elif isinstance(content, dict) and "cases" in content:
-            yield from _dropping(parsed(Dropping, content))
         elif isinstance(content, dict) and any(isinstance(each, dict) and "macs" in each for each in content.values()):
             yield from _counting(parsed(dict[str, Counts], content))
         else:
@@ -211,7 +203,7 @@ def _search_step_on(step: SearchStep, options: dict[str, Any]) -> Iterator[Check
     train, valid = step.train, step.valid
     trainer = _trainer(step, options)
     for key in KEYS:
-        ours = _edges(trainer.mutator.decide(step.space[key]))  # in the program's order, which no architecture has
+        ours = edges_of(trainer.mutator.decide(step.space[key]))  # in the program's order, which no architecture has
         yield Check(f"genotype.{key}", differing(ours, step.genotype[key]), 0)
         concat = cast("CellSpec", step.space[key]).concat
         yield Check(f"genotype.{key}_concat", differing(concat, step.genotype[f"{key}_concat"]), 0)
@@ -268,10 +260,6 @@ def _trainer(step: SearchStep, options: Mapping[str, Any]) -> DartsTrainer:
     return trainer
 
 
-def _edges(decision: Decision) -> list[list[Any]]:
-    return [list(edge) for node in cast("CellDecision", decision) for edge in node]
-
-
 # One training step of the network to retrain
 
 
@@ -317,79 +305,6 @@ def _retrain_step(arrays: Arrays) -> Iterator[Check]:
     largest = float(max(norms.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
         yield Check(f"grad_norm/{name}", relative_error(gradient.norm(), norms[name], largest), TOLERANCE)
-
-
-# What P-DARTS drops and derives
-
-
-def _dropping(content: Dropping) -> Iterator[Check]:
-    for number, each in enumerate(content.cases):
-        for place, stage in _places(number, each):  # before anything is compared
-            _stage_mutator(stage, place)
-    for number, case in enumerate(content.cases):
-        *stages, (place, last) = _places(number, case)
-        for before, stage in stages:
-            for key in KEYS:
-                kept = getattr(stage, f"kept_{key}")
-                left = _stage_mutator(stage, before).strongest(max(map(len, kept)))[key]
-                yield Check(f"{before}.kept_{key}", differing([list(names) for names in left], kept), 0)
-        # After the last stage ``none`` goes first: what is left is what a cell that keeps all of its edges has.
-        whole = _stage_mutator(last, place, all_edges=True).restricted(None)
-        for key in KEYS:
-            left_over = [[name] for name, _ in _edges(whole.decisions[key])]
-            yield Check(f"{place}.kept_{key}", differing(left_over, getattr(last, f"kept_{key}")), 0)
-        mutator = _stage_mutator(last, place)
-        genotypes = {"genotype_unrestricted": (None, case.genotype_unrestricted)} | {
-            f"genotype_by_max_skips[{limit}]": (limit, genotype)
-            for limit, genotype in case.genotype_by_max_skips.items()
-        }
-        for name, (limit, genotype) in genotypes.items():
-            architecture = mutator.restricted(limit)
-            for key in KEYS:
-                theirs = [list(edge) for edge in getattr(genotype, key)]
-                yield Check(f"cases[{number}].{name}.{key}", differing(_edges(architecture.decisions[key]), theirs), 0)
-        if case.skips_unrestricted is not None:
-            skips = sum(name == "skip_connect" for name, _ in _edges(mutator.restricted(None).decisions["normal"]))
-            yield Check(f"cases[{number}].skips_unrestricted", abs(skips - case.skips_unrestricted), 0)
-
-
-def _places(number: int, case: Case) -> list[tuple[str, Stage]]:
-    return [(f"cases[{number}].stages[{n}]", stage) for n, stage in enumerate(case.stages)]
-
-
-def _stage_mutator(stage: Stage, place: str, *, all_edges: bool = False) -> PdartsMutator:
-    """Make the mutator of a stage, for cells that keep two edges of a node or all."""
-    import torch
-
-    from nasreg.specs import CellSpec, SearchSpaceSpec
-    from nasreg_pdarts.config import PdartsMutatorConfig
-    from nasreg_pdarts.mutator import PdartsMutator
-
-    cells = []
-    for key in KEYS:
-        candidates, alphas = getattr(stage, f"candidates_{key}"), getattr(stage, f"alpha_{key}")
-        if [len(names) for names in candidates] != [len(row) for row in alphas] or not candidates:
-            raise FileError(f"{place}: alpha_{key} and candidates_{key} differ in shape, or are empty")
-        n_nodes = cell_nodes(len(candidates), f"{place}.candidates_{key}")
-        try:
-            cell = CellSpec(
-                key=key,
-                inputs=2,
-                nodes=n_nodes,
-                candidates=tuple(map(tuple, candidates)),
-                edges_kept=n_nodes + 1 if all_edges else 2,
-                concat=tuple(range(2, 2 + n_nodes)),
-                reduction=key == "reduce",
-            )
-        except ValidationError as error:
-            raise FileError(f"{place}.candidates_{key}: {error.errors()[0]['msg']}") from error
-        cells.append(cell)
-    mutator = PdartsMutator(SearchSpaceSpec(choices=tuple(cells)), PdartsMutatorConfig()).double()
-    with torch.no_grad():
-        for key in KEYS:
-            for row, values in zip(mutator.alpha(key), getattr(stage, f"alpha_{key}"), strict=True):
-                row[: len(values)] = torch.tensor(values, dtype=torch.float64)
-    return mutator
 
 
 # What networks cost

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nasreg.specs import DataInfo
+    from nasreg.specs import CellDecision, DataInfo, Decision
 
 Edge = tuple[str, int]
 KEYS = ("normal", "reduce")
@@ -176,39 +176,6 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class Stage(Strict):
-    """What a stage of P-DARTS ends with, edge by edge, and what stays."""
-
-    alpha_normal: list[list[float]]
-    alpha_reduce: list[list[float]]
-    candidates_normal: list[list[str]]
-    candidates_reduce: list[list[str]]
-    kept_normal: Annotated[list[list[str]], Field(min_length=1)]
-    kept_reduce: Annotated[list[list[str]], Field(min_length=1)]
-
-
-class Genotype(Strict):
-    """Operation and source of each edge that is kept."""
-
-    normal: list[Edge]
-    reduce: list[Edge]
-
-
-class Case(Strict):
-    """One run of P-DARTS."""
-
-    stages: Annotated[list[Stage], Field(min_length=1)]
-    genotype_unrestricted: Genotype
-    genotype_by_max_skips: dict[Annotated[int, Field(ge=0)], Genotype]
-    skips_unrestricted: int | None = None
-
-
-class Dropping(Strict):
-    """Several runs."""
-
-    cases: Annotated[list[Case], Field(min_length=1)]
-
-
 class Counts(Strict):
     """What a network costs."""
 
@@ -325,3 +292,8 @@ def read_genotype(arrays: Arrays) -> dict[str, list[Any]]:
         if not isinstance(found, dict) or not isinstance(found.get(name), list):
             raise FileError(f"genotype has no list {name!r}")
     return cast("dict[str, list[Any]]", found)
+
+
+def edges_of(decision: Decision) -> list[list[Any]]:
+    """Return operation and source of each edge that a decision of a cell keeps."""
+    return [list(edge) for node in cast("CellDecision", decision) for edge in node]
