@@ -19,6 +19,7 @@ settings.register_profile("thorough", settings.get_profile("untimed"), max_examp
 settings.load_profile("untimed")
 
 SLOW_OF_THE_KIT = (
+    "test_looking_it_up_imports_no_torch",
     "test_the_seed_decides_everything",
     "test_interrupted_and_resumed_it_is_the_same_run",
     "test_it_runs_on_every_space_that_it_claims",
@@ -27,8 +28,9 @@ SLOW_OF_THE_KIT = (
     "test_a_frozen_network_computes_what_the_supernet_computes",
     "test_parameters_change",
     "test_worker_processes_give_the_same_scores",
+    "test_killed_anywhere_and_resumed_it_is_the_same_search",
 )
-"""Tests of ``nasreg.testing`` that search, or compute many networks. The kit is for users, too: it has no marks."""
+"""Tests of ``nasreg.testing`` that search, compute many networks, or start a process: there are many of each."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
