@@ -5,17 +5,20 @@ Plugins provide others, such as one for a cluster.
 
 from __future__ import annotations
 
-from nasreg.executors.base import Outcome, PackedWork, Start, TaskExecutor, TrialExecutor, Work
+from nasreg.executors.base import Outcome, PackedWork, R, Start, T, TaskExecutor, TrialExecutor, Work
 from nasreg.executors.futures import FuturesExecutor
-from nasreg.executors.processes import WorkerProcesses, process_executor, send_to_main_process
+from nasreg.executors.processes import GRACE_SECONDS, WorkerProcesses, process_executor, send_to_main_process
 from nasreg.executors.serial import SerialExecutor
 
 __all__ = [
+    "GRACE_SECONDS",
     "FuturesExecutor",
     "Outcome",
     "PackedWork",
+    "R",
     "SerialExecutor",
     "Start",
+    "T",
     "TaskExecutor",
     "TrialExecutor",
     "Work",

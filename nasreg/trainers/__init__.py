@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nasreg.trainers.config import (
+    Beta,
     BilevelTrainerConfig,
     MultiTrialTrainerConfig,
     OneShotTrainerConfig,
@@ -52,6 +53,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Batch",
+    "Beta",
     "BilevelTrainer",
     "BilevelTrainerConfig",
     "Budget",

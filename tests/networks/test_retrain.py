@@ -90,6 +90,7 @@ def test_the_default_recipe_is_that_of_darts():
         "epochs": 600,
         "lr": 0.025,
         "lr_min": 0.0,
+        "optimizer": "sgd",
         "schedule": "cosine",
         "lr_decay": 0.97,
         "momentum": 0.9,

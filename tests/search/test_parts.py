@@ -179,6 +179,6 @@ def test_a_budget_counts_the_parameters_of_the_network_not_those_of_the_parts():
     for parts in ({}, {"partial_channels": 2, "auxiliary_skip": 1.0}):
         trainer = BilevelTrainer(context, BilevelTrainerConfig(max_parameters=1, **parts))
         trainer.setup()
-        found.append((sum(map(torch.numel, trainer.weights.values())), trainer.budget.expected().item()))
+        found.append((sum(map(torch.numel, trainer.weights.values())), trainer.budget.costs["parameters"]().item()))
     assert found[0][1] == found[1][1]
     assert found[0][0] > found[1][0]

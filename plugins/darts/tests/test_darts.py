@@ -117,11 +117,19 @@ def test_preset_paper_is_the_authors_command_line():
         "max_latency_ms": None,
         "block_costs": None,
         "budget_weight": 1.0,
+        "nesterov": False,
+        "warmup_epochs": 0,
+        "partial_channels": 1,
+        "auxiliary_skip": 0.0,
+        "auxiliary_skip_schedule": "linear",
+        "perturbation": 0.0,
+        "skip_limit": None,
+        "skip_limit_action": "stop",
         "second_order": False,
         "hessian_product": "finite_difference",
         "finite_difference_step": 0.01,
     }
-    assert spec.mutator == {"init_std": 1e-3}
+    assert spec.mutator == {"init_std": 1e-3, "edge_normalization": False}
     assert spec.seed == 2
     space = spec.space.options
     assert (space["cells"], space["channels"], space["nodes"], space["edges_kept"]) == (8, 16, 4, 2)

@@ -133,6 +133,13 @@ def test_preset_paper_is_the_authors_command_line():
         "max_latency_ms": None,
         "block_costs": None,
         "budget_weight": 1.0,
+        "nesterov": False,
+        "partial_channels": 1,
+        "auxiliary_skip": 0.0,
+        "auxiliary_skip_schedule": "linear",
+        "perturbation": 0.0,
+        "skip_limit": None,
+        "skip_limit_action": "stop",
         "arch_grad_clip": 5.0,
         "warmup_epochs": 10,
         "added_cells": [0, 6, 12],
@@ -140,7 +147,7 @@ def test_preset_paper_is_the_authors_command_line():
         "dropout": [0.1, 0.4, 0.7],
         "dropout_decay": 0.2,
     }
-    assert spec.mutator == {"init_std": 1e-3, "max_skips": 2}
+    assert spec.mutator == {"init_std": 1e-3, "edge_normalization": False, "max_skips": 2}
     assert (spec.space.options["cells"], spec.space.options["channels"]) == (5, 16)
     for preset, dropout in (("paper-cifar10", [0.0, 0.4, 0.7]), ("paper-cifar100", [0.1, 0.2, 0.3])):
         other = resolved(preset)

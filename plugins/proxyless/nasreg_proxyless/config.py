@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from nasreg.trainers import BilevelTrainerConfig
-from nasreg.trainers.config import Beta
+from nasreg.trainers import Beta, BilevelTrainerConfig
 
 
 class ProxylessTrainerConfig(BilevelTrainerConfig):

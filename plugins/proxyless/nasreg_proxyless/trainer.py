@@ -18,9 +18,15 @@ from torch import Tensor
 from nasreg.errors import ConfigError, IncompatibleError
 from nasreg.mutators import MovingBaseline
 from nasreg.nn import candidate_sites
-from nasreg.trainers import Batch, BilevelTrainer, ExpectedCost, OneShotContext, StepResult
-from nasreg.trainers.bilevel import Gradients
-from nasreg.trainers.functional import cosine_rate
+from nasreg.trainers import (
+    Batch,
+    BilevelTrainer,
+    ExpectedCost,
+    Gradients,
+    OneShotContext,
+    StepResult,
+    cosine_rate,
+)
 from nasreg_proxyless.config import ProxylessTrainerConfig
 from nasreg_proxyless.mutator import Mode, ProxylessMutator
 

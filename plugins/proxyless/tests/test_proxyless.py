@@ -378,4 +378,4 @@ def test_preset_paper_is_the_authors_program():
         "reward_exponent": 0.1,
     }
     assert {name: spec.trainer[name] for name in wanted} == wanted
-    assert (spec.space.title, spec.mutator) == ("mobilenet", {"init_std": 1e-3})
+    assert (spec.space.title, spec.mutator) == ("mobilenet", {"init_std": 1e-3, "edge_normalization": False})

@@ -43,14 +43,14 @@ def connect(config: RayConfig, workers: int) -> bool:
         ConfigError: There is no such cluster, or a cluster on this machine cannot have such workers.
         UsageError: It has other versions of Python or Ray.
     """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    if address is not None and address not in (LOCAL, AUTO):
+        _check_reachable(address)
     if ray.is_initialized():
         return False
     # Nothing is reported to anybody, and CUDA_VISIBLE_DEVICES stays as it is for workers without a GPU.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    if address is not None and address not in (LOCAL, AUTO):
-        _check_reachable(address)
     with _signals_kept():
         if config.address != LOCAL:
             try:

@@ -14,12 +14,12 @@ import sysconfig
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from nasreg.errors import UsageError
-from nasreg.registry import default_registry
 
 MAX_BYTES = 20 * 2**20
 """Code that is larger is refused."""
@@ -107,8 +107,8 @@ _INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"
 
 def _installed() -> set[str]:
     """Return the packages of nasreg and its plugins, which may be installed in editable form."""
-    plugins = [record.module for record in default_registry().plugins() if record.module]
-    return {"nasreg", "nasreg_ray", *(module.partition(".")[0].partition(":")[0] for module in plugins)}
+    plugins = [point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="nasreg")]
+    return {"nasreg", "nasreg_ray", *plugins}
 
 
 def _sources(module: ModuleType) -> dict[str, Path]:

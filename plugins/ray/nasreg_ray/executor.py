@@ -23,9 +23,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from nasreg.errors import ConfigError, NasregError, TrainingError, UsageError, one_line
 from nasreg.events import Notice
-from nasreg.executors import PackedWork, TaskExecutor, Work
-from nasreg.executors.base import R, T
-from nasreg.executors.processes import GRACE_SECONDS
+from nasreg.executors import GRACE_SECONDS, PackedWork, R, T, TaskExecutor, Work
 from nasreg_ray import agent
 from nasreg_ray.cluster import check_versions, connect, versions_here
 from nasreg_ray.code import user_code

@@ -185,4 +185,5 @@ def test_the_code_of_the_user_is_sent_with_what_it_imports_from_its_folder(tmp_p
     script = f"import sys; sys.path.append({str(unpacked)!r}); import my_model; print(my_model.Net.value)"
     command = [sys.executable, "-I", "-c", script]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "3\n"
-    assert zipfile.ZipFile(BytesIO(user_code([pickle.dumps(nasreg.get_algorithm("random"))]).archive)).namelist() == []
+    installed = user_code([pickle.dumps("nasreg_random.mutator:RandomMutator")])
+    assert zipfile.ZipFile(BytesIO(installed.archive)).namelist() == []

@@ -16,5 +16,3 @@ class TestSpos(AlgorithmContract):
     @pytest.fixture
     def mutator_options(self):
         return {"population": 6, "top": 2, "mutations": 2, "crossovers": 2}
-
-    test_it_runs_on_every_space_that_it_claims = None  # tests/contract/test_matrix.py has it for all algorithms
