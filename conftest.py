@@ -19,6 +19,7 @@ settings.register_profile("thorough", settings.get_profile("untimed"), max_examp
 settings.load_profile("untimed")
 
 SLOW_OF_THE_KIT = (
+    "test_looking_it_up_imports_no_torch",
     "test_the_seed_decides_everything",
     "test_interrupted_and_resumed_it_is_the_same_run",
     "test_it_runs_on_every_space_that_it_claims",
@@ -27,8 +28,10 @@ SLOW_OF_THE_KIT = (
     "test_a_frozen_network_computes_what_the_supernet_computes",
     "test_parameters_change",
     "test_worker_processes_give_the_same_scores",
+    "test_killed_anywhere_and_resumed_it_is_the_same_search",
+    "test_a_network_can_be_copied_and_its_state_saved",
 )
-"""Tests of ``nasreg.testing`` that search, or compute many networks. The kit is for users, too: it has no marks."""
+"""Tests of ``nasreg.testing`` that search, compute many networks, or start a process: there are many of each."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,17 +61,18 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_measurements() -> Iterator[None]:
-    """Measure latencies in as many rounds as are asked for, and no longer: no test is about their precision."""
-    from nasreg.networks import profile
+    """Measure latencies in a few rounds, and no longer: no test is about their precision."""
+    from nasreg.networks import costs, profile
 
     measure = profile.measure_latency
 
     def measure_shortly(call: Any, size: int, device: Any, rounds: int, seconds: float) -> Any:
         del seconds
-        return measure(call, size, device, rounds, 0.0)
+        return measure(call, size, device, min(rounds, 3), 0.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profile, "measure_latency", measure_shortly)
+        for module in (profile, costs):
+            patch.setattr(module, "measure_latency", measure_shortly)
         yield
 
 

@@ -103,21 +103,29 @@ class SampleReader(Dataset[Any]):
         self.jitter: Callable[[Tensor], Tensor] | None = None
 
     def __getitem__(self, request: SampleRequest) -> tuple[Tensor, int, int] | Failure:
+        return self.__getitems__([request])[0]
+
+    def __getitems__(self, requests: Sequence[SampleRequest]) -> list[tuple[Tensor, int, int] | Failure]:
+        """Return the samples of a batch. The random state is kept once for all: it takes longer than a small image."""
+        with _random_state_kept():
+            return [self._read(request) for request in requests]
+
+    def _read(self, request: SampleRequest) -> tuple[Tensor, int, int] | Failure:
         index = request.sample
         unreadable = True
         try:
-            with _seeded(request.seed):
-                sample = self.dataset[index]
-                unreadable = False
-                image, label = to_pair(sample)
-                tensor = to_tensor(image, self.layout)
-                if request.augment and self.crop is not None:
-                    tensor = self.crop(tensor)
-                elif self.size is not None:
-                    tensor = _center(tensor, self.size, self.center_fraction)
-                _check_alike(tensor, self.expected)
-                if request.augment and self.jitter is not None:
-                    tensor = self.jitter(tensor)
+            _seed(request.seed)
+            sample = self.dataset[index]
+            unreadable = False
+            image, label = to_pair(sample)
+            tensor = to_tensor(image, self.layout)
+            if request.augment and self.crop is not None:
+                tensor = self.crop(tensor)
+            elif self.size is not None:
+                tensor = _center(tensor, self.size, self.center_fraction)
+            _check_alike(tensor, self.expected)
+            if request.augment and self.jitter is not None:
+                tensor = self.jitter(tensor)
             return tensor.contiguous(), to_label(label), index
         except Exception as error:  # noqa: BLE001  # the user's own code: it is reported in full
             reason = str(error) if isinstance(error, InvalidSampleError) else one_line(error)
@@ -145,13 +153,17 @@ def collate(samples: list[tuple[Tensor, int, int] | Failure]) -> Loaded:
     return Loaded(images, [label for _, label, _ in good], [index for _, _, index in good], failures)
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed all that an augmentation may draw from, and leave it as it was."""
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def _seed(seed: int) -> None:
+    """Seed all that an augmentation may draw from."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Leave all that an augmentation may draw from as it was."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
     finally:

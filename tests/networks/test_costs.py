@@ -190,6 +190,7 @@ def test_extremes_are_of_the_form_that_is_retrained():
     check_extremes(space_from_entry(entry, parse_reference("f")))
 
 
+@pytest.mark.slow
 def test_extremes_of_registered_spaces():
     operations = ["none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"]
     check_extremes("darts", cells=1, channels=2, nodes=1, candidates=operations, reductions=0)

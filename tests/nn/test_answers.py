@@ -77,6 +77,7 @@ def test_only_named_candidates_of_a_layer_are_computed():
         torch.testing.assert_close(torch.autograd.grad(output.sum(), weight)[0], (c + 2 * a).sum())
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(
     data=st.data(),

@@ -88,7 +88,7 @@ def trials(tmp_path_factory) -> Path:
     return search_digits(tmp_path_factory.mktemp("random") / "run", "random").run_dir
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_interrupted_anywhere_and_resumed_is_the_same_run(tmp_path, whole, workers):
     options = {"dataset_options": {"workers": workers, "in_memory": "no"}}
     out = tmp_path / "run"

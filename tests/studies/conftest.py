@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import scikit_posthocs  # noqa: F401  # forked commands have it already: it takes seconds to import
 
 import nasreg
 from evaluators import DESCENT, SCRIPTED
@@ -14,6 +14,12 @@ from nasreg.registry import Registry
 from nasreg.studies.result import StudyResult
 
 SEEDS, TRIALS = 4, 6
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statistics() -> None:
+    """Import, in the process that runs these tests, what forked commands are to have already: it takes seconds."""
+    importlib.import_module("scikit_posthocs")
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,7 @@ def test_what_fails_is_avoided(search):
     assert fmean(failed[-20:]) < fmean(failed[:20]) / 2
 
 
+@pytest.mark.slow
 def test_what_is_above_a_budget_is_avoided(search):
     rejected = {}
     for algorithm in ("bayes-opt", "random"):

@@ -364,6 +364,7 @@ def test_a_budget_limits_the_expected_number_of_parameters():
     assert expected().item() < fixed + 0.6 * one + 0.4 * three
 
 
+@pytest.mark.slow
 def test_a_search_of_cells_within_a_budget_finds_smaller_ones():
     sizes = []
     for budget in ({}, {"max_parameters": 1, "budget_weight": 0.1}):

@@ -102,8 +102,15 @@ def test_logits_and_losses():
     ("options", "name", "tolerance"),
     [
         ({}, "first_order", 1e-9),
-        ({"second_order": True, "hessian_product": "exact"}, "second_order_exact", 1e-9),
-        ({"second_order": True, "hessian_product": "finite_difference"}, "second_order_fd", 1e-3),
+        pytest.param(
+            {"second_order": True, "hessian_product": "exact"}, "second_order_exact", 1e-9, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"second_order": True, "hessian_product": "finite_difference"},
+            "second_order_fd",
+            1e-3,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_alpha_gradient(options, name, tolerance):

@@ -86,6 +86,7 @@ def shortened(evaluations: int, methods: list[str], dataset: str = "cifar10") ->
 METHODS = ["regularized_evolution", "local_search_full_nbhd", "local_search_first_improvement_init10"]
 
 
+@pytest.mark.slow
 def test_searches_agree_with_independent_ones(fidelity, tmp_path, capsys):
     path = tmp_path / "search.json"
     path.write_text(json.dumps(shortened(100, [*METHODS, "reinforce_lr0.01"])))

@@ -18,6 +18,7 @@ def fidelity(monkeypatch):
     return importlib.import_module("fidelity")
 
 
+@pytest.mark.slow
 def test_every_figure_agrees_on_every_path(fidelity):
     checks = list(fidelity.checks(GOLDEN))
     assert [check for check in checks if not check.ok] == []
@@ -31,8 +32,14 @@ def test_every_figure_agrees_on_every_path(fidelity):
     [
         ({"op_names": None}, "it lacks the array op_names"),
         ({"layers": np.array(2)}, "2 cells are too few for 2 reduction cells"),
-        ({"w/stem.0.weight": np.zeros((12, 3, 5, 5))}, r"w/stem\.0\.weight has shape \(12, 3, 5, 5\)"),
-        ({"w/extra": np.zeros(1)}, "w/extra belongs to no weight of such a network"),
+        pytest.param(
+            {"w/stem.0.weight": np.zeros((12, 3, 5, 5))},
+            r"w/stem\.0\.weight has shape \(12, 3, 5, 5\)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"w/extra": np.zeros(1)}, "w/extra belongs to no weight of such a network", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_malformed_file(fidelity, tmp_path, changes, says):

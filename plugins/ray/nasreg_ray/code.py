@@ -92,7 +92,7 @@ def _root(module: ModuleType) -> Path | None:
         return None
     top = name.partition(".")[0]
     path = Path(file).absolute()
-    if top in _installed() or top == "__main__" or any(path.is_relative_to(folder) for folder in _INSTALLED):
+    if top == "__main__" or any(path.is_relative_to(folder) for folder in _INSTALLED) or top in _installed():
         return None
     folder = path.parent
     for _ in range(name.count(".") + (path.name == "__init__.py")):
