@@ -246,6 +246,8 @@ def test_a_signal_to_the_whole_job_ends_it_in_order(tmp_path, monkeypatch, capfd
     """Loader processes do not die of it and say nothing; there is a checkpoint, and no process is left."""
     use_start_method(monkeypatch, method)
     loaders: list[int] = []
+    if signal.getsignal(number) is signal.SIG_IGN:  # SIGHUP under nohup
+        signal.signal(number, signal.SIG_DFL)
 
     def send(event) -> None:
         if isinstance(event, StepEnded) and (event.epoch, event.step) == (1, 1):

@@ -14,7 +14,10 @@ from plugin_venv import ROOT
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = {"nasreg": ROOT, **{f"nasreg_{path.name}": path for path in sorted((ROOT / "plugins").iterdir())}}
+PACKAGES = {
+    "nasreg": ROOT,
+    **{f"nasreg_{path.name.replace('-', '_')}": path for path in sorted((ROOT / "plugins").iterdir())},
+}
 
 
 @pytest.mark.parametrize("name", PACKAGES)
