@@ -25,6 +25,7 @@ from nasreg.nn import extract_space
 from nasreg.report import cells_figure, describe_architecture, draw_candidates, draw_cells, draw_network
 from nasreg.report.describe import edge_title
 from nasreg.report.drawing import canvas
+from nasreg.report.drawing.chain import chain_blocks
 from nasreg.report.drawing.layout import lay_out_cell
 from nasreg.report.drawing.network import block_rows
 from nasreg.spaces import chain, elastic_chain
@@ -152,7 +153,8 @@ def check_true(space, architecture, extents):
     for choice in space.choices:
         decision = architecture.decisions[choice.key]
         if not isinstance(choice, CellSpec):
-            assert choice.key in [name for name, _ in texts]
+            number = next((str(block.number) for block in chain_blocks(space) if choice in block.choices), None)
+            assert (number or choice.key) in [name for name, _ in texts]
             continue
         output = choice.inputs + choice.nodes
         edges = {

@@ -30,7 +30,8 @@ class Link(NamedTuple):
 def chain_blocks(space: SearchSpaceSpec) -> list[Link]:
     """Return the blocks of a chain: choices whose keys end with the same number, some with inputs named by numbers.
 
-    Inputs are the states before: 0 is what the chain reads. A space with cells or stacks has no such blocks.
+    Inputs are the states before: 0 is what the chain reads. A space with cells or stacks has no such blocks, nor
+    has a single one.
     """
     blocks: dict[int, list[AnyChoiceSpec]] = {}
     n_states = 0
@@ -43,7 +44,7 @@ def chain_blocks(space: SearchSpaceSpec) -> list[Link]:
                 return []
             n_states = max(n_states, len(choice.candidates))
         blocks.setdefault(int(number[0]), []).append(choice)
-    if not 1 < n_states <= MAX_STATES:
+    if len(blocks) < 2 or not 1 < n_states <= MAX_STATES:
         return []
     return [Link(number, tuple(blocks[number])) for number in sorted(blocks)]
 
