@@ -139,7 +139,7 @@ class SoftmaxMutator(OneShotMutator):
                 return weights / weights.sum()
             return weights * (choice.n_chosen or 1)
         if isinstance(choice, CellSpec) and len({len(names) for names in choice.candidates}) > 1:
-            return [torch.softmax(row[: len(names)], -1) for row, names in zip(alpha, choice.candidates, strict=True)]
+            return [torch.softmax(row, -1) for row in candidate_rows(choice, alpha)]
         return torch.softmax(alpha, -1)
 
     @torch.no_grad()
@@ -210,6 +210,17 @@ class SkipCountingMutator(SoftmaxMutator):
     def warnings(self, architecture: Architecture) -> Sequence[str]:
         """Return a warning for each normal cell that collapses into skip connections."""
         return collapse_warnings(self.space, architecture, SKIP)
+
+
+def candidate_rows(choice: AnyChoiceSpec, values: Tensor) -> list[Tensor]:
+    """Return numbers of the candidates of each row of a choice, without the columns that a shorter row does not use.
+
+    Args:
+        choice: The choice; a cell has a row for each edge, any other has one.
+        values: A tensor of the shape of the choice's alphas.
+    """
+    rows = values if values.dim() == 2 else values[None]
+    return [row[: len(names)] for row, names in zip(rows.unbind(), choice.rows, strict=True)]
 
 
 def derive_cell(cell: CellSpec, weights: Sequence[Sequence[float]]) -> CellDecision:

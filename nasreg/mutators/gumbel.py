@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nasreg.mutators.config import GumbelMutatorConfig, Schedule
+from nasreg.mutators.differentiable import candidate_rows
 from nasreg.mutators.sampling import SamplingMutator
 from nasreg.nn.answers import Answer, HardWeights
 from nasreg.specs.cell import CellSpec
@@ -58,7 +59,7 @@ class GumbelMutator(SamplingMutator):
     def draw(self, choice: AnyChoiceSpec) -> Answer:
         """Draw an answer to a choice."""
         sample = self.sample(choice)
-        return sample if sample.dim() == 1 else _rows(choice, sample)
+        return sample if sample.dim() == 1 else candidate_rows(choice, sample)
 
     def sample(self, choice: AnyChoiceSpec) -> Tensor:
         """Draw from the Gumbel-softmax: a tensor of the shape of the alphas whose rows sum to 1."""
@@ -88,13 +89,8 @@ class HardGumbelMutator(GumbelMutator):
         hard = torch.zeros_like(sample).scatter_(-1, drawn, 1.0) - sample.detach() + sample
         if sample.dim() == 1:
             return HardWeights(choice.rows[0][int(drawn)], hard)
-        weights = _rows(choice, hard)
+        weights = candidate_rows(choice, hard)
         return [
             HardWeights(names[number], row)
             for names, number, row in zip(choice.rows, drawn[:, 0].tolist(), weights, strict=True)
         ]
-
-
-def _rows(choice: AnyChoiceSpec, weights: Tensor) -> list[Tensor]:
-    """Return the weights of the candidates that each edge has."""
-    return [row[: len(names)] for row, names in zip(weights.unbind(), choice.rows, strict=True)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nasreg.mutators.differentiable import SoftmaxMutator
+from nasreg.mutators.differentiable import SoftmaxMutator, candidate_rows
 from nasreg.specs.cell import CellSpec
 from nasreg.specs.choices import InputChoiceSpec
 from nasreg.specs.space import AnyChoiceSpec
@@ -26,5 +26,5 @@ class SigmoidMutator(SoftmaxMutator):
             return super().probabilities(choice)
         weights = torch.sigmoid(self.alpha(choice.key))
         if isinstance(choice, CellSpec) and len({len(names) for names in choice.candidates}) > 1:
-            return [row[: len(names)] for row, names in zip(weights, choice.candidates, strict=True)]
+            return candidate_rows(choice, weights)
         return weights

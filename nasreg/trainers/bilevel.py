@@ -148,9 +148,14 @@ class BilevelTrainer(OneShotTrainer):
         start = min(PERTURBATION_START, config.perturbation)
         self._noise = start + (config.perturbation - start) * epoch / config.epochs
 
+    @property
+    def stage_epochs(self) -> int:
+        """Epochs of a stage, each of which begins with a warm-up; an algorithm without stages has one."""
+        return self.config.epochs
+
     def needs_arch_batch(self, epoch: int) -> bool:
-        """Return whether an epoch trains architecture parameters: after the warm-up, until they are frozen."""
-        return epoch >= self.config.warmup_epochs and not self.frozen
+        """Return whether an epoch trains architecture parameters: after the warm-up of its stage, until frozen."""
+        return epoch % self.stage_epochs >= self.config.warmup_epochs and not self.frozen
 
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Stop the search, or freeze the architecture parameters, if a cell has too many skip connections."""

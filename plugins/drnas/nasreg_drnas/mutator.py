@@ -7,19 +7,17 @@ are left are normalised to 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
 
-from nasreg.mutators import SamplingMutator, SoftmaxMutatorConfig, collapse_warnings, count_operation
+from nasreg.mutators import SamplingMutator, SkipCountingMutator, SoftmaxMutatorConfig, candidate_rows
 from nasreg.nn import Answer
-from nasreg.specs import SKIP, AnyChoiceSpec, Architecture, CellSpec, Decision, LayerChoiceSpec, SearchSpaceSpec
+from nasreg.specs import AnyChoiceSpec, CellSpec, Decision, LayerChoiceSpec, SearchSpaceSpec
 
 
-class DrnasMutator(SamplingMutator):
+class DrnasMutator(SkipCountingMutator, SamplingMutator):
     """Answers with samples of Dirichlet distributions.
 
     Architectures are derived from the softmax of the alphas of the candidates that are left, as in the program.
@@ -47,9 +45,9 @@ class DrnasMutator(SamplingMutator):
 
     def draw(self, choice: AnyChoiceSpec) -> Answer:
         """Draw the weights of the candidates that are left."""
-        rows = self._rows(choice, self.concentration(choice))
+        rows = candidate_rows(choice, self.concentration(choice))
         names = choice.rows
-        masks = [mask[: len(each)].tolist() for mask, each in zip(self._matrix(self.mask(choice)), names, strict=True)]
+        masks = [mask.tolist() for mask in candidate_rows(choice, self.mask(choice))]
         if all(map(all, masks)) and len(set(map(len, names))) == 1:  # all at once
             sample = self.sample(torch.stack(rows))
             return sample if isinstance(choice, CellSpec) else sample[0]
@@ -69,7 +67,7 @@ class DrnasMutator(SamplingMutator):
 
     def divergence(self) -> Tensor:
         """Return the Kullback-Leibler divergence to the flat Dirichlet distribution, summed over all distributions."""
-        rows = [row for each in self.space.choices for row in self._rows(each, self.concentration(each))]
+        rows = [row for each in self.space.choices for row in candidate_rows(each, self.concentration(each))]
         divergences = [kl_divergence(Dirichlet(row), Dirichlet(torch.ones_like(row))) for row in rows]
         return torch.stack(divergences).sum()
 
@@ -86,7 +84,7 @@ class DrnasMutator(SamplingMutator):
     def probabilities(self, choice: AnyChoiceSpec) -> Tensor | list[Tensor]:
         """Return the softmax of the alphas over the candidates that are left, 0 for others."""
         weights = torch.softmax(self.alpha(choice.key).masked_fill(~self.mask(choice), float("-inf")), -1)
-        return self._rows(choice, weights) if isinstance(choice, CellSpec) else weights
+        return candidate_rows(choice, weights) if isinstance(choice, CellSpec) else weights
 
     def decide(self, choice: AnyChoiceSpec) -> Decision:
         """Derive the decision of a choice."""
@@ -100,22 +98,6 @@ class DrnasMutator(SamplingMutator):
             key: [{name: weight for name, weight in row.items() if weight > 0} for row in rows]
             for key, rows in super().weights().items()
         }
-
-    def diagnostics(self, architecture: Architecture) -> Mapping[str, float]:
-        """Return the number of skip connections in each cell."""
-        counts = count_operation(self.space, architecture, SKIP)
-        return {f"{SKIP} in {key}": float(count) for key, (count, _) in counts.items()}
-
-    def warnings(self, architecture: Architecture) -> Sequence[str]:
-        """Return a warning for each normal cell that collapses into skip connections."""
-        return collapse_warnings(self.space, architecture, SKIP)
-
-    def _matrix(self, values: Tensor) -> Tensor:
-        return values if values.dim() == 2 else values[None]
-
-    def _rows(self, choice: AnyChoiceSpec, values: Tensor) -> list[Tensor]:
-        """Return a row for each edge, or the only one, without the columns that an edge does not use."""
-        return [row[: len(names)] for row, names in zip(self._matrix(values), choice.rows, strict=True)]
 
 
 def _candidates(choice: AnyChoiceSpec, alpha: Tensor) -> Tensor:

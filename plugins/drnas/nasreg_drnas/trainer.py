@@ -55,13 +55,14 @@ class DrnasTrainer(BilevelTrainer):
         divergence = self.config.kl_weight * self.mutator.divergence()
         return divergence if penalty is None else divergence + penalty
 
-    def needs_arch_batch(self, epoch: int) -> bool:
-        """Return whether an epoch trains architecture parameters: after the warm-up of its stage, until frozen."""
-        return epoch % self.config.stage_epochs >= self.config.warmup_epochs and not self.frozen
+    @property
+    def stage_epochs(self) -> int:
+        """Epochs of each stage."""
+        return self.config.stage_epochs
 
     def start_epoch(self, epoch: int) -> None:
         """Enter the next stage when its first epoch begins."""
-        stage, within = divmod(epoch, self.config.stage_epochs)
+        stage, within = divmod(epoch, self.stage_epochs)
         if stage != self.stage:
             self._enter(stage)
         if within == 0 and self.state.step == 0 and self.config.stages > 1:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from nasreg.mutators import SigmoidMutator, collapse_warnings, count_operation
-from nasreg.specs import SKIP, AnyChoiceSpec, Architecture, CellSpec, Decision, InputChoiceSpec
+from nasreg.mutators import SigmoidMutator, SkipCountingMutator
+from nasreg.specs import AnyChoiceSpec, Architecture, CellSpec, Decision, InputChoiceSpec
 from nasreg_fairdarts.config import FairDartsMutatorConfig
 from nasreg_fairdarts.threshold import sparse_cell, with_none
 
 
-class FairDartsMutator(SigmoidMutator):
+class FairDartsMutator(SkipCountingMutator, SigmoidMutator):
     """Answers with the sigmoid of each architecture parameter.
 
     A cell keeps the edges that DARTS would keep. In a space whose architectures can have ``none`` it takes the place
@@ -38,14 +38,9 @@ class FairDartsMutator(SigmoidMutator):
 
     def diagnostics(self, architecture: Architecture) -> Mapping[str, float]:
         """Return for each cell the number of skip connections, and of the edges kept that reach the threshold."""
-        counts = count_operation(self.space, architecture, SKIP)
-        found = {f"{SKIP} in {key}": float(count) for key, (count, _) in counts.items()}
+        found = dict(super().diagnostics(architecture))
         for cell in self.space.choices:
             if isinstance(cell, CellSpec):
                 kept = sparse_cell(cell, self.rows(cell), self.config.threshold)
                 found[f"above threshold in {cell.key}"] = float(len(kept))
         return found
-
-    def warnings(self, architecture: Architecture) -> Sequence[str]:
-        """Return a warning for each normal cell that collapses into skip connections."""
-        return collapse_warnings(self.space, architecture, SKIP)

@@ -145,10 +145,6 @@ class PdartsTrainer(BilevelTrainer):
     def _cells(self) -> Iterator[CellSpec]:
         return (choice for choice in self.mutator.space.choices if isinstance(choice, CellSpec))
 
-    def needs_arch_batch(self, epoch: int) -> bool:
-        """Return whether the warm-up of the stage is over, and no limit has frozen the architecture parameters."""
-        return epoch % self.config.epochs >= self.config.warmup_epochs and not self.frozen
-
     def end_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record the candidates that a stage leaves, and after the last one the cells for every limit on skips."""
         super().end_epoch(epoch, metrics)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from nasreg.mutators import SoftmaxMutator, SoftmaxMutatorConfig
+from nasreg.mutators import SoftmaxMutator, SoftmaxMutatorConfig, candidate_rows
 from nasreg.specs import AnyChoiceSpec, CellSpec, Decision, SearchSpaceSpec
 
 Mode = Literal["path", "two", "full", "best"]
@@ -110,9 +110,7 @@ class ProxylessMutator(SoftmaxMutator):
 
     def logits(self, choice: AnyChoiceSpec) -> list[Tensor]:
         """Return the architecture parameters of each row of a choice, a number for each candidate."""
-        alpha = self.alpha(choice.key)
-        rows = alpha if isinstance(choice, CellSpec) else alpha[None]
-        return [row[: len(names)] for row, names in zip(rows, choice.rows, strict=True)]
+        return candidate_rows(choice, self.alpha(choice.key))
 
     def opened(self) -> list[tuple[str, int, str]]:
         """Return the sampled path: key of a choice, number of the row, and name of the candidate that is open."""

@@ -74,10 +74,6 @@ class ProxylessTrainer(BilevelTrainer):
                 place = (site.key, site.edge or 0, site.candidate)
                 self._candidate_of.setdefault(id(parameter), set()).add(place)
 
-    def needs_arch_batch(self, epoch: int) -> bool:
-        """Return whether an epoch comes after the warm-up."""
-        return epoch >= self.config.warmup_epochs
-
     def start_epoch(self, epoch: int) -> None:
         """Set the learning rate of the weights: a cosine over the warm-up, and another over the epochs after it."""
         super().start_epoch(epoch)

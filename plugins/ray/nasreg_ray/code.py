@@ -12,7 +12,7 @@ import pickletools
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -54,10 +54,12 @@ def user_code(pickles: Iterable[bytes]) -> UserCode:
     script = _script() if "__main__" in names else None
     files: dict[str, Path] = {} if script is None else {script.name: script}
     modules = [sys.modules[name.partition(".")[0]] for name in names if name.partition(".")[0] in sys.modules]
-    roots = {root for module in modules if (root := _root(module)) is not None}
+    installed = _installed()
+    roots = {root for module in modules if (root := _root(module, installed)) is not None}
     for module in list(sys.modules.values()):  # what those modules import from their own folders, too
-        if _root(module) in roots:
-            files |= _sources(module)
+        root = _root(module, installed)
+        if root is not None and root in roots:
+            files |= _sources(module, root)
     size = sum(path.stat().st_size for path in files.values())
     if size > MAX_BYTES:
         folders = ", ".join(str(root) for root in sorted(roots))
@@ -85,14 +87,19 @@ def _script() -> Path | None:
     return Path(file).absolute() if file is not None and getattr(main, "__spec__", None) is None else None
 
 
-def _root(module: ModuleType) -> Path | None:
-    """Return the folder that a module of the user was imported from; None for one that is installed."""
+def _root(module: ModuleType, installed: Collection[str]) -> Path | None:
+    """Return the folder that a module of the user was imported from; None for one that is installed.
+
+    Args:
+        module: The module.
+        installed: What ``_installed`` returns.
+    """
     name, file = getattr(module, "__name__", None), getattr(module, "__file__", None)
     if not isinstance(name, str) or not isinstance(file, str) or not file.endswith(".py"):
         return None
     top = name.partition(".")[0]
     path = Path(file).absolute()
-    if top == "__main__" or any(path.is_relative_to(folder) for folder in _INSTALLED) or top in _installed():
+    if top == "__main__" or any(path.is_relative_to(folder) for folder in _INSTALLED) or top in installed:
         return None
     folder = path.parent
     for _ in range(name.count(".") + (path.name == "__init__.py")):
@@ -111,11 +118,8 @@ def _installed() -> set[str]:
     return {"nasreg", "nasreg_ray", *plugins}
 
 
-def _sources(module: ModuleType) -> dict[str, Path]:
-    """Return name in the archive -> file of a module; of a package all of it."""
-    root = _root(module)
-    if root is None:
-        return {}
+def _sources(module: ModuleType, root: Path) -> dict[str, Path]:
+    """Return name in the archive -> file of a module that was imported from a folder; of a package all of it."""
     top = root / module.__name__.partition(".")[0]
     if not top.is_dir():
         path = Path(str(module.__file__)).absolute()
